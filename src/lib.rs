@@ -1,0 +1,4 @@
+//! infamy answers DNS queries about the reputation of addresses and names.
+
+pub mod dnsxl;
+pub mod table;

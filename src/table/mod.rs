@@ -1,0 +1,24 @@
+//! The dense, read-only structures that hold what is listed.
+//!
+//! A table answers two questions: *which value has this subject* and *is anything listed below this partial name*.
+//! Exclusions, times, zones and files are not in it: a dataset resolves them before it builds a table.
+//!
+//! Every structure is flat arrays over sorted input, with no object of its own for an entry, and equal content gives
+//! equal bytes whatever the order of the list files was.
+
+/// What is listed of a subject: an index into the interned values of the same part of a dataset. 0: not listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub u32);
+
+impl ValueId {
+    /// Not listed.
+    pub const NONE: Self = Self(0);
+
+    /// Whether this is a listing.
+    pub fn is_listed(self) -> bool {
+        self != Self::NONE
+    }
+}
+
+/// The most distinct values of one table: an id fits 24 bits.
+pub const MAX_VALUES: u32 = (1 << 24) - 1;
