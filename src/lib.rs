@@ -1,4 +1,5 @@
 //! infamy answers DNS queries about the reputation of addresses and names.
 
 pub mod dnsxl;
+pub mod feed;
 pub mod table;
