@@ -1,5 +1,8 @@
 //! infamy answers DNS queries about the reputation of addresses and names.
 
+pub mod answer;
 pub mod dnsxl;
 pub mod feed;
+pub mod snapshot;
 pub mod table;
+pub mod zone;
