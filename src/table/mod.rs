@@ -3,8 +3,21 @@
 //! A table answers two questions: *which value has this subject* and *is anything listed below this partial name*.
 //! Exclusions, times, zones and files are not in it: a dataset resolves them before it builds a table.
 //!
-//! Every structure is flat arrays over sorted input, with no object of its own for an entry, and equal content gives
-//! equal bytes whatever the order of the list files was.
+//! Every structure is flat arrays of cache lines, with no object of its own for an entry, and equal content gives
+//! equal bytes whatever the order of the list files was. Two ideas carry all four:
+//!
+//! - *Ordered* subjects, addresses, become points in leaves of one line ([`ip4`], [`ip6`]). They differ in what stands
+//!   above the leaves: a bit a slot for IPv4, whose space is small; a tree for IPv6, whose space is not.
+//! - *Unordered* subjects, names and digests, become fingerprints in lines that a hash finds ([`name`], [`hash`]).
+//!
+//! Each is built in bulk from an iterator that is read more than once, so that building needs little memory beside
+//! the result, and never changes afterwards. Nothing here is `unsafe`, and lookups check every bound.
+
+pub mod ip4;
+mod leaf;
+mod line;
+
+pub use ip4::{Ip4, Run4};
 
 /// What is listed of a subject: an index into the interned values of the same part of a dataset. 0: not listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
