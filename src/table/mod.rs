@@ -14,10 +14,12 @@
 //! the result, and never changes afterwards. Nothing here is `unsafe`, and lookups check every bound.
 
 pub mod ip4;
+pub mod ip6;
 mod leaf;
 mod line;
 
 pub use ip4::{Ip4, Run4};
+pub use ip6::{Ip6, Prefix6};
 
 /// What is listed of a subject: an index into the interned values of the same part of a dataset. 0: not listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
