@@ -13,13 +13,16 @@
 //! Each is built in bulk from an iterator that is read more than once, so that building needs little memory beside
 //! the result, and never changes afterwards. Nothing here is `unsafe`, and lookups check every bound.
 
+mod bucket;
 pub mod ip4;
 pub mod ip6;
 mod leaf;
 mod line;
+pub mod name;
 
 pub use ip4::{Ip4, Run4};
 pub use ip6::{Ip6, Prefix6};
+pub use name::{FoundName, NameKey, Names};
 
 /// What is listed of a subject: an index into the interned values of the same part of a dataset. 0: not listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
