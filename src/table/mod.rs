@@ -14,15 +14,42 @@
 //! the result, and never changes afterwards. Nothing here is `unsafe`, and lookups check every bound.
 
 mod bucket;
+pub mod hash;
 pub mod ip4;
 pub mod ip6;
 mod leaf;
 mod line;
 pub mod name;
 
+pub use hash::Hashes;
 pub use ip4::{Ip4, Run4};
 pub use ip6::{Ip6, Prefix6};
 pub use name::{FoundName, NameKey, Names};
+
+/// All that a dataset lists, by kind of subject. The default lists nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The listed IPv4 addresses.
+    pub ip4: Ip4,
+    /// The listed IPv6 prefixes.
+    pub ip6: Ip6,
+    /// The listed names.
+    pub names: Names,
+    /// The listed digests.
+    pub hashes: Hashes,
+}
+
+impl Table {
+    /// Heap memory in bytes.
+    pub fn bytes(&self) -> usize {
+        self.ip4.bytes() + self.ip6.bytes() + self.names.bytes() + self.hashes.bytes()
+    }
+
+    /// Whether nothing is listed.
+    pub fn is_empty(&self) -> bool {
+        self.ip4.is_empty() && self.ip6.is_empty() && self.names.is_empty() && self.hashes.is_empty()
+    }
+}
 
 /// What is listed of a subject: an index into the interned values of the same part of a dataset. 0: not listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
