@@ -43,10 +43,9 @@ impl RecordStatements {
     /// Records without a TTL of their own take `ttl`; `None` is the zone's.
     pub fn resolve(mut self, ttl: Option<u32>) -> (Records, Vec<u32>) {
         self.0.sort_unstable();
-        self.0.dedup_by(|a, b| (&a.owner, a.rtype, &a.rdata) == (&b.owner, b.rtype, &b.rdata));
         let (mut records, mut left_out) = (Records::default(), Vec::new());
         for of_owner in self.0.chunk_by(|a, b| a.owner == b.owner) {
-            let alone = of_owner.iter().all(|statement| statement.rtype == TYPE_CNAME) && of_owner.len() == 1;
+            let alone = of_owner.iter().all(|other| (other.rtype, &other.rdata) == (TYPE_CNAME, &of_owner[0].rdata));
             let sets_begin = records.sets.len() as u32;
             for set in of_owner.chunk_by(|a, b| a.rtype == b.rtype) {
                 if set[0].rtype == TYPE_CNAME && !alone {
@@ -56,8 +55,8 @@ impl RecordStatements {
                 // RFC 2181, section 5.2: one TTL for the set; the smallest is the one that misleads nobody
                 let ttl = set.iter().filter_map(|statement| statement.ttl.or(ttl)).min();
                 let data_begin = records.ends.len() as u32;
-                for statement in set {
-                    records.data.extend_from_slice(&statement.rdata);
+                for same in set.chunk_by(|a, b| a.rdata == b.rdata) {
+                    records.data.extend_from_slice(&same[0].rdata);
                     records.ends.push(records.data.len() as u32);
                 }
                 records.sets.push(Set { rtype: set[0].rtype, ttl, data_begin });
