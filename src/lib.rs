@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod dnsxl;
 pub mod feed;
+pub mod server;
 pub mod snapshot;
 pub mod table;
 pub mod zone;
