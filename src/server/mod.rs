@@ -239,3 +239,6 @@ const CONNECTIONS_PER_CLIENT: usize = 32;
 
 /// The idle timeout: RFC 7766, section 6.2.3 asks for "a few seconds".
 const IDLE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;
