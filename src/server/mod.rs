@@ -11,8 +11,11 @@
 mod bind;
 mod connections;
 mod mmsg;
+pub mod notify;
 mod observe;
 mod panics;
+pub mod privileges;
+pub mod signals;
 mod tcp;
 mod udp;
 
