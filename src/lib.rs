@@ -1,8 +1,10 @@
 //! infamy answers DNS queries about the reputation of addresses and names.
 
 pub mod answer;
+pub mod dataset;
 pub mod dnsxl;
 pub mod feed;
+pub mod reload;
 pub mod server;
 pub mod snapshot;
 pub mod table;

@@ -1,9 +1,37 @@
 //! Bytes to bytes: the only place where an answer is decided.
+//!
+//! [`respond`] reads a query, asks [`answer`], and writes the reply; it knows no socket and no clock. Invariant: it never
+//! blocks, allocates or panics; a reply has the query's id, opcode and, where it could be read, question, and is never
+//! longer than the client takes.
+//!
+//! | RFC | what of it |
+//! |---|---|
+//! | 1034, 1035, 2181 | authoritative answers, referrals at cuts of `generic` records, one TTL for an RRset, TC |
+//! | 2308 | NXDOMAIN and NODATA carry the SOA with the negative TTL |
+//! | 4343 | case is ignored, and given back as it came |
+//! | 5782 | the whole of it: addresses and names under an apex, test entries |
+//! | 6891 | EDNS version 0; BADVERS; two OPT records are FORMERR; replies over UDP of at most 1232 bytes |
+//! | 8020, 9156 | NXDOMAIN means that nothing exists below the name; names with listings below them are NODATA |
+//! | 8482 | ANY gets one RRset |
+//! | 8906, 9619 | whatever can be answered is answered; a query has one question |
+//!
+//! Not here: recursion, transfers (REFUSED), signing (DS and DNSKEY are NODATA), cookies (an unknown option is ignored).
+
+mod decide;
+mod hits;
+mod read;
+mod write;
 
 use std::net::IpAddr;
 
+pub use decide::answer;
+pub use read::{Edns, HEADER_LENGTH};
+
+use crate::dnsxl::QueryName;
 use crate::snapshot::Snapshot;
 use crate::zone::UnixTime;
+use read::{Header, Question, read_edns};
+use write::Writer;
 
 /// How a query came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +40,77 @@ pub enum Transport {
     Udp,
     /// TCP or TLS: replies are bounded by the 16-bit length prefix alone.
     Stream,
+}
+
+/// What is asked, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'q> {
+    /// The QNAME, in lower case.
+    pub name: &'q QueryName,
+    /// The type's number.
+    pub qtype: u16,
+    /// The class's number.
+    pub qclass: u16,
+    /// The query's id; RRsets are rotated by it.
+    pub id: u16,
+    /// Whose packet it was.
+    pub client: IpAddr,
+    /// The time, for data that expires.
+    pub now: UnixTime,
+}
+
+/// Where the records of an answer go: to a packet, or to a library's message.
+pub trait Sections {
+    /// Takes a record, in the order in which they stand in the message.
+    fn record(&mut self, section: Section, record: Record<'_>);
+}
+
+/// A section of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// What was asked for.
+    Answer,
+    /// The SOA of negative answers, the NS of referrals.
+    Authority,
+    /// Addresses of name servers.
+    Additional,
+}
+
+/// A resource record of a reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'r> {
+    /// The owner.
+    pub owner: Owner<'r>,
+    /// The type's number.
+    pub rtype: u16,
+    /// The class's number.
+    pub class: u16,
+    /// Seconds.
+    pub ttl: u32,
+    /// The data in wire form, names uncompressed.
+    pub rdata: &'r [u8],
+}
+
+/// The owner of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner<'r> {
+    /// The QNAME.
+    Qname,
+    /// The last so many labels of the QNAME.
+    Ancestor(usize),
+    /// Another name, in wire form without the root byte.
+    Other(&'r [u8]),
+}
+
+/// What was decided about a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The RCODE.
+    pub rcode: u16,
+    /// Whether the answer is authoritative.
+    pub authoritative: bool,
+    /// The zone that answered: its index in the snapshot.
+    pub zone: Option<usize>,
 }
 
 /// What becomes of a query.
@@ -54,15 +153,61 @@ pub enum DropReason {
 ///
 /// `out` must hold 512 bytes; 1232 for every UDP reply and 65 535 for every TCP reply.
 pub fn respond(
-    _snapshot: &Snapshot,
-    _query: &[u8],
-    _client: IpAddr,
-    _transport: Transport,
-    _now: UnixTime,
-    _out: &mut [u8],
+    snapshot: &Snapshot,
+    message: &[u8],
+    client: IpAddr,
+    transport: Transport,
+    now: UnixTime,
+    out: &mut [u8],
 ) -> Outcome {
-    Outcome::Drop(DropReason::Short)
+    let Some(header) = Header::read(message) else { return Outcome::Drop(DropReason::Short) };
+    if header.is_response() {
+        return Outcome::Drop(DropReason::Response);
+    }
+    let question = if header.counts[0] == 1 { Question::read(message) } else { None };
+    let error = |rcode, edns, out: &mut [u8]| {
+        let end = question.as_ref().map_or(HEADER_LENGTH, |question| question.end);
+        let writer = Writer::begin(out, message, end, None, MIN_UDP_REPLY, edns);
+        let (length, answers) = writer.finish(header, rcode, false, edns);
+        Outcome::Reply { length, summary: Summary { zone: None, rcode, answers } }
+    };
+    if header.opcode_bits() != 0 {
+        return error(RCODE_NOTIMP, None, out);
+    }
+    let Some(question) = &question else { return error(RCODE_FORMERR, None, out) };
+    let Ok(edns) = read_edns(message, header, question) else { return error(RCODE_FORMERR, None, out) };
+    if edns.is_some_and(|edns| edns.version > 0) {
+        return error(RCODE_BADVERS, edns.as_ref(), out);
+    }
+    let limit = match (transport, edns) {
+        (Transport::Stream, _) => usize::from(u16::MAX),
+        (Transport::Udp, None) => MIN_UDP_REPLY,
+        (Transport::Udp, Some(edns)) => usize::from(edns.udp_size).clamp(MIN_UDP_REPLY, MAX_UDP_REPLY),
+    };
+    let edns = edns.as_ref();
+    let mut writer = Writer::begin(out, message, question.end, Some(question.labels()), limit, edns);
+    let Question { name, qtype, qclass, .. } = question;
+    let query = Query { name, qtype: *qtype, qclass: *qclass, id: header.id, client, now };
+    let Some(Decision { rcode, authoritative, zone }) = answer(snapshot, &query, &mut writer) else {
+        return Outcome::Drop(DropReason::Access);
+    };
+    let (length, answers) = writer.finish(header, rcode, authoritative, edns);
+    Outcome::Reply { length, summary: Summary { zone, rcode, answers } }
 }
 
 /// The most bytes that a reply over UDP has (RFC 9715: no fragments on any usual path).
 pub const MAX_UDP_REPLY: usize = 1232;
+/// RFC 1035, section 4.2.1: the most bytes of a reply over UDP to a client that says nothing else.
+pub const MIN_UDP_REPLY: usize = 512;
+/// The query's form is wrong.
+pub const RCODE_FORMERR: u16 = 1;
+/// The data cannot be had at the moment.
+pub const RCODE_SERVFAIL: u16 = 2;
+/// Nothing has this name, or one below it.
+pub const RCODE_NXDOMAIN: u16 = 3;
+/// The operation is not known here.
+pub const RCODE_NOTIMP: u16 = 4;
+/// Not for this client, or not of a zone that is served.
+pub const RCODE_REFUSED: u16 = 5;
+/// RFC 6891, section 6.1.3.
+pub const RCODE_BADVERS: u16 = 16;

@@ -97,11 +97,16 @@ impl Name {
 
     /// Whether this name is `ancestor` or below it. Both in the same case.
     pub fn is_at_or_below(&self, ancestor: &Self) -> bool {
+        self.relative_to(ancestor).is_some()
+    }
+
+    /// The labels in front of `ancestor`; none if this name is not at or below it. Both in the same case.
+    pub fn relative_to(&self, ancestor: &Self) -> Option<Self> {
         let mut at = 0;
         while self.0.len() - at > ancestor.0.len() {
             at += 1 + usize::from(self.0[at]);
         }
-        self.0[at..] == *ancestor.0
+        (self.0[at..] == *ancestor.0).then(|| Self(self.0[..at].into()))
     }
 }
 
@@ -196,6 +201,19 @@ pub fn labels(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = next;
         Some(label)
     })
+}
+
+/// Writes the labels of a wire form in reversed order, and returns what was written.
+///
+/// Reversed, an ancestor is a prefix of its descendants, and sorted they stand together.
+pub fn reverse_labels<'o>(wire: &[u8], out: &'o mut [u8; MAX_WIRE]) -> &'o [u8] {
+    let mut end = wire.len();
+    for label in labels(wire) {
+        end -= label.len() + 1;
+        out[end] = label.len() as u8;
+        out[end + 1..end + 1 + label.len()].copy_from_slice(label);
+    }
+    &out[..wire.len()]
 }
 
 /// Writes a wire form as text, escaping what RFC 1035, section 5.1 has escaped.

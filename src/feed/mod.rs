@@ -273,38 +273,7 @@ pub struct Reading {
     pub online_only: bool,
 }
 
-/// The keys of a hash zone: what is hashed how, and how the query's label spells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct KeyShape {
-    /// The hash function.
-    pub hash: HashKind,
-    /// How bytes are spelt in a label.
-    pub alphabet: Alphabet,
-    /// How many characters of the spelling a label has; at most 63.
-    pub characters: u8,
-}
-
-/// A hash function of list keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HashKind {
-    /// 16 bytes.
-    Md5,
-    /// 20 bytes.
-    Sha1,
-    /// 32 bytes.
-    Sha256,
-}
-
-/// How a digest is spelt in a label; case does not matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Alphabet {
-    /// Four bits a character.
-    Hex,
-    /// RFC 4648, section 6, without padding: five bits a character.
-    Base32,
-    /// z-base-32 in the bit order of rspamd.
-    ZBase32,
-}
+pub use crate::dnsxl::key::{Alphabet, HashKind, KeyShape};
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,8 +3,53 @@
 //! A table answers two questions: *which value has this subject* and *is anything listed below this partial name*.
 //! Exclusions, times, zones and files are not in it: a dataset resolves them before it builds a table.
 //!
-//! Every structure is flat arrays over sorted input, with no object of its own for an entry, and equal content gives
-//! equal bytes whatever the order of the list files was.
+//! Every structure is flat arrays of cache lines, with no object of its own for an entry, and equal content gives
+//! equal bytes whatever the order of the list files was. Two ideas carry all four:
+//!
+//! - *Ordered* subjects, addresses, become points in leaves of one line ([`ip4`], [`ip6`]). They differ in what stands
+//!   above the leaves: a bit a slot for IPv4, whose space is small; a tree for IPv6, whose space is not.
+//! - *Unordered* subjects, names and digests, become fingerprints in lines that a hash finds ([`name`], [`hash`]).
+//!
+//! Each is built in bulk from an iterator that is read more than once, so that building needs little memory beside
+//! the result, and never changes afterwards. Nothing here is `unsafe`, and lookups check every bound.
+
+mod bucket;
+pub mod hash;
+pub mod ip4;
+pub mod ip6;
+mod leaf;
+mod line;
+pub mod name;
+
+pub use hash::Hashes;
+pub use ip4::{Ip4, Run4};
+pub use ip6::{Ip6, Prefix6};
+pub use name::{FoundName, NameKey, Names};
+
+/// All that a dataset lists, by kind of subject. The default lists nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The listed IPv4 addresses.
+    pub ip4: Ip4,
+    /// The listed IPv6 prefixes.
+    pub ip6: Ip6,
+    /// The listed names.
+    pub names: Names,
+    /// The listed digests.
+    pub hashes: Hashes,
+}
+
+impl Table {
+    /// Heap memory in bytes.
+    pub fn bytes(&self) -> usize {
+        self.ip4.bytes() + self.ip6.bytes() + self.names.bytes() + self.hashes.bytes()
+    }
+
+    /// Whether nothing is listed.
+    pub fn is_empty(&self) -> bool {
+        self.ip4.is_empty() && self.ip6.is_empty() && self.names.is_empty() && self.hashes.is_empty()
+    }
+}
 
 /// What is listed of a subject: an index into the interned values of the same part of a dataset. 0: not listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

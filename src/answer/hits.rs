@@ -1,0 +1,201 @@
+//! What a zone's datasets say of a name: which of them list it, and whether anything exists below it.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use arrayvec::ArrayVec;
+
+use crate::dataset::{Part, Value};
+use crate::dnsxl::name::fmt_wire;
+use crate::dnsxl::{Block4, Block6, Key, Labels, Subject};
+use crate::table::ValueId;
+use crate::zone::{Choice, MAX_PARTS, Placed, Zone};
+
+/// A listing of the name that is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hit {
+    /// The part's index in the zone.
+    placed: usize,
+    value: ValueId,
+    /// What is listed.
+    pub(super) about: About,
+}
+
+impl Hit {
+    /// The listing's values.
+    pub(super) fn values<'z>(&self, zone: &'z Zone) -> impl Iterator<Item = Value<'z>> + Clone + use<'z> {
+        zone.placed[self.placed].part().values.list(self.value)
+    }
+}
+
+/// All listings of a name: each part has at most one of each kind.
+pub(super) type Hits = ArrayVec<Hit, { MAX_PARTS * KINDS }>;
+
+/// What a listing is about, and how a text names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    Ip4(Ipv4Addr),
+    Ip6(Ipv6Addr),
+    /// The last so many labels in front of `above` labels that end the name in front of the apex.
+    Name {
+        labels: usize,
+        above: usize,
+    },
+    Client(IpAddr),
+}
+
+impl About {
+    /// The text for `$`; `name` is what stands in front of the apex.
+    pub(super) fn text(self, name: Labels<'_>) -> ArrayVec<u8, MAX_SUBJECT> {
+        let mut text = ArrayVec::new();
+        // what does not fit is past the end of any text
+        let _ = match self {
+            Self::Ip4(address) => write!(text, "{address}"),
+            Self::Ip6(address) => write!(text, "{address}"),
+            Self::Client(address) => write!(text, "{address}"),
+            Self::Name { labels, above } => {
+                let relative = name.without_suffix(above);
+                write!(text, "{}", Shown(relative.suffix(labels)))
+            }
+        };
+        text
+    }
+}
+
+/// A wire form that is shown as text.
+struct Shown<'w>(&'w [u8]);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        fmt_wire(self.0, f)
+    }
+}
+
+/// A zone's parts that a name is below, with the name as each of them sees it.
+fn parts<'z, 'q>(zone: &'z Zone, name: Labels<'q>) -> impl Iterator<Item = (usize, &'z Placed, Labels<'q>)> {
+    zone.placed.iter().enumerate().filter_map(move |(index, placed)| {
+        let inside = name.count() >= placed.under_labels && name.suffix(placed.under_labels) == placed.under.as_wire();
+        inside.then(|| (index, placed, name.without_suffix(placed.under_labels)))
+    })
+}
+
+/// Finds the listings of `name`, what stands in front of the apex, as far as the zone's choice wants them.
+pub(super) fn find(zone: &Zone, name: Labels<'_>) -> Hits {
+    let mut hits = Hits::new();
+    let mut subject = Subject::read(name);
+    for (index, placed, relative) in parts(zone, name) {
+        if zone.choice == Choice::One
+            && hits.last().is_some_and(|hit| zone.placed[hit.placed].dataset_index != placed.dataset_index)
+        {
+            break;
+        }
+        if relative.count() != subject.labels.count() {
+            subject = Subject::read(relative);
+        }
+        let mut hit = |value: ValueId, about| {
+            if value.is_listed() {
+                hits.push(Hit { placed: index, value, about });
+            }
+        };
+        let part = placed.part();
+        if let Some(address) = address4(zone, &subject) {
+            hit(part.table.ip4.find(address), About::Ip4(address.into()));
+        }
+        if let Some(address) = address6(zone, &subject) {
+            hit(part.table.ip6.find(address), About::Ip6(address.into()));
+        }
+        if !part.table.names.is_empty() {
+            let found = part.table.names.find(relative);
+            let about = About::Name { labels: usize::from(found.depth), above: placed.under_labels };
+            hit(found.value, about);
+        }
+        if let Some(key) = hash_key(part, relative) {
+            hit(part.table.hashes.find(key.as_bytes()), About::Name { labels: 1, above: placed.under_labels });
+        }
+    }
+    hits
+}
+
+fn hash_key(part: &Part, name: Labels<'_>) -> Option<Key> {
+    let shape = part.holds.hashes?;
+    if name.count() != 1 || part.table.hashes.is_empty() {
+        return None;
+    }
+    shape.read_label(name.label(0))
+}
+
+/// The IPv4 address that is asked about: four octets, or one that is embedded in an IPv6 address.
+fn address4(zone: &Zone, subject: &Subject<'_>) -> Option<u32> {
+    let embedded = |block: Block6| block.mapped().or_else(|| block.six_to_four());
+    let block = match (subject.ip4, subject.ip6) {
+        (Some(block), _) if block.is_address() => Some(block),
+        (_, Some(block)) if block.is_address() && zone.has_ip4 => embedded(block),
+        _ => None,
+    };
+    block.map(|block| block.bits)
+}
+
+/// The IPv6 address that is asked about; where the zone has IPv4, a mapped address is that one only.
+fn address6(zone: &Zone, subject: &Subject<'_>) -> Option<u128> {
+    let block = subject.ip6.filter(|block| block.is_address())?;
+    let is_ip4 = zone.has_ip4 && block.mapped().is_some();
+    (!is_ip4).then_some(block.bits)
+}
+
+/// Whether anything exists below `name`, what stands in front of the apex; only records are seen if `records_only`.
+pub(super) fn exists_below(zone: &Zone, name: Labels<'_>, records_only: bool) -> bool {
+    let is_above = |other: &[u8]| other.len() >= name.wire().len() && ends_with_labels(other, name);
+    if zone.children.iter().any(|child| is_above(child.as_wire())) {
+        return true;
+    }
+    if zone.placed.iter().any(|placed| placed.under_labels >= name.count() && is_above(placed.under.as_wire())) {
+        return true;
+    }
+    parts(zone, name).any(|(_, placed, relative)| {
+        let part = placed.part();
+        part.records.any_below(relative) || !records_only && lists_below(zone, part, relative)
+    })
+}
+
+/// Whether `wire` ends with all of `name`'s labels.
+fn ends_with_labels(wire: &[u8], name: Labels<'_>) -> bool {
+    let mut at = 0;
+    while wire.len() - at > name.wire().len() {
+        at += 1 + usize::from(wire[at]);
+    }
+    wire[at..] == *name.wire()
+}
+
+fn lists_below(zone: &Zone, part: &Part, name: Labels<'_>) -> bool {
+    let (table, subject) = (&part.table, Subject::read(name));
+    let below4 = |block: Block4| match block.is_address() {
+        // all the names below a 6to4 address's /48 are that address
+        true => table.ip4.find(block.bits).is_listed(),
+        false => table.ip4.any_below(block),
+    };
+    if let Some(block) = subject.ip4
+        && !block.is_address()
+        && table.ip4.any_below(block)
+    {
+        return true;
+    }
+    if let Some(block) = subject.ip6
+        && !block.is_address()
+    {
+        let in_ip4 = zone.has_ip4 && [block.mapped(), block.six_to_four()].into_iter().flatten().any(below4);
+        // where the zone has IPv4, what an IPv6 list says of mapped addresses is never given
+        let in_ip6 =
+            table.ip6.any_below(block) && !(zone.has_ip4 && block.length >= MAPPED_LENGTH && block.mapped().is_some());
+        if in_ip4 || in_ip6 {
+            return true;
+        }
+    }
+    !table.names.is_empty() && table.names.find(name).any_below
+}
+
+/// Kinds of subject that one part can list at once: IPv4, IPv6, name, hash.
+const KINDS: usize = 4;
+/// The longest text of a subject: every byte of a name escaped.
+const MAX_SUBJECT: usize = 4 * 255;
+/// The prefix length of `::ffff:0:0/96`.
+const MAPPED_LENGTH: u8 = 96;

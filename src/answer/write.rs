@@ -1,0 +1,134 @@
+//! Writes a reply: header, question as received, records, OPT.
+//!
+//! Invariant: at most the limit is written. A record of the answer that does not fit empties the sections and sets TC,
+//! so that the client asks again over TCP (RFC 2181, section 9); what is only helpful is left out without it.
+
+use super::read::{Edns, FLAG_AA, FLAG_QR, FLAG_RD, FLAG_TC, HEADER_LENGTH, Header, TYPE_OPT};
+use super::{Owner, Record, Section, Sections};
+use crate::dnsxl::Labels;
+
+/// A reply while it is written.
+pub(super) struct Writer<'o, 'q> {
+    out: &'o mut [u8],
+    at: usize,
+    /// Where records must end, so that the OPT record still fits.
+    limit: usize,
+    question_end: usize,
+    qname: Option<Labels<'q>>,
+    counts: [u16; 3],
+    truncated: bool,
+}
+
+impl<'o, 'q> Writer<'o, 'q> {
+    /// Begins a reply to a message whose question ends at `question_end`; without a question, that is the header's end.
+    ///
+    /// `limit` bytes are written at most.
+    pub(super) fn begin(
+        out: &'o mut [u8],
+        message: &[u8],
+        question_end: usize,
+        qname: Option<Labels<'q>>,
+        limit: usize,
+        edns: Option<&Edns>,
+    ) -> Self {
+        let limit = limit.min(out.len());
+        let question = message.get(..question_end).unwrap_or_default();
+        out[..question.len()].copy_from_slice(question);
+        let at = question.len();
+        let limit = limit - if edns.is_some() { OPT_LENGTH } else { 0 };
+        Self { out, at, limit, question_end: at, qname, counts: [0; 3], truncated: false }
+    }
+
+    /// Ends the reply; how many bytes it has, and how many records are in the answer section.
+    pub(super) fn finish(
+        mut self,
+        header: Header,
+        rcode: u16,
+        authoritative: bool,
+        edns: Option<&Edns>,
+    ) -> (usize, u16) {
+        let mut flags = FLAG_QR | header.opcode_bits() | header.flags & FLAG_RD | rcode & 0xf;
+        if authoritative {
+            flags |= FLAG_AA;
+        }
+        if self.truncated {
+            flags |= FLAG_TC;
+        }
+        let answers = self.counts[0];
+        let mut additionals = self.counts[2];
+        if let Some(edns) = edns {
+            additionals += 1;
+            let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
+            let [t1, t2] = TYPE_OPT.to_be_bytes();
+            let [s1, s2] = (super::MAX_UDP_REPLY as u16).to_be_bytes();
+            let opt = [0, t1, t2, s1, s2, (rcode >> 4) as u8, 0, dnssec_ok, 0, 0, 0];
+            self.out[self.at..self.at + OPT_LENGTH].copy_from_slice(&opt);
+            self.at += OPT_LENGTH;
+        }
+        let questions = u16::from(self.question_end > HEADER_LENGTH);
+        let words = [header.id, flags, questions, answers, self.counts[1], additionals];
+        for (to, word) in self.out.chunks_exact_mut(2).zip(words) {
+            to.copy_from_slice(&word.to_be_bytes());
+        }
+        (self.at, answers)
+    }
+
+    /// Appends bytes, or says that they do not fit.
+    fn push(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.at + bytes.len();
+        if end > self.limit {
+            return None;
+        }
+        self.out[self.at..end].copy_from_slice(bytes);
+        self.at = end;
+        Some(())
+    }
+
+    fn push_owner(&mut self, owner: Owner<'_>) -> Option<()> {
+        let offset = match owner {
+            Owner::Qname => HEADER_LENGTH,
+            Owner::Ancestor(labels) => {
+                // the QNAME as received has the same lengths as in lower case, so the same places
+                let qname = self.qname?;
+                HEADER_LENGTH + qname.wire().len() - qname.suffix(labels).len()
+            }
+            Owner::Other(wire) => {
+                self.push(wire)?;
+                return self.push(&[0]);
+            }
+        };
+        // an offset is below 12 + 255, well within the 14 bits of a pointer
+        self.push(&(0xc000 | offset as u16).to_be_bytes())
+    }
+
+    fn push_record(&mut self, record: Record<'_>) -> Option<()> {
+        self.push_owner(record.owner)?;
+        self.push(&record.rtype.to_be_bytes())?;
+        self.push(&record.class.to_be_bytes())?;
+        self.push(&record.ttl.to_be_bytes())?;
+        self.push(&u16::try_from(record.rdata.len()).ok()?.to_be_bytes())?;
+        self.push(record.rdata)
+    }
+}
+
+impl Sections for Writer<'_, '_> {
+    fn record(&mut self, section: Section, record: Record<'_>) {
+        if self.truncated {
+            return;
+        }
+        let before = self.at;
+        if self.push_record(record).is_some() {
+            self.counts[section as usize] += 1;
+            return;
+        }
+        self.at = before;
+        if section == Section::Answer || self.counts[0] == 0 && section == Section::Authority {
+            self.at = self.question_end;
+            self.counts = [0; 3];
+            self.truncated = true;
+        }
+    }
+}
+
+/// Root, type, class, TTL, no options.
+const OPT_LENGTH: usize = 11;

@@ -1,0 +1,466 @@
+//! Statements about addresses come to disjoint runs, one value list each, in which exclusions no longer exist.
+//!
+//! Three rules, as the list formats have them: rbldnsd's ip4set looks at the octet class of an entry, its tries at the
+//! longest prefix, and in everything else an exclusion simply wins. The same code serves IPv4 and IPv6.
+
+use std::collections::BTreeMap;
+
+use super::values::{ListId, Lists, Met};
+use crate::dnsxl::subject::mask6;
+
+/// An address as a number.
+pub trait Address: Copy + Ord {
+    /// The address after this one, if there is one.
+    fn successor(self) -> Option<Self>;
+    /// The address before this one, if there is one.
+    fn predecessor(self) -> Option<Self>;
+}
+
+impl Address for u32 {
+    fn successor(self) -> Option<Self> {
+        self.checked_add(1)
+    }
+
+    fn predecessor(self) -> Option<Self> {
+        self.checked_sub(1)
+    }
+}
+
+impl Address for u128 {
+    fn successor(self) -> Option<Self> {
+        self.checked_add(1)
+    }
+
+    fn predecessor(self) -> Option<Self> {
+        self.checked_sub(1)
+    }
+}
+
+/// What a list says of the addresses from `first` to `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statement<T> {
+    /// The first address.
+    pub first: T,
+    /// The last address.
+    pub last: T,
+    /// The value, or `None` for an exclusion.
+    pub said: Option<Met>,
+    /// The line, counted through all files of the dataset: of two equal prefixes the first holds.
+    pub at: u32,
+}
+
+/// Addresses with the same outcome; `None`: an exclusion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run<T> {
+    /// The first address.
+    pub first: T,
+    /// The last address.
+    pub last: T,
+    /// What is listed.
+    pub list: Option<ListId>,
+}
+
+/// Resolves by rbldnsd's octet classes: the most specific of /32, /24, /16 and /8 that has the address decides; there,
+/// an exclusion wins and several values join.
+pub fn by_octet_class(statements: Vec<Statement<u32>>, lists: &mut Lists) -> Vec<Run<u32>> {
+    let mut classes: [Vec<Statement<u32>>; 4] = Default::default();
+    for statement in statements {
+        split_by_class(statement, 24, &mut classes);
+    }
+    let mut runs = Vec::new();
+    // from /8 up to /32: the more specific class is laid over the wider ones
+    for class in classes {
+        let upper = exclusion_wins(class, lists);
+        runs = if runs.is_empty() { upper } else { overlay(&runs, &upper) };
+    }
+    runs
+}
+
+/// Cuts a range at octet boundaries into the widest whole blocks, as rbldnsd stores it.
+fn split_by_class(statement: Statement<u32>, shift: u32, classes: &mut [Vec<Statement<u32>>; 4]) {
+    let class = &mut classes[3 - shift as usize / 8];
+    if shift == 0 {
+        class.push(statement);
+        return;
+    }
+    let size = 1_u64 << shift;
+    let (first, end) = (u64::from(statement.first), u64::from(statement.last) + 1);
+    let (whole, whole_end) = (first.next_multiple_of(size), end / size * size);
+    if whole >= whole_end {
+        split_by_class(statement, shift - 8, classes);
+        return;
+    }
+    class.push(Statement { first: whole as u32, last: (whole_end - 1) as u32, ..statement });
+    if first < whole {
+        split_by_class(Statement { last: (whole - 1) as u32, ..statement }, shift - 8, classes);
+    }
+    if whole_end < end {
+        split_by_class(Statement { first: whole_end as u32, ..statement }, shift - 8, classes);
+    }
+}
+
+/// Resolves by prefix length: the longest prefix that has the address decides, and of equal ones the first.
+///
+/// The statements are prefixes, so that any two are nested or apart. Returns besides the runs where a prefix was said
+/// again: the lines and the prefixes.
+pub fn longest_prefix<T: Address>(
+    mut statements: Vec<Statement<T>>,
+    lists: &mut Lists,
+) -> (Vec<Run<T>>, Vec<Statement<T>>) {
+    statements.sort_unstable_by(|a, b| (a.first, b.last, a.at).cmp(&(b.first, a.last, b.at)));
+    let mut repeated = Vec::new();
+    let mut painter = Painter { runs: Vec::new(), open: Vec::new(), lists };
+    let mut previous: Option<Statement<T>> = None;
+    for statement in statements {
+        if previous.is_some_and(|previous| (previous.first, previous.last) == (statement.first, statement.last)) {
+            repeated.push(statement);
+            continue;
+        }
+        painter.open(statement);
+        previous = Some(statement);
+    }
+    painter.close(None);
+    (painter.runs, repeated)
+}
+
+/// Lays nested statements over each other, from left to right.
+struct Painter<'l, T> {
+    runs: Vec<Run<T>>,
+    /// The statements around the current place, each with the first address it has not been laid on yet.
+    open: Vec<(T, Statement<T>)>,
+    lists: &'l mut Lists,
+}
+
+impl<T: Address> Painter<'_, T> {
+    fn open(&mut self, statement: Statement<T>) {
+        self.close(Some(statement.first));
+        if let Some(&(next, around)) = self.open.last()
+            && next < statement.first
+            && let Some(last) = statement.first.predecessor()
+        {
+            self.lay(next, last, around.said);
+        }
+        self.open.push((statement.first, statement));
+    }
+
+    /// Ends the statements that end before `next`, or all.
+    fn close(&mut self, next: Option<T>) {
+        while let Some(&(begin, statement)) = self.open.last() {
+            if next.is_some_and(|next| statement.last >= next) {
+                return;
+            }
+            self.open.pop();
+            if begin <= statement.last {
+                self.lay(begin, statement.last, statement.said);
+            }
+            let Some(after) = statement.last.successor() else { return self.open.clear() };
+            if let Some((around, _)) = self.open.last_mut() {
+                *around = after;
+            }
+        }
+    }
+
+    fn lay(&mut self, first: T, last: T, said: Option<Met>) {
+        let list = said.map(|met| self.lists.intern(&mut vec![met]));
+        push(&mut self.runs, Run { first, last, list });
+    }
+}
+
+/// Resolves by the plain rule: an excluded address is not listed, and several values join.
+pub fn exclusion_wins<T: Address>(mut statements: Vec<Statement<T>>, lists: &mut Lists) -> Vec<Run<T>> {
+    statements.sort_unstable_by_key(|statement| (statement.first, statement.last));
+    let mut runs = Vec::with_capacity(statements.len());
+    let mut rest = &*statements;
+    let mut list = Vec::new();
+    while let Some(&first) = rest.first() {
+        let mut last = first.last;
+        let together = 1 + rest[1..]
+            .iter()
+            .take_while(|next| {
+                let overlaps = next.first <= last;
+                last = last.max(if overlaps { next.last } else { last });
+                overlaps
+            })
+            .count();
+        let (cluster, after) = rest.split_at(together);
+        if together == 1 {
+            let list = first.said.map(|met| {
+                list.clear();
+                list.push(met);
+                lists.intern(&mut list)
+            });
+            push(&mut runs, Run { first: first.first, last: first.last, list });
+        } else {
+            sweep(cluster, lists, &mut runs);
+        }
+        rest = after;
+    }
+    runs
+}
+
+/// Joins statements that overlap: at every address, whatever is said there.
+fn sweep<T: Address>(cluster: &[Statement<T>], lists: &mut Lists, runs: &mut Vec<Run<T>>) {
+    let mut edges: Vec<(T, bool, Option<Met>)> = Vec::with_capacity(2 * cluster.len());
+    for statement in cluster {
+        edges.push((statement.first, true, statement.said));
+        if let Some(after) = statement.last.successor() {
+            edges.push((after, false, statement.said));
+        }
+    }
+    edges.sort_unstable();
+    let Some(end) = cluster.iter().map(|statement| statement.last).max() else { return };
+    // `None`, an exclusion, sorts before every value
+    let mut said: BTreeMap<Option<Met>, usize> = BTreeMap::new();
+    let mut index = 0;
+    while let Some(&(first, ..)) = edges.get(index) {
+        while let Some(&(at, begins, value)) = edges.get(index)
+            && at == first
+        {
+            let count = said.entry(value).or_default();
+            if begins {
+                *count += 1;
+            } else {
+                *count = count.wrapping_sub(1);
+            }
+            index += 1;
+        }
+        said.retain(|_, count| *count != 0);
+        if said.is_empty() {
+            continue;
+        }
+        let last = edges.get(index).and_then(|&(next, ..)| next.predecessor()).unwrap_or(end);
+        let list = if said.contains_key(&None) {
+            None
+        } else {
+            Some(lists.intern(&mut said.keys().copied().flatten().collect()))
+        };
+        push(runs, Run { first, last, list });
+    }
+}
+
+/// Lays `upper` over `lower`; both sorted and disjoint.
+fn overlay<T: Address>(lower: &[Run<T>], upper: &[Run<T>]) -> Vec<Run<T>> {
+    let mut runs = Vec::with_capacity(lower.len() + upper.len());
+    let mut uppers = upper.iter().peekable();
+    for &below in lower {
+        let mut first = Some(below.first);
+        while let Some(&&above) = uppers.peek() {
+            let Some(begin) = first else { break };
+            if above.first > below.last {
+                break;
+            }
+            if above.first > begin
+                && let Some(last) = above.first.predecessor()
+            {
+                push(&mut runs, Run { first: begin, last, ..below });
+            }
+            if above.last > below.last {
+                // the next lower run may be covered by it too
+                first = None;
+                break;
+            }
+            if above.last >= begin {
+                first = above.last.successor();
+            }
+            push(&mut runs, above);
+            uppers.next();
+            if above.last == below.last {
+                first = None;
+            }
+        }
+        if let Some(first) = first
+            && first <= below.last
+        {
+            push(&mut runs, Run { first, ..below });
+        }
+    }
+    runs.extend(uppers.copied());
+    runs
+}
+
+/// Appends a run, joining it to the one before if it only goes on from there.
+fn push<T: Address>(runs: &mut Vec<Run<T>>, run: Run<T>) {
+    match runs.last_mut() {
+        Some(before) if before.list == run.list && before.last.successor() == Some(run.first) => before.last = run.last,
+        _ => runs.push(run),
+    }
+}
+
+/// Takes out exclusions, which have done their work, and `cut`, but for the single addresses in `keep`.
+///
+/// `cut` is sorted and disjoint, `keep` sorted.
+pub fn listed_outside<T: Address>(runs: &[Run<T>], cut: &[(T, T)], keep: &[T]) -> Vec<Run<T>> {
+    let mut hole_runs: Vec<Run<T>> = Vec::new();
+    for &(first, last) in cut {
+        let mut begin = Some(first);
+        for &single in keep.iter().filter(|&&single| (first..=last).contains(&single)) {
+            if let (Some(from), Some(to)) = (begin, single.predecessor())
+                && from <= to
+            {
+                hole_runs.push(Run { first: from, last: to, list: None });
+            }
+            begin = single.successor();
+        }
+        if let Some(begin) = begin
+            && begin <= last
+        {
+            hole_runs.push(Run { first: begin, last, list: None });
+        }
+    }
+    let mut out = overlay(runs, &hole_runs);
+    out.retain(|run| run.list.is_some());
+    out
+}
+
+/// The prefixes that a run of IPv6 addresses is made of.
+pub fn prefixes(first: u128, last: u128) -> impl Iterator<Item = (u128, u8)> + Clone {
+    let mut next = Some(first);
+    std::iter::from_fn(move || {
+        let bits = next.filter(|&bits| bits <= last)?;
+        let mut length = 128 - bits.trailing_zeros().min(128) as u8;
+        while bits | !mask6(length) > last {
+            length += 1;
+        }
+        next = (bits | !mask6(length)).successor();
+        Some((bits, length))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What one address comes to, looked up in the runs.
+    fn at(runs: &[Run<u32>], address: u32) -> Option<ListId> {
+        runs.iter().find(|run| (run.first..=run.last).contains(&address)).and_then(|run| run.list)
+    }
+
+    fn statement(first: u32, last: u32, said: Option<u32>, at: u32) -> Statement<u32> {
+        Statement { first, last, said: said.map(Met), at }
+    }
+
+    fn is_sorted_and_disjoint<T: Address>(runs: &[Run<T>]) -> bool {
+        runs.iter().all(|run| run.first <= run.last) && runs.windows(2).all(|pair| pair[0].last < pair[1].first)
+    }
+
+    /// Ranges in a small corner of the space, so that they overlap, with both ends of the space in reach.
+    fn ranges() -> impl Strategy<Value = Vec<Statement<u32>>> {
+        let edge = prop_oneof![0_u32..1200, (u32::MAX - 1200)..=u32::MAX, (0_u32..40).prop_map(|n| n << 14)];
+        let one = (edge, 0_u32..5000, proptest::option::of(0_u32..3));
+        proptest::collection::vec(one, 0..30).prop_map(|all| {
+            let cut = |(n, (first, length, said)): (usize, (u32, u32, Option<u32>))| {
+                statement(first, first.saturating_add(length), said, n as u32)
+            };
+            all.into_iter().enumerate().map(cut).collect()
+        })
+    }
+
+    fn nested() -> impl Strategy<Value = Vec<Statement<u32>>> {
+        let one = (any::<u32>(), 0_u32..=32, proptest::option::of(0_u32..3));
+        proptest::collection::vec(one, 0..30).prop_map(|all| {
+            let mask = |length| u32::MAX.checked_shl(32 - length).unwrap_or(0);
+            let cut = |(n, (bits, length, said)): (usize, (u32, u32, Option<u32>))| {
+                // few leading bits differ, so that prefixes nest
+                let first = bits & 0x8000_0307 & mask(length);
+                statement(first, first | !mask(length), said, n as u32)
+            };
+            all.into_iter().enumerate().map(cut).collect()
+        })
+    }
+
+    fn probes(statements: &[Statement<u32>]) -> Vec<u32> {
+        let edges = statements
+            .iter()
+            .flat_map(|s| [s.first, s.last, s.first.wrapping_sub(1), s.last.wrapping_add(1), s.first / 2 + s.last / 2]);
+        edges.chain([0, u32::MAX]).collect()
+    }
+
+    /// The octet class in which rbldnsd stores this address of the statement: the widest whole block around it.
+    fn class(statement: &Statement<u32>, address: u32) -> u32 {
+        let inside = |length: &u32| {
+            let mask = u32::MAX << (32 - length);
+            statement.first <= (address & mask) && (address | !mask) <= statement.last
+        };
+        [8, 16, 24, 32].into_iter().find(inside).unwrap()
+    }
+
+    fn joined<'s>(said: impl Iterator<Item = &'s Statement<u32>>, lists: &mut Lists) -> Option<ListId> {
+        let said: Vec<_> = said.map(|statement| statement.said).collect();
+        if said.is_empty() || said.contains(&None) {
+            return None;
+        }
+        Some(lists.intern(&mut said.into_iter().flatten().collect()))
+    }
+
+    proptest! {
+        #[test]
+        fn octet_classes_agree_with_the_naive_model(statements in ranges()) {
+            let mut lists = Lists::default();
+            let runs = by_octet_class(statements.clone(), &mut lists);
+            prop_assert!(is_sorted_and_disjoint(&runs));
+            for address in probes(&statements) {
+                let around = || statements.iter().filter(|s| (s.first..=s.last).contains(&address));
+                let best = around().map(|s| class(s, address)).max();
+                let expected = joined(around().filter(|s| Some(class(s, address)) == best), &mut lists);
+                prop_assert_eq!(at(&runs, address), expected, "{}", address);
+            }
+        }
+
+        #[test]
+        fn plain_rule_agrees_with_the_naive_model(statements in ranges()) {
+            let mut lists = Lists::default();
+            let runs = exclusion_wins(statements.clone(), &mut lists);
+            prop_assert!(is_sorted_and_disjoint(&runs));
+            for address in probes(&statements) {
+                let around = statements.iter().filter(|s| (s.first..=s.last).contains(&address));
+                let expected = joined(around, &mut lists);
+                prop_assert_eq!(at(&runs, address), expected, "{}", address);
+            }
+        }
+
+        #[test]
+        fn longest_prefix_agrees_with_the_naive_model(statements in nested()) {
+            let mut lists = Lists::default();
+            let (runs, repeated) = longest_prefix(statements.clone(), &mut lists);
+            prop_assert!(is_sorted_and_disjoint(&runs));
+            for address in probes(&statements) {
+                let around = statements.iter().filter(|s| (s.first..=s.last).contains(&address));
+                let best = around.min_by_key(|s| (s.last - s.first, s.at));
+                let expected = best.and_then(|s| s.said).map(|met| lists.intern(&mut vec![met]));
+                prop_assert_eq!(at(&runs, address), expected, "{}", address);
+            }
+            for again in repeated {
+                prop_assert!(statements.iter().any(|s| (s.first, s.last) == (again.first, again.last) && s.at < again.at));
+            }
+        }
+
+        #[test]
+        fn what_is_cut_is_not_listed(statements in ranges(), keep in proptest::collection::btree_set(0_u32..1200, 0..4)) {
+            let mut lists = Lists::default();
+            let runs = exclusion_wins(statements.clone(), &mut lists);
+            let cut = [(0, 3), (500, 900), (u32::MAX - 7, u32::MAX)];
+            let keep: Vec<u32> = keep.into_iter().collect();
+            let outside = listed_outside(&runs, &cut, &keep);
+            prop_assert!(is_sorted_and_disjoint(&outside));
+            for address in probes(&statements).into_iter().chain([0, 3, 4, 499, 500, 900, 901]).chain(keep.clone()) {
+                let is_cut = cut.iter().any(|&(first, last)| (first..=last).contains(&address)) && !keep.contains(&address);
+                let expected = if is_cut { None } else { at(&runs, address) };
+                prop_assert_eq!(at(&outside, address), expected, "{}", address);
+            }
+        }
+
+        #[test]
+        fn prefixes_cover_a_run_and_nothing_else(first: u128, length in 0_u32..128) {
+            let last = first.saturating_add(1_u128.checked_shl(length).unwrap_or(0));
+            let mut next = Some(first);
+            for (bits, length) in prefixes(first, last) {
+                prop_assert_eq!(Some(bits), next);
+                prop_assert_eq!(bits & !mask6(length), 0);
+                next = (bits | !mask6(length)).successor();
+            }
+            prop_assert_eq!(next, last.successor());
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A dataset: the unit of loading, checking and sharing between zones.
+//!
+//! Loading reads the dataset's files, applies the rules of their format and comes to one canonical form in which
+//! exclusions no longer exist: sorted disjoint runs of addresses, name keys of which the deepest decides alone,
+//! digests, RRsets. From that the dense table is built. Invariant: a [`Dataset`] is whole and never changes; what could
+//! not be read whole is a [`LoadError`] and no dataset.
+
+pub mod blocks;
+pub mod clients;
+mod collect;
+pub mod hashes;
+pub mod names;
+pub mod never;
+pub mod origin;
+pub mod records;
+pub mod values;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use clients::{ClientAction, Clients};
+pub use collect::Head;
+pub use never::NeverList;
+pub use records::{Records, RrSet};
+pub use values::{DEFAULT_ADDRESS, Defaults, Template, Value, Values};
+
+use crate::dnsxl::Name;
+use crate::dnsxl::key::KeyShape;
+use crate::feed::{self, FileError, Format, LineError, Reading};
+use crate::table::Table;
+use collect::Collector;
+
+/// What a dataset is made from.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// What the configuration calls it.
+    pub name: String,
+    /// The format of all its files.
+    pub format: Format,
+    /// Its files, read as one.
+    pub files: Vec<PathBuf>,
+    /// How they are read.
+    pub reading: Reading,
+    /// The values of entries that do not say otherwise.
+    pub defaults: Defaults,
+    /// What becomes of a wrong line.
+    pub bad_lines: BadLines,
+    /// The fewest entries that a whole load has: an empty file is rarely meant.
+    pub min_entries: u64,
+    /// TTLs in the files are kept within these seconds.
+    pub ttl_bounds: RangeInclusive<u32>,
+}
+
+/// What becomes of a wrong line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadLines {
+    /// It is reported and left out.
+    Skip,
+    /// It fails the load.
+    Refuse,
+}
+
+/// A loaded dataset.
+#[derive(Debug)]
+pub struct Dataset {
+    /// What the configuration calls it.
+    pub name: String,
+    /// What is listed, each part with names of its own that it stands under.
+    pub parts: Vec<Part>,
+    /// The access list, if it is one.
+    pub clients: Option<Clients>,
+    /// What its files say of the zone.
+    pub head: Head,
+    /// The newest modification time of its files, as a Unix time in seconds.
+    pub modified: i64,
+}
+
+/// What one format's rules came to: most datasets are one part, a `combined` one has several.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// Names relative to the zone that the part stands under; an empty name is the apex itself.
+    pub under: Vec<Name>,
+    /// Which kinds of subject the part is about, whether or not it lists any.
+    pub holds: Holds,
+    /// Subjects to values.
+    pub table: Table,
+    /// What the table's ids stand for.
+    pub values: Values,
+    /// The resource records of a `generic` part.
+    pub records: Records,
+}
+
+/// The kinds of subject that a part is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holds {
+    /// IPv4 addresses.
+    pub ip4: bool,
+    /// IPv6 addresses.
+    pub ip6: bool,
+    /// Domain names.
+    pub names: bool,
+    /// Digests, spelt so.
+    pub hashes: Option<KeyShape>,
+}
+
+impl Dataset {
+    /// Heap bytes of all parts.
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.table.bytes() + part.values.bytes() + part.records.bytes()).sum()
+    }
+}
+
+/// What loading had to say, besides the dataset.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The first problems.
+    pub problems: Vec<Problem>,
+    /// All problems, the kept ones included.
+    pub total: u64,
+    /// How many entries were taken.
+    pub entries: u64,
+}
+
+impl Report {
+    fn push(&mut self, problem: Problem) {
+        self.total += 1;
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        }
+    }
+}
+
+/// A line, or a part of what it says, that is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub path: Arc<Path>,
+    /// The line, counted from one.
+    pub line: u64,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path.display(), self.line, self.reason)
+    }
+}
+
+/// Why something is not served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The line is wrong.
+    #[error(transparent)]
+    Line(LineError),
+    /// No list may list this.
+    #[error("{subject} is left out: it is on the never-list: {what}")]
+    Never {
+        /// The address, prefix, range or name.
+        subject: String,
+        /// What it is.
+        what: String,
+    },
+    /// A prefix that was said before; the first one holds.
+    #[error("duplicated entry for {subject}")]
+    Repeated {
+        /// The prefix.
+        subject: String,
+    },
+    /// RFC 1034, section 3.6.2.
+    #[error("CNAME left out: its owner has other records, and a CNAME must stand alone")]
+    CnameWithOther,
+    /// Every address there is.
+    #[error("{what} lists every address: refused; list what is meant")]
+    Everything {
+        /// The prefix.
+        what: &'static str,
+    },
+}
+
+/// Why a dataset could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// A file could not be read to its end.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A wrong line, where wrong lines are fatal.
+    #[error("{0}")]
+    Line(Problem),
+    /// A list of the whole Internet.
+    #[error("{0}")]
+    Everything(Problem),
+    /// Data that says it is not made yet.
+    #[error("{path}: $TIMESTAMP is {ahead} seconds in the future: set the clock here or there right")]
+    NotYet {
+        /// The dataset's first file.
+        path: PathBuf,
+        /// Seconds.
+        ahead: i64,
+    },
+    /// Too few entries.
+    #[error("{path}: {found} entries, at least {least} expected: is the file complete?")]
+    TooFew {
+        /// The dataset's first file.
+        path: PathBuf,
+        /// Entries found.
+        found: u64,
+        /// Entries expected.
+        least: u64,
+    },
+    /// More distinct values than can be numbered.
+    #[error("{path}: {source}")]
+    TooManyValues {
+        /// The dataset's first file.
+        path: PathBuf,
+        /// What the limit is.
+        #[source]
+        source: values::TooManyValues,
+    },
+}
+
+/// Loads a dataset.
+///
+/// # Errors
+///
+/// A file that cannot be read to its end, a wrong line where those are fatal, a time stamp later than `now`, too few
+/// entries, too many values, or, with a never-list, a listing of every address there is.
+pub fn load(spec: &Spec, never: &NeverList, now: i64) -> Result<(Dataset, Report), LoadError> {
+    let mut collector = Collector::new(spec, never);
+    let mut modified = 0;
+    for path in &spec.files {
+        collector.begin_file(path);
+        feed::parse_file(path, spec.format, &spec.reading, &mut collector)?;
+        modified = modified.max(modification_time(path)?);
+    }
+    let first_path = || spec.files.first().cloned().unwrap_or_default();
+    if let Some(problem) = collector.everything.take().filter(|_| !never.is_empty()) {
+        return Err(LoadError::Everything(problem));
+    }
+    if let Some(problem) = collector.bad_line.take().filter(|_| spec.bad_lines == BadLines::Refuse) {
+        return Err(LoadError::Line(problem));
+    }
+    if let Some(ahead) = collector.head.created.map(|created| created - now).filter(|&ahead| ahead > 0) {
+        return Err(LoadError::NotYet { path: first_path(), ahead });
+    }
+    let found = collector.report.entries;
+    if found < spec.min_entries {
+        return Err(LoadError::TooFew { path: first_path(), found, least: spec.min_entries });
+    }
+    if collector.too_many_values {
+        return Err(LoadError::TooManyValues { path: first_path(), source: values::TooManyValues });
+    }
+    let (parts, clients) =
+        collector.finish().map_err(|source| LoadError::TooManyValues { path: first_path(), source })?;
+    let head = std::mem::take(&mut collector.head);
+    Ok((Dataset { name: spec.name.clone(), parts, clients, head, modified }, collector.report))
+}
+
+/// When the file was last written, as a Unix time in seconds.
+fn modification_time(path: &Path) -> Result<i64, FileError> {
+    let read = |source| FileError::Read { path: path.into(), source };
+    let modified = path.metadata().and_then(|metadata| metadata.modified()).map_err(read)?;
+    Ok(modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
+}
+
+/// The most problems of one load that are kept word by word; more are counted.
+pub const MAX_PROBLEMS: usize = 1000;

@@ -1,0 +1,229 @@
+//! The resource records of `generic` datasets: owner → RRsets (RFC 2181, section 5).
+//!
+//! Invariant: owners are sorted by their labels from the right, so that what is below a name follows it; an owner's
+//! RRsets are sorted by type, hold each datum once and have one TTL; a CNAME stands alone (RFC 1034, section 3.6.2).
+
+use crate::dnsxl::Labels;
+use crate::dnsxl::name::{MAX_WIRE, reverse_labels};
+
+/// Records as collected.
+#[derive(Debug, Default)]
+pub struct RecordStatements(Vec<Statement>);
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Statement {
+    /// The owner's labels in reversed order.
+    owner: Box<[u8]>,
+    rtype: u16,
+    rdata: Box<[u8]>,
+    ttl: Option<u32>,
+    at: u32,
+}
+
+impl RecordStatements {
+    /// Takes a record; `owner` in lower case, in wire form without the root byte, relative to the zone.
+    pub fn push(&mut self, owner: &[u8], ttl: Option<u32>, rtype: u16, rdata: &[u8], at: u32) {
+        let mut reversed = [0; MAX_WIRE];
+        let owner = reverse_labels(owner, &mut reversed).into();
+        self.0.push(Statement { owner, rtype, rdata: rdata.into(), ttl, at });
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Sorts records into RRsets; also the lines of CNAMEs that were left out because their owner has other data.
+    ///
+    /// Records without a TTL of their own take `ttl`; `None` is the zone's.
+    pub fn resolve(mut self, ttl: Option<u32>) -> (Records, Vec<u32>) {
+        self.0.sort_unstable();
+        self.0.dedup_by(|a, b| (&a.owner, a.rtype, &a.rdata) == (&b.owner, b.rtype, &b.rdata));
+        let (mut records, mut left_out) = (Records::default(), Vec::new());
+        for of_owner in self.0.chunk_by(|a, b| a.owner == b.owner) {
+            let alone = of_owner.iter().all(|statement| statement.rtype == TYPE_CNAME) && of_owner.len() == 1;
+            let sets_begin = records.sets.len() as u32;
+            for set in of_owner.chunk_by(|a, b| a.rtype == b.rtype) {
+                if set[0].rtype == TYPE_CNAME && !alone {
+                    left_out.extend(set.iter().map(|statement| statement.at));
+                    continue;
+                }
+                // RFC 2181, section 5.2: one TTL for the set; the smallest is the one that misleads nobody
+                let ttl = set.iter().filter_map(|statement| statement.ttl.or(ttl)).min();
+                let data_begin = records.ends.len() as u32;
+                for statement in set {
+                    records.data.extend_from_slice(&statement.rdata);
+                    records.ends.push(records.data.len() as u32);
+                }
+                records.sets.push(Set { rtype: set[0].rtype, ttl, data_begin });
+            }
+            let begin = records.names.len() as u32;
+            records.names.extend_from_slice(&of_owner[0].owner);
+            records.owners.push(Owner { begin, length: of_owner[0].owner.len() as u8, sets_begin });
+        }
+        (records, left_out)
+    }
+}
+
+/// The RRsets of a part of a dataset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    names: Vec<u8>,
+    owners: Vec<Owner>,
+    sets: Vec<Set>,
+    ends: Vec<u32>,
+    data: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owner {
+    begin: u32,
+    length: u8,
+    sets_begin: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Set {
+    rtype: u16,
+    ttl: Option<u32>,
+    data_begin: u32,
+}
+
+/// One RRset.
+#[derive(Clone, Copy, Debug)]
+pub struct RrSet<'r> {
+    records: &'r Records,
+    index: usize,
+}
+
+impl Records {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.owners.is_empty()
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The RRsets of a name; `None` if the name owns nothing.
+    pub fn find(&self, name: Labels<'_>) -> Option<impl Iterator<Item = RrSet<'_>> + Clone> {
+        let mut reversed = [0; MAX_WIRE];
+        let owner = reverse_labels(name.wire(), &mut reversed);
+        let index = self.owners.binary_search_by(|probe| self.name(probe).cmp(owner)).ok()?;
+        Some(self.sets_of(index))
+    }
+
+    /// Whether any name below this one owns something.
+    pub fn any_below(&self, name: Labels<'_>) -> bool {
+        let mut reversed = [0; MAX_WIRE];
+        let owner = reverse_labels(name.wire(), &mut reversed);
+        let next = self.owners.partition_point(|probe| self.name(probe) <= owner);
+        // whole labels are compared, as their lengths stand in front of them
+        self.owners.get(next).is_some_and(|below| self.name(below).starts_with(owner))
+    }
+
+    /// All owners in wire form without the root byte, with their RRsets.
+    pub fn iter(&self) -> impl Iterator<Item = (Vec<u8>, impl Iterator<Item = RrSet<'_>> + Clone)> {
+        self.owners.iter().enumerate().map(|(index, owner)| {
+            let mut wire = [0; MAX_WIRE];
+            (reverse_labels(self.name(owner), &mut wire).to_vec(), self.sets_of(index))
+        })
+    }
+
+    /// Heap bytes.
+    pub fn bytes(&self) -> usize {
+        self.names.len()
+            + self.owners.len() * size_of::<Owner>()
+            + self.sets.len() * size_of::<Set>()
+            + self.ends.len() * size_of::<u32>()
+            + self.data.len()
+    }
+
+    fn name(&self, owner: &Owner) -> &[u8] {
+        &self.names[owner.begin as usize..][..usize::from(owner.length)]
+    }
+
+    fn sets_of(&self, owner: usize) -> impl Iterator<Item = RrSet<'_>> + Clone {
+        let begin = self.owners[owner].sets_begin as usize;
+        let end = self.owners.get(owner + 1).map_or(self.sets.len(), |next| next.sets_begin as usize);
+        (begin..end).map(|index| RrSet { records: self, index })
+    }
+}
+
+impl<'r> RrSet<'r> {
+    /// The type's number.
+    pub fn rtype(&self) -> u16 {
+        self.records.sets[self.index].rtype
+    }
+
+    /// Seconds; `None` is the zone's own.
+    pub fn ttl(&self) -> Option<u32> {
+        self.records.sets[self.index].ttl
+    }
+
+    /// The data of each record, in wire form, names uncompressed.
+    pub fn data(&self) -> impl ExactSizeIterator<Item = &'r [u8]> + Clone + use<'r> {
+        let records = self.records;
+        let begin = records.sets[self.index].data_begin as usize;
+        let end = records.sets.get(self.index + 1).map_or(records.ends.len(), |next| next.data_begin as usize);
+        (begin..end).map(move |index| {
+            let from = if index == 0 { 0 } else { records.ends[index - 1] as usize };
+            &records.data[from..records.ends[index] as usize]
+        })
+    }
+}
+
+const TYPE_CNAME: u16 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dnsxl::{Name, QueryName};
+
+    fn records(statements: &[(&str, u16, &[u8], Option<u32>)]) -> (Records, Vec<u32>) {
+        let mut all = RecordStatements::default();
+        for (at, (owner, rtype, rdata, ttl)) in statements.iter().enumerate() {
+            all.push(Name::parse(owner.as_bytes()).unwrap().as_wire(), *ttl, *rtype, rdata, at as u32);
+        }
+        all.resolve(Some(60))
+    }
+
+    fn ask(records: &Records, name: &str) -> (Vec<(u16, usize, Option<u32>)>, bool) {
+        let name = QueryName::from(&Name::parse(name.as_bytes()).unwrap());
+        let found = records.find(name.labels()).into_iter().flatten();
+        (found.map(|set| (set.rtype(), set.data().count(), set.ttl())).collect(), records.any_below(name.labels()))
+    }
+
+    #[test]
+    fn rrsets_are_found_and_what_is_above_them_is_known() {
+        let (records, _) = records(&[
+            ("www", 1, b"abcd", Some(30)),
+            ("www", 1, b"abce", None),
+            ("www", 1, b"abcd", None),
+            ("www", 16, b"\x01x", None),
+            ("a.b.www", 1, b"abcd", None),
+            (".", 15, b"mx", None),
+        ]);
+        assert_eq!(ask(&records, "www"), (vec![(1, 2, Some(30)), (16, 1, Some(60))], true));
+        assert_eq!(ask(&records, "b.www"), (vec![], true));
+        assert_eq!(ask(&records, "a.b.www"), (vec![(1, 1, Some(60))], false));
+        assert_eq!(ask(&records, "ww"), (vec![], false));
+        assert_eq!(ask(&records, "."), (vec![(15, 1, Some(60))], true));
+        assert_eq!(records.iter().count(), 3);
+    }
+
+    #[test]
+    fn a_cname_stands_alone() {
+        let (records, left_out) = records(&[("a", 5, b"\0", None), ("a", 1, b"abcd", None), ("b", 5, b"\0", None)]);
+        assert_eq!(left_out, [0]);
+        assert_eq!(ask(&records, "a").0, [(1, 1, Some(60))]);
+        assert_eq!(ask(&records, "b").0, [(5, 1, Some(60))]);
+    }
+}

@@ -1,0 +1,179 @@
+//! Loads datasets and makes generations of them; keeps the last good of each.
+//!
+//! Invariant: a dataset that cannot be loaded leaves the one before it in place, and a generation is made of whole
+//! datasets only. Nothing here logs or decides when to look again: the caller does, with what [`Store::load`] tells.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::dataset::{self, Dataset, LoadError, NeverList, Report};
+use crate::dnsxl::Name;
+use crate::snapshot::{Snapshot, Version};
+use crate::zone::{Access, Input, UnixTime, ZoneError, ZoneSpec, build};
+
+/// Everything that is to be served.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The datasets, each loaded once however many zones share it.
+    pub datasets: Vec<dataset::Spec>,
+    /// The zones.
+    pub zones: Vec<ZonePlan>,
+    /// The `acl` dataset for all zones, by its index.
+    pub access: Option<usize>,
+    /// What no dataset may list.
+    pub never: NeverList,
+    /// What `version.bind` gets.
+    pub version: Version,
+}
+
+/// A zone and what it is made of.
+#[derive(Clone, Debug)]
+pub struct ZonePlan {
+    /// What the zone is to be.
+    pub spec: ZoneSpec,
+    /// Its datasets in the order they are asked: index, and the name below the apex that it stands under.
+    pub datasets: Vec<(usize, Name)>,
+    /// Its `acl` dataset, by its index.
+    pub access: Option<usize>,
+}
+
+/// The loaded datasets of a plan.
+#[derive(Debug)]
+pub struct Store {
+    plan: Plan,
+    slots: Vec<Slot>,
+    serials: HashMap<Name, u32>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    dataset: Option<Arc<Dataset>>,
+    /// What the files looked like when they were last read.
+    stamps: Vec<Option<Stamp>>,
+    /// Counts the loads that took.
+    generation: u64,
+    /// The generation that is in the zones' serials.
+    counted: u64,
+}
+
+/// What tells that a file is another one, or has other content: size and time alone miss a quick replacement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+/// What became of one dataset.
+#[derive(Debug)]
+pub struct Event {
+    /// The dataset's index in the plan.
+    pub dataset: usize,
+    /// What was loaded, or why nothing was.
+    pub result: Result<Loaded, LoadError>,
+    /// After a failure: whether an earlier load goes on being served.
+    pub keeps_last_good: bool,
+}
+
+/// A dataset that was loaded.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The dataset.
+    pub dataset: Arc<Dataset>,
+    /// What loading had to say.
+    pub report: Report,
+}
+
+impl Store {
+    /// A store of a plan, with nothing loaded yet.
+    pub fn new(plan: Plan) -> Self {
+        let slots = plan.datasets.iter().map(|_| Slot::default()).collect();
+        Self { plan, slots, serials: HashMap::new() }
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// A dataset that is loaded, by its index in the plan.
+    pub fn dataset(&self, index: usize) -> Option<&Arc<Dataset>> {
+        self.slots[index].dataset.as_ref()
+    }
+
+    /// Loads every dataset that was never loaded or whose files are not as they were; tells what became of each.
+    ///
+    /// A dataset that failed is tried again at the next call, whether or not its files change.
+    pub fn load(&mut self, now: UnixTime) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (index, (spec, slot)) in self.plan.datasets.iter().zip(&mut self.slots).enumerate() {
+            // taken before reading: a change meanwhile is then seen at the next call
+            let stamps: Vec<_> = spec.files.iter().map(|path| Stamp::of(path)).collect();
+            if slot.dataset.is_some() && slot.stamps == stamps {
+                continue;
+            }
+            let result = dataset::load(spec, &self.plan.never, now.0).map(|(dataset, report)| {
+                let dataset = Arc::new(dataset);
+                (slot.stamps, slot.dataset) = (stamps, Some(dataset.clone()));
+                slot.generation += 1;
+                Loaded { dataset, report }
+            });
+            let keeps_last_good = result.is_err() && slot.dataset.is_some();
+            events.push(Event { dataset: index, result, keeps_last_good });
+        }
+        events
+    }
+
+    /// Makes a generation of what is loaded. A zone that lacks a dataset is there, and answers SERVFAIL.
+    ///
+    /// A serial that the data does not give moves on whenever a dataset of its zone has changed, and never back.
+    ///
+    /// # Errors
+    ///
+    /// A zone that cannot be made.
+    pub fn snapshot(&mut self) -> Result<Snapshot, ZoneError> {
+        let mut zones = Vec::with_capacity(self.plan.zones.len());
+        for plan in &self.plan.zones {
+            let input = |(index, under): &(usize, Name)| Input {
+                dataset: self.slots[*index].dataset.clone(),
+                under: under.clone(),
+            };
+            let inputs: Vec<Input> = plan.datasets.iter().map(input).collect();
+            let mut spec = plan.spec.clone();
+            if let Some(&serial) = self.serials.get(&spec.apex) {
+                let has_news =
+                    plan.datasets.iter().any(|&(index, _)| self.slots[index].generation > self.slots[index].counted);
+                spec.least_serial = spec.least_serial.max(serial.wrapping_add(u32::from(has_news)));
+            }
+            let access = self.access(plan.access);
+            let mut zone = build(&spec, &inputs, access)?;
+            zone.unavailable |= plan.access.is_some_and(|index| self.slots[index].dataset.is_none());
+            self.serials.insert(spec.apex, zone.soa.serial);
+            zones.push(zone);
+        }
+        self.slots.iter_mut().for_each(|slot| slot.counted = slot.generation);
+        Ok(Snapshot::new(zones, self.access(self.plan.access), self.plan.version.clone()))
+    }
+
+    fn access(&self, index: Option<usize>) -> Access {
+        index.and_then(|index| self.slots[index].dataset.clone()).map_or_else(Access::default, Access::by)
+    }
+}

@@ -1,0 +1,356 @@
+//! IPv4: one bit a slot leads to one line of listings.
+//!
+//! The address space is cut into equal *slots*, about as many as there are points (see [`super::leaf`]). Neighbouring
+//! slots share a leaf for as long as their points fit its line, so leaves are full whether the list is sparse or
+//! dense, and a bit a slot says where a new leaf begins. Counting the bits up to an address gives its leaf:
+//!
+//! ```text
+//! directory line   0  u32 leaves begun before this line
+//!                  4  u32 slot where the last of them begins
+//!                  8  448 bits, one a slot, set where a leaf begins
+//! leaf line        see leaf.rs; keys count from the first address of the leaf's first slot
+//! fork line        0  fork bit, separator width − 1   1  number of parts   4  u32 first part
+//!                  8  separators: where each part begins, counted from the slot's first address
+//! ```
+//!
+//! A slot whose points fill more than a line becomes a fork over parts, which are leaves kept apart in `parts`. A
+//! lookup reads a directory line and a leaf, or these and a fork: two dependent lines, three at the most. If even a
+//! fork cannot hold a slot the build starts over with smaller slots; 256 addresses always fit one.
+//!
+//! Invariant: a leaf begins at slot 0, at a slot with a point in it, or right behind a fork. A block that reaches past
+//! the leaf it begins in therefore holds a listing, and `any_below` needs no structure of its own.
+//!
+//! It does not change after it is built, and it keeps no trace of the entries that its runs were painted from.
+
+use super::leaf::{self, Draft, FORK_BIT, Leaf, Point, Run};
+use super::line::{LINE_BYTES, Line, heap_bytes, width_of};
+use super::{MAX_VALUES, ValueId};
+use crate::dnsxl::Block4;
+use crate::dnsxl::subject::mask4;
+
+/// Addresses, first to last, with one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run4 {
+    /// The first listed address.
+    pub first: u32,
+    /// The last listed address; not before the first.
+    pub last: u32,
+    /// What is listed of them; not [`ValueId::NONE`].
+    pub value: ValueId,
+}
+
+/// The listed IPv4 addresses of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ip4 {
+    /// The low bits of an address that do not choose its slot.
+    slot_bits: u32,
+    directory: Box<[Line]>,
+    leaves: Box<[Line]>,
+    parts: Box<[Line]>,
+    listed: u64,
+}
+
+impl Ip4 {
+    /// Builds from ascending, disjoint runs. They are read twice, and again for each time the slots prove too wide.
+    pub fn build<I: Iterator<Item = Run4> + Clone>(runs: I) -> Self {
+        let (mut count, mut listed) = (0_u64, 0);
+        for run in merged(runs.clone()) {
+            count += 1 + u64::from(run.last > run.first);
+            listed += run.last - run.first + 1;
+        }
+        if count == 0 {
+            return Self::default();
+        }
+        let mut slot_bits = 32 - count.next_power_of_two().ilog2().clamp(MIN_DIRECTORY_BITS, MAX_DIRECTORY_BITS);
+        loop {
+            let points = leaf::points(merged(runs.clone()));
+            if let Some(packed) = Packer::new(slot_bits).pack(points) {
+                return Self { listed, ..packed };
+            }
+            slot_bits = (slot_bits - REFINE_BITS).max(SAFE_SLOT_BITS);
+        }
+    }
+
+    /// What is listed of an address.
+    pub fn find(&self, address: u32) -> ValueId {
+        let Some(place) = self.place(address, |_| ()) else { return ValueId::NONE };
+        ValueId(Leaf::read(place.line).find(u64::from(address).wrapping_sub(place.start)))
+    }
+
+    /// Whether any address of a block is listed.
+    pub fn any_below(&self, block: Block4) -> bool {
+        let (first, last) = (block.bits, block.bits | !mask4(block.length));
+        let (Some(at), Some(end)) = (self.place(first, |_| ()), self.place(last, |_| ())) else { return false };
+        // a line that begins within the block begins with a listing; see the invariant
+        !std::ptr::eq(at.line, end.line)
+            || Leaf::read(at.line).any(u64::from(first).wrapping_sub(at.start), u64::from(last).wrapping_sub(at.start))
+    }
+
+    /// The listed runs in order; those that touch differ in value.
+    pub fn runs(&self) -> impl Iterator<Item = Run4> {
+        let points = self.places().flat_map(|place| Leaf::read(place.line).points(place.start));
+        leaf::runs(points).map(|Run { first, last, value }| Run4 {
+            first: first as u32,
+            last: last as u32,
+            value: ValueId(value),
+        })
+    }
+
+    /// The number of listed addresses.
+    pub fn listed(&self) -> u64 {
+        self.listed
+    }
+
+    /// Whether nothing is listed.
+    pub fn is_empty(&self) -> bool {
+        self.listed == 0
+    }
+
+    /// Heap memory in bytes.
+    pub fn bytes(&self) -> usize {
+        heap_bytes(&self.directory) + heap_bytes(&self.leaves) + heap_bytes(&self.parts)
+    }
+
+    /// The leaf that covers an address; `touch` sees each line that is read to find it, and the leaf itself.
+    fn place<'t>(&'t self, address: u32, mut touch: impl FnMut(&'t Line)) -> Option<Place<'t>> {
+        let slot = (address >> self.slot_bits) as usize;
+        let (number, bit) = (slot / SLOTS_PER_LINE, slot % SLOTS_PER_LINE);
+        let directory = self.directory.get(number)?;
+        touch(directory);
+        let mut begun = directory.u32(0);
+        let mut start = directory.u32(4);
+        for word in 0..=bit / 64 {
+            let unseen = if word == bit / 64 { 63 - bit % 64 } else { 0 };
+            let bits = directory.u64(BITS_AT + 8 * word) << unseen >> unseen;
+            begun += bits.count_ones();
+            if bits != 0 {
+                start = (number * SLOTS_PER_LINE + 64 * word) as u32 + bits.ilog2();
+            }
+        }
+        let line = self.leaves.get((begun as usize).wrapping_sub(1))?;
+        touch(line);
+        let place = Place { start: u64::from(start) << self.slot_bits, line };
+        if !place.is_fork() {
+            return Some(place);
+        }
+        let place = self.part(place, place.rank(u64::from(address).wrapping_sub(place.start)).checked_sub(1)?)?;
+        touch(place.line);
+        Some(place)
+    }
+
+    fn part(&self, fork: Place<'_>, index: usize) -> Option<Place<'_>> {
+        let line = self.parts.get(fork.line.u32(FIRST_PART_AT) as usize + index)?;
+        Some(Place { start: fork.start + fork.separator(index), line })
+    }
+
+    /// All leaves in the order of their addresses.
+    fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        let begins = self.directory.iter().enumerate().flat_map(|(number, line)| {
+            let set = move |bit: &usize| line.u64(BITS_AT + bit / 64 * 8) >> (bit % 64) & 1 != 0;
+            (0..SLOTS_PER_LINE).filter(set).map(move |bit| (number * SLOTS_PER_LINE + bit) as u64)
+        });
+        begins.zip(&self.leaves).flat_map(move |(slot, line)| {
+            let place = Place { start: slot << self.slot_bits, line };
+            let count = if place.is_fork() { usize::from(line.u8(1)) } else { 1 };
+            (0..count).filter_map(move |index| if place.is_fork() { self.part(place, index) } else { Some(place) })
+        })
+    }
+}
+
+fn merged(runs: impl Iterator<Item = Run4>) -> impl Iterator<Item = Run> {
+    leaf::merge(runs.map(|run| {
+        debug_assert!(run.first <= run.last && run.value.is_listed() && run.value.0 <= MAX_VALUES);
+        Run { first: run.first.into(), last: run.last.into(), value: run.value.0 }
+    }))
+}
+
+/// A leaf or a fork, and the address its keys count from.
+#[derive(Clone, Copy)]
+struct Place<'t> {
+    start: u64,
+    line: &'t Line,
+}
+
+impl Place<'_> {
+    fn is_fork(self) -> bool {
+        self.line.u8(0) & FORK_BIT != 0
+    }
+
+    fn separator_width(self) -> usize {
+        usize::from(self.line.u8(0) & !FORK_BIT) + 1
+    }
+
+    fn separator(self, index: usize) -> u64 {
+        self.line.uint(SEPARATORS_AT + index * self.separator_width(), self.separator_width())
+    }
+
+    fn rank(self, offset: u64) -> usize {
+        self.line.rank(SEPARATORS_AT, usize::from(self.line.u8(1)), self.separator_width(), offset)
+    }
+}
+
+/// Fills leaves from left to right.
+struct Packer {
+    slot_bits: u32,
+    directory: Vec<Line>,
+    leaves: Vec<Line>,
+    parts: Vec<Line>,
+    /// The leaf that is being filled; it starts at the beginning of a slot.
+    open: Draft,
+    /// Where the last leaf began.
+    last_begin: u32,
+    /// The first slot that no leaf covers, if the next leaf has to begin there even if nothing is listed in it.
+    uncovered: Option<u64>,
+    /// The last point seen; if it reaches, a leaf that begins behind it begins with its value.
+    previous: Option<Point>,
+}
+
+impl Packer {
+    fn new(slot_bits: u32) -> Self {
+        Self {
+            slot_bits,
+            directory: Vec::new(),
+            leaves: Vec::new(),
+            parts: Vec::new(),
+            open: Draft::default(),
+            last_begin: 0,
+            uncovered: Some(0),
+            previous: None,
+        }
+    }
+
+    /// The table but for its number of listings, or nothing if a slot holds more than a fork does.
+    fn pack(mut self, points: impl Iterator<Item = Point>) -> Option<Ip4> {
+        let mut points = points.peekable();
+        let mut group = Vec::new();
+        while let Some(point) = points.next() {
+            let slot = point.key >> self.slot_bits;
+            group.clear();
+            group.push(point);
+            while let Some(point) = points.next_if(|point| point.key >> self.slot_bits == slot) {
+                group.push(point);
+            }
+            self.add(slot, &group)?;
+        }
+        let slots = 1 << (32 - self.slot_bits);
+        if let Some(slot) = self.uncovered {
+            self.open.begin(slot << self.slot_bits);
+        }
+        if self.uncovered != Some(slots) {
+            self.close();
+        }
+        self.reach_line((slots as usize - 1) / SLOTS_PER_LINE);
+        Some(Ip4 {
+            slot_bits: self.slot_bits,
+            directory: self.directory.into(),
+            leaves: self.leaves.into(),
+            parts: self.parts.into(),
+            listed: 0,
+        })
+    }
+
+    /// Adds the points of one slot.
+    fn add(&mut self, slot: u64, points: &[Point]) -> Option<()> {
+        let first_key = points.first()?.key;
+        if let Some(uncovered) = self.uncovered.take() {
+            self.begin(uncovered, first_key);
+        }
+        if !self.open.extend(points) {
+            if self.open.start >> self.slot_bits != slot {
+                self.close();
+                self.begin(slot, first_key);
+            }
+            if !self.open.extend(points) {
+                self.fork(points)?;
+                self.uncovered = Some(slot + 1);
+            }
+        }
+        self.previous = points.last().copied();
+        Some(())
+    }
+
+    /// Opens a leaf at a slot, whose first point to come is at `next_key`.
+    fn begin(&mut self, slot: u64, next_key: u64) {
+        let start = slot << self.slot_bits;
+        self.open.begin(start);
+        if let Some(point) = self.previous.filter(|point| point.reaches && start < next_key) {
+            let carried = Point { key: start, value: point.value, reaches: next_key - start > 1 };
+            // one point fits every line
+            let _ = self.open.extend(&[carried]);
+        }
+    }
+
+    fn close(&mut self) {
+        let line = self.open.line();
+        self.push(line);
+    }
+
+    /// Divides the open leaf, which holds at most a carried point, and the points of its slot among parts.
+    fn fork(&mut self, points: &[Point]) -> Option<()> {
+        let start = self.open.start;
+        let mut line = Line::ZERO;
+        let width = width_of((1 << self.slot_bits) - 1);
+        let mut count = 0;
+        line.put_uint(FIRST_PART_AT, 4, self.parts.len() as u64);
+        let mut part = Draft::default();
+        part.begin(start);
+        let carried = self.open.points().to_vec();
+        for point in carried.iter().chain(points) {
+            if !part.extend(std::slice::from_ref(point)) {
+                self.parts.push(part.line());
+                part.begin(point.key);
+                let _ = part.extend(std::slice::from_ref(point));
+                count += 1;
+                if SEPARATORS_AT + (count + 1) * width > LINE_BYTES {
+                    return None;
+                }
+                line.put_uint(SEPARATORS_AT + count * width, width, point.key - start);
+            }
+        }
+        self.parts.push(part.line());
+        line.put(0, &[FORK_BIT | (width - 1) as u8, (count + 1) as u8]);
+        self.push(line);
+        Some(())
+    }
+
+    /// Appends a leaf or fork and marks the slot it begins at.
+    fn push(&mut self, line: Line) {
+        let slot = (self.open.start >> self.slot_bits) as usize;
+        self.reach_line(slot / SLOTS_PER_LINE);
+        let bit = slot % SLOTS_PER_LINE;
+        let at = BITS_AT + bit / 64 * 8;
+        if let Some(directory) = self.directory.last_mut() {
+            directory.put(at, &(directory.u64(at) | 1 << (bit % 64)).to_le_bytes());
+        }
+        self.last_begin = slot as u32;
+        self.leaves.push(line);
+    }
+
+    /// Extends the directory up to a line.
+    fn reach_line(&mut self, number: usize) {
+        while self.directory.len() <= number {
+            let mut line = Line::ZERO;
+            line.put_uint(0, 4, self.leaves.len() as u64);
+            line.put_uint(4, 4, self.last_begin.into());
+            self.directory.push(line);
+        }
+    }
+}
+
+/// Where the bits of a directory line start.
+const BITS_AT: usize = 8;
+/// As many bits as fit a line beside its two numbers.
+const SLOTS_PER_LINE: usize = (LINE_BYTES - BITS_AT) * 8;
+/// The smallest directory is of 4,096 slots in 640 bytes; smaller ones would save nothing beside the process.
+const MIN_DIRECTORY_BITS: u32 = 12;
+/// The largest is of 2^26 slots in 9.6 MB: beyond, the directory grows by more than fuller leaves save.
+const MAX_DIRECTORY_BITS: u32 = 26;
+/// How many bits slots get narrower when one is too full for a fork: few passes, without overshooting by much.
+const REFINE_BITS: u32 = 2;
+/// A slot of 256 addresses has at most 256 points, 15 of which fit a part at the widest, and a fork has 56 parts.
+const SAFE_SLOT_BITS: u32 = 8;
+const FIRST_PART_AT: usize = 4;
+const SEPARATORS_AT: usize = 8;
+
+#[cfg(test)]
+mod tests;

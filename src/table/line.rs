@@ -1,0 +1,133 @@
+//! A cache line: the unit in which every structure of a table is laid out and a lookup is priced.
+//!
+//! Layout: 64 bytes at an address that is a multiple of 64; whoever stores into it says at which offsets. Numbers are
+//! little-endian and may be any whole number of bytes wide, as keys are stored no wider than their line needs.
+//!
+//! Invariant: none of its own. Reading past the end gives zeros and counts nothing, so that a line whose header lies
+//! leads to a wrong answer and not to a panic.
+
+/// One aligned cache line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(64))]
+pub(super) struct Line([u8; LINE_BYTES]);
+
+impl Line {
+    /// A line of zeros.
+    pub(super) const ZERO: Self = Self([0; LINE_BYTES]);
+
+    pub(super) fn u8(&self, at: usize) -> u8 {
+        self.0.get(at).copied().unwrap_or_default()
+    }
+
+    pub(super) fn u16(&self, at: usize) -> u16 {
+        u16::from_le_bytes(self.bytes(at))
+    }
+
+    pub(super) fn u32(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.bytes(at))
+    }
+
+    pub(super) fn u64(&self, at: usize) -> u64 {
+        u64::from_le_bytes(self.bytes(at))
+    }
+
+    fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
+        self.0.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+    }
+
+    /// The number of `width` bytes at `at`; a width of 0–8.
+    pub(super) fn uint(&self, at: usize, width: usize) -> u64 {
+        let bytes = self.0.get(at..at + width).unwrap_or_default();
+        bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
+    }
+
+    /// Writes bytes at `at`. They must fit.
+    pub(super) fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.0[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Writes the low `width` bytes of a number at `at`. They must fit.
+    pub(super) fn put_uint(&mut self, at: usize, width: usize, value: u64) {
+        self.put(at, &value.to_le_bytes()[..width]);
+    }
+
+    /// Moves `length` bytes from `from` to `to`, which may overlap.
+    pub(super) fn shift(&mut self, from: usize, to: usize, length: usize) {
+        self.0.copy_within(from..from + length, to);
+    }
+
+    /// How many of the `count` ascending keys of `width` bytes that start at `at` are `wanted` or less.
+    ///
+    /// Every key is compared: at these lengths that is cheaper than the mispredicted branches of a binary search.
+    pub(super) fn rank(&self, at: usize, count: usize, width: usize, wanted: u64) -> usize {
+        let keys = self.0.get(at..at + count * width).unwrap_or_default();
+        match width {
+            1 => u8::try_from(wanted).map_or(keys.len(), |wanted| keys.iter().filter(|&&key| key <= wanted).count()),
+            2 => u16::try_from(wanted).map_or(keys.len() / 2, |wanted| {
+                keys.as_chunks().0.iter().filter(|&&key| u16::from_le_bytes(key) <= wanted).count()
+            }),
+            3 => rank_of::<3>(keys, wanted),
+            4 => rank_of::<4>(keys, wanted),
+            5 => rank_of::<5>(keys, wanted),
+            6 => rank_of::<6>(keys, wanted),
+            7 => rank_of::<7>(keys, wanted),
+            _ => rank_of::<8>(keys, wanted),
+        }
+    }
+}
+
+fn rank_of<const WIDTH: usize>(keys: &[u8], wanted: u64) -> usize {
+    let at_most = |key: &[u8; WIDTH]| {
+        let mut bytes = [0; 8];
+        bytes[..WIDTH].copy_from_slice(key);
+        u64::from_le_bytes(bytes) <= wanted
+    };
+    keys.as_chunks().0.iter().filter(|key| at_most(key)).count()
+}
+
+/// How many bytes a number needs; at least one.
+pub(super) fn width_of(value: u64) -> usize {
+    (value.max(1).ilog2() / 8 + 1) as usize
+}
+
+/// The heap bytes of lines.
+pub(super) fn heap_bytes(lines: &[Line]) -> usize {
+    lines.len() * LINE_BYTES
+}
+
+/// The cache line of every processor this is likely to run on.
+pub(super) const LINE_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_count_keys_of_every_width() {
+        for width in 1..=8 {
+            let mut line = Line::ZERO;
+            let top = u64::MAX >> (64 - 8 * width);
+            let keys = [0, 1, 7, top - 1, top];
+            for (index, &key) in keys.iter().enumerate() {
+                line.put_uint(3 + index * width, width, key);
+                assert_eq!(line.uint(3 + index * width, width), key);
+            }
+            for wanted in [0, 1, 6, 7, 8, top - 2, top - 1, top, u64::MAX] {
+                let expected = keys.iter().filter(|&&key| key <= wanted).count();
+                assert_eq!(line.rank(3, keys.len(), width, wanted), expected, "{width} bytes, {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn widths() {
+        assert_eq!([0, 255, 256, 65_535, 65_536, u64::MAX].map(width_of), [1, 1, 2, 2, 3, 8]);
+    }
+
+    #[test]
+    fn past_the_end_is_nothing() {
+        assert_eq!(Line::ZERO.rank(60, 9, 1, 1), 0);
+        assert_eq!(Line::ZERO.u64(60), 0);
+        assert_eq!(Line::ZERO.uint(63, 2), 0);
+    }
+}

@@ -1,0 +1,263 @@
+//! From what a zone is to be, and its loaded datasets, to the zone that is served.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Access, Choice, NsSet, Placed, Soa, UnixTime, Zone};
+use crate::dataset::records::RecordStatements;
+use crate::dataset::{DEFAULT_ADDRESS, Dataset, Head, Holds, Part, Records, RrSet, Values};
+use crate::dnsxl::{Name, QueryName};
+use crate::feed::{NsLine, SoaLine};
+use crate::table::{Ip4, Ip6, NameKey, Names, Prefix6, Run4, Table};
+
+/// What a zone is to be, as the configuration says it.
+#[derive(Clone, Debug)]
+pub struct ZoneSpec {
+    /// The apex.
+    pub apex: Name,
+    /// The SOA, if it is not to be the datasets' or a sensible one.
+    pub soa: Option<SoaLine>,
+    /// The name servers, if they are not to be the datasets' or `ns.<apex>`.
+    pub ns: Option<NsLine>,
+    /// Addresses of the server itself: the glue of `ns.<apex>`.
+    pub own_addresses: Vec<IpAddr>,
+    /// The serial is not below this one where the data does not say it.
+    pub least_serial: u32,
+    /// Seconds, for values that do not say.
+    pub ttl: u32,
+    /// What several datasets that list one subject come to.
+    pub choice: Choice,
+    /// Whether positive answers carry the NS records in the authority section.
+    pub ns_in_authority: bool,
+    /// Whether RFC 5782's test entries are put in where the data is silent.
+    pub test_entries: TestEntries,
+    /// The apexes of all other zones: those below this one make the names above them exist.
+    pub others: Vec<Name>,
+}
+
+/// Whether RFC 5782's test entries are put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TestEntries {
+    /// 127.0.0.2, ::FFFF:7F00:2 and TEST are listed where the data says nothing of them.
+    Synthesised,
+    /// Data is served as it is written.
+    AsWritten,
+}
+
+/// A dataset for a zone.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The dataset; none while it has never been loaded.
+    pub dataset: Option<Arc<Dataset>>,
+    /// The name relative to the apex that it is to stand under.
+    pub under: Name,
+}
+
+/// Makes a zone of loaded datasets, in the order they are to be asked.
+///
+/// # Errors
+///
+/// More parts than an answer can hold hits for.
+pub fn build(spec: &ZoneSpec, inputs: &[Input], access: Access) -> Result<Zone, ZoneError> {
+    let apex = spec.apex.to_lowercase();
+    let loaded = || inputs.iter().filter_map(|input| input.dataset.as_ref());
+    let mut placed = Vec::new();
+    for (dataset_index, input) in inputs.iter().enumerate() {
+        let Some(dataset) = &input.dataset else { continue };
+        place(dataset, &input.under, dataset_index, &mut placed);
+    }
+    let own_names = spec.ns.is_none()
+        && loaded().all(|dataset| dataset.head.ns.is_none())
+        && !placed.iter().any(|placed| placed.under.is_root() && has_apex_ns(&placed.part().records));
+    if own_names && !spec.own_addresses.is_empty() {
+        place(&Arc::new(glue(&spec.own_addresses)), &Name::default(), inputs.len(), &mut placed);
+    }
+    if spec.test_entries == TestEntries::Synthesised {
+        let dataset = Arc::new(test_entries(&placed));
+        place(&dataset, &Name::default(), inputs.len() + 1, &mut placed);
+    }
+    if placed.len() > MAX_PARTS {
+        return Err(ZoneError::TooManyParts { apex: spec.apex.clone(), found: placed.len() });
+    }
+    let head = |pick: fn(&Head) -> bool| loaded().map(|dataset| &dataset.head).find(|head| pick(head));
+    let soa = spec.soa.as_ref().or_else(|| head(|head| head.soa.is_some())?.soa.as_ref());
+    let ns = spec.ns.as_ref().or_else(|| head(|head| head.ns.is_some())?.ns.as_ref());
+    let modified = loaded().map(|dataset| dataset.modified).max().unwrap_or(0);
+    Ok(Zone {
+        soa: make_soa(soa, spec, modified),
+        ns: make_ns(ns, spec, &placed),
+        ttl: spec.ttl,
+        choice: spec.choice,
+        access,
+        ns_in_authority: spec.ns_in_authority,
+        has_ip4: placed.iter().any(|placed| placed.part().holds.ip4),
+        has_cuts: placed.iter().any(has_cut),
+        children: children(&spec.others, &apex),
+        expires: loaded().filter_map(|dataset| dataset.head.expires).min().map(UnixTime),
+        unavailable: inputs.iter().any(|input| input.dataset.is_none()),
+        apex_labels: apex.label_count(),
+        apex,
+        placed,
+    })
+}
+
+/// The zones below the apex, relative to it.
+fn children(others: &[Name], apex: &Name) -> Vec<Name> {
+    let relative = others.iter().filter_map(|other| other.to_lowercase().relative_to(apex));
+    relative.filter(|name| !name.is_root()).collect()
+}
+
+/// Places the parts of a dataset, each below all the names it stands under.
+fn place(dataset: &Arc<Dataset>, under: &Name, dataset_index: usize, placed: &mut Vec<Placed>) {
+    for (part, own) in dataset.parts.iter().enumerate() {
+        for name in &own.under {
+            // a name that is too long to be asked for needs no place
+            let Ok(under) = name.to_lowercase().under(under) else { continue };
+            let (under_labels, dataset) = (under.label_count(), dataset.clone());
+            placed.push(Placed { under, under_labels, dataset, part, dataset_index });
+        }
+    }
+}
+
+fn make_soa(line: Option<&SoaLine>, spec: &ZoneSpec, modified: i64) -> Soa {
+    let own = |label: &[u8]| Name::parse(label).and_then(|name| name.under(&spec.apex)).unwrap_or_default();
+    let default = || SoaLine {
+        ttl: 0,
+        origin: own(b"ns"),
+        person: own(b"hostmaster"),
+        serial: 0,
+        refresh: DEFAULT_REFRESH,
+        retry: DEFAULT_RETRY,
+        expire: DEFAULT_EXPIRE,
+        minimum: DEFAULT_MINIMUM,
+    };
+    let line = line.cloned().unwrap_or_else(default);
+    let ttl = if line.ttl == 0 { spec.ttl } else { line.ttl };
+    // seconds since 1970 fit until 2106, and serials wrap by RFC 1982
+    let serial = if line.serial == 0 { (modified as u32).max(spec.least_serial) } else { line.serial };
+    let mut rdata = Vec::new();
+    line.origin.write_wire(&mut rdata);
+    line.person.write_wire(&mut rdata);
+    for number in [serial, line.refresh, line.retry, line.expire, line.minimum] {
+        rdata.extend_from_slice(&number.to_be_bytes());
+    }
+    Soa { ttl, negative_ttl: ttl.min(line.minimum), serial, rdata: rdata.into() }
+}
+
+fn make_ns(line: Option<&NsLine>, spec: &ZoneSpec, placed: &[Placed]) -> NsSet {
+    let wire = |name: &Name| {
+        let mut wire = Vec::new();
+        name.write_wire(&mut wire);
+        wire.into_boxed_slice()
+    };
+    let mut names: Vec<Box<[u8]>> = line.iter().flat_map(|line| &line.names).map(wire).collect();
+    let mut ttl = line.map_or(0, |line| line.ttl);
+    for placed in placed.iter().filter(|placed| placed.under.is_root()) {
+        for set in apex_ns(&placed.part().records) {
+            ttl = set.ttl().unwrap_or(ttl);
+            names.extend(set.data().map(Box::from));
+        }
+    }
+    if names.is_empty() {
+        names.extend(Name::parse(b"ns").and_then(|name| name.under(&spec.apex)).iter().map(wire));
+    }
+    names.sort();
+    names.dedup();
+    NsSet { ttl: if ttl == 0 { spec.ttl } else { ttl }, names }
+}
+
+fn apex_ns(records: &Records) -> impl Iterator<Item = RrSet<'_>> {
+    records.iter().filter(|(owner, _)| owner.is_empty()).flat_map(|(_, sets)| sets).filter(|set| set.rtype() == TYPE_NS)
+}
+
+fn has_apex_ns(records: &Records) -> bool {
+    apex_ns(records).next().is_some()
+}
+
+fn has_cut(placed: &Placed) -> bool {
+    let has_ns = |owner: &[u8]| !owner.is_empty() || !placed.under.is_root();
+    placed.part().records.iter().any(|(owner, mut sets)| has_ns(&owner) && sets.any(|set| set.rtype() == TYPE_NS))
+}
+
+/// The server's own addresses as the records of `ns.<apex>`.
+fn glue(addresses: &[IpAddr]) -> Dataset {
+    let mut statements = RecordStatements::default();
+    for address in addresses {
+        match address {
+            IpAddr::V4(address) => statements.push(b"\x02ns", None, TYPE_A, &address.octets(), 0),
+            IpAddr::V6(address) => statements.push(b"\x02ns", None, TYPE_AAAA, &address.octets(), 0),
+        }
+    }
+    let (records, _) = statements.resolve(None);
+    synthesised("glue", vec![Part { under: vec![Name::default()], records, ..Part::default() }])
+}
+
+/// RFC 5782, section 5: what every list of a kind has, where the data below the same name is silent about it.
+fn test_entries(placed: &[Placed]) -> Dataset {
+    let mut places: Vec<&Name> = placed.iter().map(|placed| &placed.under).collect();
+    places.sort_unstable();
+    places.dedup();
+    let mut parts = Vec::new();
+    for under in places {
+        let there = || placed.iter().filter(|placed| placed.under == *under).map(Placed::part);
+        let holds = |pick: fn(&Holds) -> bool| there().any(|part| pick(&part.holds));
+        let listed = |find: fn(&Table) -> bool| there().any(|part| find(&part.table));
+        let (values, id) = Values::of_one(DEFAULT_ADDRESS, TEST_TEXT);
+        let mut table = Table::default();
+        if holds(|holds| holds.ip4) {
+            if !listed(|table| table.ip4.find(TEST_IP4).is_listed()) {
+                table.ip4 = Ip4::build([Run4 { first: TEST_IP4, last: TEST_IP4, value: id }].into_iter());
+            }
+        } else if holds(|holds| holds.ip6) && !listed(|table| table.ip6.find(TEST_IP6).is_listed()) {
+            table.ip6 = Ip6::build([Prefix6 { bits: TEST_IP6, length: 128, value: id }].into_iter());
+        }
+        if holds(|holds| holds.names) && !listed(|table| table.names.find(test_name().labels()).value.is_listed()) {
+            let here = NameKey { here: id, here_depth: 1, ..NameKey::default() };
+            let root = NameKey { deeper: true, ..NameKey::default() };
+            table.names = Names::build([(&b""[..], root), (TEST_NAME, here)].into_iter());
+        }
+        parts.push(Part { under: vec![under.clone()], table, values, ..Part::default() });
+    }
+    synthesised("test entries", parts)
+}
+
+fn test_name() -> QueryName {
+    QueryName::from(&Name::from_wire(TEST_NAME).expect("a label is a name"))
+}
+
+fn synthesised(name: &str, parts: Vec<Part>) -> Dataset {
+    Dataset { name: name.to_owned(), parts, clients: None, head: Head::default(), modified: 0 }
+}
+
+/// Why a zone could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ZoneError {
+    /// More parts than an answer can hold hits for.
+    #[error("zone {apex}: {found} parts of datasets, at most {MAX_PARTS}: join some of them into one dataset")]
+    TooManyParts {
+        /// The zone.
+        apex: Name,
+        /// How many there are.
+        found: usize,
+    },
+}
+
+/// The most parts of datasets that one zone has, so that an answer's hits fit on the stack.
+pub const MAX_PARTS: usize = 64;
+/// RFC 5782, section 5: the name that every list of names has.
+pub const TEST_NAME: &[u8] = b"\x04test";
+/// RFC 5782, section 5: 127.0.0.2, which every list of IPv4 addresses has.
+pub const TEST_IP4: u32 = 0x7f00_0002;
+/// RFC 5782, section 5: ::FFFF:7F00:2, which every list of IPv6 addresses has.
+pub const TEST_IP6: u128 = 0xffff_7f00_0002;
+const TEST_TEXT: &[u8] = b"Test entry (RFC 5782, section 5)";
+/// Seconds. With these four a checker of zones has nothing to remark.
+const DEFAULT_REFRESH: u32 = 14_400;
+const DEFAULT_RETRY: u32 = 3600;
+const DEFAULT_EXPIRE: u32 = 604_800;
+/// Seconds: how long a resolver believes that something is not listed.
+const DEFAULT_MINIMUM: u32 = 150;
+const TYPE_A: u16 = 1;
+const TYPE_NS: u16 = 2;
+const TYPE_AAAA: u16 = 28;
