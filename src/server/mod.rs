@@ -9,12 +9,15 @@
 //! It does not decide what an answer is, and reads no list files.
 
 mod bind;
+mod certificate;
 mod connections;
+mod hickory;
 mod mmsg;
 pub mod notify;
 mod observe;
 mod panics;
 pub mod privileges;
+mod seam;
 pub mod signals;
 mod tcp;
 mod udp;
@@ -31,6 +34,9 @@ use crate::answer;
 use crate::snapshot::Published;
 
 use bind::{Inherited, Plain};
+use certificate::Certificate;
+pub use certificate::{CertificateError, CertificatePaths};
+use hickory::Decide;
 use observe::{Answering, Respond};
 pub use observe::{Counters, Exchange, Observer};
 
@@ -39,6 +45,8 @@ pub use observe::{Counters, Exchange, Observer};
 pub struct Listen {
     /// Addresses for UDP and TCP. `[::]` covers IPv4 too, unless `0.0.0.0` with the same port is here as well.
     pub plain: Vec<SocketAddr>,
+    /// DNS over TLS, if there is to be any.
+    pub encrypted: Option<Encrypted>,
     /// Threads that answer UDP queries, for each address; at least 1.
     pub udp_workers: usize,
     /// What stream connections may hold.
@@ -47,16 +55,26 @@ pub struct Listen {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { plain: Vec::new(), udp_workers: 1, limits: Limits::default() }
+        Self { plain: Vec::new(), encrypted: None, udp_workers: 1, limits: Limits::default() }
     }
+}
+
+/// DNS over TLS (RFC 7858).
+#[derive(Clone, Debug)]
+pub struct Encrypted {
+    /// Addresses, usually with port 853.
+    pub addresses: Vec<SocketAddr>,
+    /// What the server proves itself with.
+    pub certificate: CertificatePaths,
 }
 
 /// What stream connections may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections on all addresses; beyond it the one idle longest is closed.
+    /// Open connections on all plain addresses, and as many again on all encrypted ones. Beyond it, of plain ones the
+    /// one idle longest is closed, and new encrypted ones are refused.
     pub connections: usize,
-    /// Open connections of one client (IPv4 address or IPv6 /64); beyond it new ones are refused.
+    /// Open plain connections of one client (IPv4 address or IPv6 /64); beyond it new ones are refused.
     pub connections_per_client: usize,
     /// How long a connection may go without a whole query, and how long a client may take to read a batch of replies.
     pub idle: Duration,
@@ -80,6 +98,9 @@ pub enum Error {
         /// What the kernel says.
         why: io::Error,
     },
+    /// The certificate of the encrypted addresses cannot be served.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// A thread or its event loop cannot be started.
     #[error("starting a server thread: {0}")]
     Thread(io::Error),
@@ -103,11 +124,11 @@ fn reason(why: &io::Error) -> String {
 
 /// Opens all sockets, or takes those that a service manager handed over (LISTEN_FDS) where the addresses agree.
 ///
-/// Afterwards privileges can be dropped. Queries that arrive before [`Bound::run`] wait in the sockets.
+/// The certificate is read here as well, as its key often is root's alone. Afterwards privileges can be dropped. Queries that arrive before [`Bound::run`] wait in the sockets.
 ///
 /// # Errors
 ///
-/// [`Error::Bind`] for the first address that cannot be opened.
+/// [`Error::Bind`] for the first address that cannot be opened, [`Error::Certificate`].
 pub fn bind(listen: &Listen) -> Result<Bound, Error> {
     let mut inherited = Inherited::from_env();
     let plain = listen
@@ -115,13 +136,24 @@ pub fn bind(listen: &Listen) -> Result<Bound, Error> {
         .iter()
         .map(|address| bind::plain(*address, &listen.plain, listen.udp_workers.max(1), &mut inherited))
         .collect::<Result<_, _>>()?;
-    Ok(Bound { plain, limits: listen.limits })
+    let encrypted = match &listen.encrypted {
+        None => None,
+        Some(Encrypted { addresses, certificate }) => {
+            let listeners = addresses
+                .iter()
+                .map(|address| bind::listener(*address, addresses, &mut inherited))
+                .collect::<Result<_, _>>()?;
+            Some((listeners, Arc::new(Certificate::open(certificate.clone())?)))
+        }
+    };
+    Ok(Bound { plain, encrypted, limits: listen.limits })
 }
 
 /// Open sockets, and nobody answering yet.
 #[derive(Debug)]
 pub struct Bound {
     plain: Vec<Plain>,
+    encrypted: Option<(Vec<TcpListener>, Arc<Certificate>)>,
     limits: Limits,
 }
 
@@ -131,13 +163,21 @@ impl Bound {
         self.plain.iter().map(|plain| plain.address).collect()
     }
 
+    /// Where DNS over TLS is open, in the order of [`Encrypted::addresses`].
+    pub fn encrypted_addresses(&self) -> Vec<SocketAddr> {
+        let listeners = self.encrypted.iter().flat_map(|(listeners, _)| listeners);
+        listeners.filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
     /// Starts answering from `published`; `observer` sees every query.
     ///
     /// # Errors
     ///
     /// [`Error::Thread`].
     pub fn run(self, published: Arc<Published>, observer: Option<Arc<dyn Observer>>) -> Result<Running, Error> {
-        self.run_with(published, observer, answer::respond)
+        self.run_with(published, observer, answer::respond, |snapshot, query, reply| {
+            seam::answer(snapshot, query, reply)
+        })
     }
 
     fn run_with(
@@ -145,20 +185,34 @@ impl Bound {
         published: Arc<Published>,
         observer: Option<Arc<dyn Observer>>,
         respond: impl Respond,
+        decide: impl Decide,
     ) -> Result<Running, Error> {
         panics::quieten();
         let counters = Arc::new(Counters::default());
         let answering = Answering { published, observer, counters: counters.clone(), respond };
-        let addresses = self.addresses();
+        let (addresses, encrypted_addresses) = (self.addresses(), self.encrypted_addresses());
         let (sockets, listeners): (Vec<_>, Vec<_>) = self.plain.into_iter().map(|plain| (plain.udp, plain.tcp)).unzip();
         let sockets: Vec<_> = sockets.into_iter().flatten().map(Arc::new).collect();
         let udp_stop = Arc::new(udp::Stop::new(sockets.clone()));
         let (stream_stop, _) = watch::channel(false);
         // from here on an early return drops `running`, which stops the threads that are there
-        let mut running = Running { addresses, counters, udp_stop, stream_stop, threads: Vec::new() };
+        let mut running = Running {
+            addresses,
+            encrypted_addresses,
+            certificate: None,
+            counters,
+            udp_stop,
+            stream_stop,
+            threads: Vec::new(),
+        };
         for socket in sockets {
             let (answering, stop) = (answering.clone(), running.udp_stop.clone());
             running.start("udp", move || udp::serve(&socket, &answering, &stop))?;
+        }
+        if let Some((listeners, certificate)) = self.encrypted {
+            running.certificate = Some(certificate.clone());
+            let answering = answering.with(decide);
+            running.start_encrypted(listeners, certificate, answering, self.limits)?;
         }
         running.start_tcp(listeners, answering, self.limits)?;
         Ok(running)
@@ -169,6 +223,8 @@ impl Bound {
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
+    encrypted_addresses: Vec<SocketAddr>,
+    certificate: Option<Arc<Certificate>>,
     counters: Arc<Counters>,
     udp_stop: Arc<udp::Stop>,
     stream_stop: watch::Sender<bool>,
@@ -179,6 +235,20 @@ impl Running {
     /// Where UDP and TCP are open, in the order of [`Listen::plain`].
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where DNS over TLS is open, in the order of [`Encrypted::addresses`].
+    pub fn encrypted_addresses(&self) -> &[SocketAddr] {
+        &self.encrypted_addresses
+    }
+
+    /// Reads the certificate's files again, for handshakes from now on; open connections stay.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`]; the certificate stays the one it was.
+    pub fn reload_certificate(&self) -> Result<(), CertificateError> {
+        self.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())
     }
 
     /// What went wrong so far.
@@ -203,7 +273,7 @@ impl Running {
         if listeners.is_empty() {
             return Ok(());
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let runtime = event_loop()?;
         let registered = runtime.enter();
         let listeners = listeners
             .into_iter()
@@ -213,6 +283,18 @@ impl Running {
         drop(registered);
         let stop = self.stream_stop.subscribe();
         self.start("tcp", move || runtime.block_on(tcp::serve(listeners, answering, limits, stop)))
+    }
+
+    fn start_encrypted(
+        &mut self,
+        listeners: Vec<TcpListener>,
+        certificate: Arc<Certificate>,
+        answering: Answering<impl Decide>,
+        limits: Limits,
+    ) -> Result<(), Error> {
+        let runtime = event_loop()?;
+        let stop = self.stream_stop.subscribe();
+        self.start("tls", move || runtime.block_on(hickory::serve(listeners, certificate, answering, limits, stop)))
     }
 
     fn start(&mut self, name: &str, serve: impl FnOnce() + Send + 'static) -> Result<(), Error> {
@@ -232,6 +314,11 @@ impl Drop for Running {
             }
         }
     }
+}
+
+/// An event loop for one thread: what streams ask is little beside UDP, and one thread needs no lock.
+fn event_loop() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)
 }
 
 /// Connections at most: 150 MiB if every client sends and asks for the longest messages, 2 MiB with usual ones.

@@ -32,7 +32,7 @@ pub struct Exchange<'a> {
     pub now: UnixTime,
     /// The query, as it came in.
     pub query: &'a [u8],
-    /// The reply, without a length prefix; empty if there is none, or if an encrypted door wrote it by itself.
+    /// The reply, without a length prefix; empty if there is none.
     pub reply: &'a [u8],
     /// The reply in short, or why there is none.
     pub outcome: Outcome,
@@ -110,6 +110,7 @@ pub(super) struct Answering<R> {
     pub(super) published: Arc<Published>,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) counters: Arc<Counters>,
+    /// What answers: bytes to bytes, or whatever the door works with.
     pub(super) respond: R,
 }
 
@@ -145,6 +146,12 @@ impl<R: Respond> Answering<R> {
 }
 
 impl<R> Answering<R> {
+    /// The same for a door that answers by other means.
+    pub(super) fn with<S>(&self, respond: S) -> Answering<S> {
+        let (published, observer, counters) = (self.published.clone(), self.observer.clone(), self.counters.clone());
+        Answering { published, observer, counters, respond }
+    }
+
     /// Runs `answer`; a panic in it is counted, and `None`.
     pub(super) fn contain<T>(&self, now: UnixTime, answer: impl FnOnce() -> T) -> Option<T> {
         contain(&self.counters.panics, now, answer)

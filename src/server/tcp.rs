@@ -144,24 +144,20 @@ impl<R: Respond> Door<R> {
             if !more {
                 return true;
             }
-            let room = inbox.room();
-            if *stop.borrow() {
-                deadline = deadline.min(*drained.get_or_insert_with(|| Instant::now() + MAX_DRAIN));
-                if deadline <= Instant::now() {
-                    return true;
-                }
+            let stopping = *stop.borrow();
+            if stopping {
+                let drained = *drained.get_or_insert_with(|| Instant::now() + MAX_DRAIN);
+                deadline = drained.min(Instant::now() + QUIET);
             }
             let read = tokio::select! {
-                biased;
-                read = timeout_at(deadline, stream.read(room)) => read,
-                // only when nothing more has arrived: what the client had sent by now is answered
-                _ = stop.wait_for(|stop| *stop) => return true,
+                read = timeout_at(deadline, stream.read(inbox.room())) => read,
+                _ = stop.wait_for(|stop| *stop), if !stopping => continue,
             };
             match read {
                 Ok(Ok(length)) if length > 0 => inbox.filled(length),
-                // its client has sent all it wanted to, and has all replies
-                Ok(Ok(_)) => return false,
-                Ok(Err(_)) | Err(_) => return false,
+                // the client has sent all it wanted to, and has all replies; or it is gone
+                Ok(Ok(_)) | Ok(Err(_)) => return false,
+                Err(_) => return stopping,
             }
         }
     }
@@ -265,6 +261,11 @@ const BATCH: usize = 16 * 1024;
 
 /// The pause after a failed accept.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// How long a connection has to be quiet after the stop for its queries to count as all answered.
+///
+/// What has arrived cannot be told at the very moment: the event loop may not have heard of it yet.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// How long a connection is answered after the stop, as one that never pauses would keep the server from its end.
 const MAX_DRAIN: Duration = Duration::from_millis(500);

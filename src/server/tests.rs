@@ -276,13 +276,12 @@ fn the_observer_sees_query_reply_and_client() {
         }
     }
     let log = Arc::new(Log::default());
-    let running = bind(&listen(LOOPBACK))
-        .unwrap()
-        .run_with(published(), Some(log.clone()), |_, query, _, _, _, out| match query {
-            b"no" => Outcome::Drop(DropReason::Access),
-            query => reply(query, out),
-        })
-        .unwrap();
+    let respond = |_: &Snapshot, query: &[u8], _, _, _, out: &mut [u8]| match query {
+        b"no" => Outcome::Drop(DropReason::Access),
+        query => reply(query, out),
+    };
+    let running =
+        bind(&listen(LOOPBACK)).unwrap().run_with(published(), Some(log.clone()), respond, no_decision).unwrap();
     let mut stream = connect(running.addresses()[0]);
     send(&mut stream, b"no");
     send(&mut stream, b"yes");
@@ -293,7 +292,11 @@ fn the_observer_sees_query_reply_and_client() {
 }
 
 fn start(listen: Listen, respond: impl Respond) -> Running {
-    bind(&listen).unwrap().run_with(published(), None, respond).unwrap()
+    bind(&listen).unwrap().run_with(published(), None, respond, no_decision).unwrap()
+}
+
+fn no_decision(_: &Snapshot, _: &seam::Query<'_>, _: &mut hickory::Reply) -> Option<seam::Decision> {
+    None
 }
 
 fn published() -> Arc<Published> {
