@@ -5,6 +5,7 @@ pub mod dataset;
 pub mod dnsxl;
 pub mod feed;
 pub mod reload;
+pub mod server;
 pub mod snapshot;
 pub mod table;
 pub mod zone;

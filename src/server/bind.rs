@@ -1,0 +1,183 @@
+//! Opening sockets: the one part of a server that may need privileges.
+//!
+//! Invariant: a socket that is returned is this program's alone, also where several workers share its port: the first
+//! is bound exclusively, and lets the others in only then. A second server started by mistake gets an error, not half of
+//! the queries.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+
+use listenfd::ListenFd;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::server::{Error, udp};
+
+/// The sockets of one plain address: the same port for both transports.
+#[derive(Debug)]
+pub(super) struct Plain {
+    pub(super) address: SocketAddr,
+    pub(super) udp: Vec<UdpSocket>,
+    pub(super) tcp: TcpListener,
+}
+
+/// Sockets that a service manager opened for this program (sd_listen_fds(3)), until they are taken.
+#[derive(Debug, Default)]
+pub(super) struct Inherited {
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+}
+
+impl Inherited {
+    /// Takes the sockets that the environment announces; those that are neither UDP nor listening TCP stay closed.
+    pub(super) fn from_env() -> Self {
+        let mut announced = ListenFd::from_env();
+        let mut inherited = Self::default();
+        for index in 0..announced.len() {
+            if let Ok(Some(socket)) = announced.take_udp_socket(index) {
+                inherited.udp.push(socket);
+            } else if let Ok(Some(socket)) = announced.take_tcp_listener(index) {
+                inherited.tcp.push(socket);
+            }
+        }
+        inherited
+    }
+
+    fn take_udp(&mut self, address: SocketAddr) -> Vec<UdpSocket> {
+        self.udp.extract_if(.., |socket| socket.local_addr().is_ok_and(|local| local == address)).collect()
+    }
+
+    fn take_tcp(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let at = self.tcp.iter().position(|socket| socket.local_addr().is_ok_and(|local| local == address))?;
+        Some(self.tcp.swap_remove(at))
+    }
+}
+
+/// Opens `workers` datagram sockets and a listener at one address, or takes the inherited ones.
+///
+/// With port 0 the kernel chooses one that is free for both transports.
+///
+/// # Errors
+///
+/// [`Error::Bind`] with the address.
+pub(super) fn plain(
+    address: SocketAddr,
+    all: &[SocketAddr],
+    workers: usize,
+    inherited: &mut Inherited,
+) -> Result<Plain, Error> {
+    let mut attempts = if address.port() == 0 { PORT_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        let inherited_udp = inherited.take_udp(address);
+        let udp = if inherited_udp.is_empty() { datagram(address, all, workers)? } else { inherited_udp };
+        let bound = udp.first().map_or(Ok(address), UdpSocket::local_addr).map_err(|why| Error::bind(address, why))?;
+        match listener(bound, all, inherited) {
+            Ok(tcp) => {
+                for socket in &udp {
+                    udp::ready(socket).map_err(|why| Error::bind(bound, why))?;
+                }
+                return Ok(Plain { address: bound, udp, tcp });
+            }
+            // the port that UDP was given is taken for TCP: another will be given next time
+            Err(Error::Bind { why, .. }) if why.kind() == io::ErrorKind::AddrInUse && attempts > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Opens a listener for stream connections, or takes the inherited one.
+///
+/// # Errors
+///
+/// [`Error::Bind`] with the address.
+pub(super) fn listener(
+    address: SocketAddr,
+    all: &[SocketAddr],
+    inherited: &mut Inherited,
+) -> Result<TcpListener, Error> {
+    let open = || {
+        let socket = socket(address, all, Type::STREAM, Protocol::TCP)?;
+        // a restart need not wait for the connections of the last run to time out
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    let listener = inherited.take_tcp(address).map_or_else(open, Ok);
+    listener
+        .and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        })
+        .map_err(|why| Error::bind(address, why))
+}
+
+/// Opens the datagram sockets of one address.
+fn datagram(address: SocketAddr, all: &[SocketAddr], workers: usize) -> Result<Vec<UdpSocket>, Error> {
+    let open = || {
+        let first = socket(address, all, Type::DGRAM, Protocol::UDP)?;
+        first.bind(&address.into())?;
+        let bound = first.local_addr()?;
+        // set after the bind: the bind itself was exclusive
+        first.set_reuse_port(workers > 1)?;
+        let mut sockets = vec![first.into()];
+        for _ in 1..workers {
+            let next = socket(address, all, Type::DGRAM, Protocol::UDP)?;
+            next.set_reuse_port(true)?;
+            next.bind(&bound)?;
+            sockets.push(next.into());
+        }
+        Ok(sockets)
+    };
+    open().map_err(|why| Error::bind(address, why))
+}
+
+/// A socket for `address`, not bound yet.
+fn socket(address: SocketAddr, all: &[SocketAddr], kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        // `::` takes IPv4 too, unless the configuration has a wildcard for it beside this one
+        let separate = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+        socket.set_only_v6(all.contains(&separate))?;
+    }
+    Ok(socket)
+}
+
+/// Connections that wait to be accepted; the kernel caps it by net.core.somaxconn.
+const BACKLOG: i32 = 1024;
+
+/// How often a port free for both transports is looked for.
+const PORT_ATTEMPTS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+    #[test]
+    fn both_transports_get_one_port() {
+        let plain = plain(LOOPBACK, &[], 2, &mut Inherited::default()).unwrap();
+        assert_ne!(plain.address.port(), 0);
+        assert_eq!(plain.tcp.local_addr().unwrap(), plain.address);
+        assert!(plain.udp.iter().all(|socket| socket.local_addr().unwrap() == plain.address));
+    }
+
+    #[test]
+    fn a_second_server_is_told_of_the_first_even_though_workers_share_the_port() {
+        let first = plain(LOOPBACK, &[], 2, &mut Inherited::default()).unwrap();
+        let error = plain(first.address, &[], 2, &mut Inherited::default()).unwrap_err();
+        assert_eq!(error.to_string(), format!("{}: address in use: another server listens there", first.address));
+    }
+
+    #[test]
+    fn inherited_sockets_are_used_where_their_address_is_asked_for() {
+        let udp = UdpSocket::bind(LOOPBACK).unwrap();
+        let address = udp.local_addr().unwrap();
+        let mut inherited = Inherited { udp: vec![udp], tcp: vec![] };
+        // a second bind of this address would fail
+        let plain = plain(address, &[], 1, &mut inherited).unwrap();
+        assert_eq!(plain.address, address);
+        assert!(inherited.udp.is_empty());
+    }
+}

@@ -1,0 +1,334 @@
+//! The doors: opens all DNS sockets, has queries answered, and ends without losing one.
+//!
+//! [`Listen`] says where; [`bind`] opens the sockets, the only step that may need privileges; [`Bound::run`] starts the
+//! threads; [`Running::shutdown`] drains. Queries over UDP and TCP go through [`crate::answer::respond`], bytes to bytes.
+//!
+//! Invariant: no query and no client can end a thread here, hold more than the named limits, or delay a change of
+//! generation: a door loads the generation anew for every query and keeps it no longer.
+//!
+//! It does not decide what an answer is, and reads no list files.
+
+mod bind;
+mod certificate;
+mod connections;
+mod hickory;
+mod mmsg;
+pub mod notify;
+mod observe;
+mod panics;
+pub mod privileges;
+mod seam;
+pub mod signals;
+mod tcp;
+mod udp;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::answer;
+use crate::snapshot::Published;
+
+use bind::{Inherited, Plain};
+use certificate::Certificate;
+pub use certificate::{CertificateError, CertificatePaths};
+use hickory::Decide;
+use observe::{Answering, Respond};
+pub use observe::{Counters, Exchange, Observer};
+
+/// Where to listen, and within which limits.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Addresses for UDP and TCP. `[::]` covers IPv4 too, unless `0.0.0.0` with the same port is here as well.
+    pub plain: Vec<SocketAddr>,
+    /// DNS over TLS, if there is to be any.
+    pub encrypted: Option<Encrypted>,
+    /// Threads that answer UDP queries, for each address; at least 1.
+    pub udp_workers: usize,
+    /// What stream connections may hold.
+    pub limits: Limits,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { plain: Vec::new(), encrypted: None, udp_workers: 1, limits: Limits::default() }
+    }
+}
+
+/// DNS over TLS (RFC 7858).
+#[derive(Clone, Debug)]
+pub struct Encrypted {
+    /// Addresses, usually with port 853.
+    pub addresses: Vec<SocketAddr>,
+    /// What the server proves itself with.
+    pub certificate: CertificatePaths,
+}
+
+/// What stream connections may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections on all plain addresses, and as many again on all encrypted ones. Beyond it, of plain ones the
+    /// one idle longest is closed, and new encrypted ones are refused.
+    pub connections: usize,
+    /// Open plain connections of one client (IPv4 address or IPv6 /64); beyond it new ones are refused.
+    pub connections_per_client: usize,
+    /// How long a connection may go without a whole query, and how long a client may take to read a batch of replies.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: CONNECTIONS, connections_per_client: CONNECTIONS_PER_CLIENT, idle: IDLE }
+    }
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A socket cannot be opened.
+    #[error("{address}: {}", reason(why))]
+    Bind {
+        /// Where it should have listened.
+        address: SocketAddr,
+        /// What the kernel says.
+        why: io::Error,
+    },
+    /// The certificate of the encrypted addresses cannot be served.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A thread or its event loop cannot be started.
+    #[error("starting a server thread: {0}")]
+    Thread(io::Error),
+}
+
+impl Error {
+    fn bind(address: SocketAddr, why: io::Error) -> Self {
+        Self::Bind { address, why }
+    }
+}
+
+/// What the kernel says, and how to mend it.
+fn reason(why: &io::Error) -> String {
+    match why.kind() {
+        io::ErrorKind::PermissionDenied => "permission denied: needs root or CAP_NET_BIND_SERVICE".to_owned(),
+        io::ErrorKind::AddrInUse => "address in use: another server listens there".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "address not available: no interface of this host has it".to_owned(),
+        _ => why.to_string(),
+    }
+}
+
+/// Opens all sockets, or takes those that a service manager handed over (LISTEN_FDS) where the addresses agree.
+///
+/// The certificate is read here as well, as its key often is root's alone. Afterwards privileges can be dropped. Queries that arrive before [`Bound::run`] wait in the sockets.
+///
+/// # Errors
+///
+/// [`Error::Bind`] for the first address that cannot be opened, [`Error::Certificate`].
+pub fn bind(listen: &Listen) -> Result<Bound, Error> {
+    let mut inherited = Inherited::from_env();
+    let plain = listen
+        .plain
+        .iter()
+        .map(|address| bind::plain(*address, &listen.plain, listen.udp_workers.max(1), &mut inherited))
+        .collect::<Result<_, _>>()?;
+    let encrypted = match &listen.encrypted {
+        None => None,
+        Some(Encrypted { addresses, certificate }) => {
+            let listeners = addresses
+                .iter()
+                .map(|address| bind::listener(*address, addresses, &mut inherited))
+                .collect::<Result<_, _>>()?;
+            Some((listeners, Arc::new(Certificate::open(certificate.clone())?)))
+        }
+    };
+    Ok(Bound { plain, encrypted, limits: listen.limits })
+}
+
+/// Open sockets, and nobody answering yet.
+#[derive(Debug)]
+pub struct Bound {
+    plain: Vec<Plain>,
+    encrypted: Option<(Vec<TcpListener>, Arc<Certificate>)>,
+    limits: Limits,
+}
+
+impl Bound {
+    /// Where UDP and TCP are open, in the order of [`Listen::plain`], with the ports that the kernel chose.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.plain.iter().map(|plain| plain.address).collect()
+    }
+
+    /// Where DNS over TLS is open, in the order of [`Encrypted::addresses`].
+    pub fn encrypted_addresses(&self) -> Vec<SocketAddr> {
+        let listeners = self.encrypted.iter().flat_map(|(listeners, _)| listeners);
+        listeners.filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Starts answering from `published`; `observer` sees every query.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Thread`].
+    pub fn run(self, published: Arc<Published>, observer: Option<Arc<dyn Observer>>) -> Result<Running, Error> {
+        self.run_with(published, observer, answer::respond, |snapshot, query, reply| {
+            seam::answer(snapshot, query, reply)
+        })
+    }
+
+    fn run_with(
+        self,
+        published: Arc<Published>,
+        observer: Option<Arc<dyn Observer>>,
+        respond: impl Respond,
+        decide: impl Decide,
+    ) -> Result<Running, Error> {
+        panics::quieten();
+        let counters = Arc::new(Counters::default());
+        let answering = Answering { published, observer, counters: counters.clone(), respond };
+        let (addresses, encrypted_addresses) = (self.addresses(), self.encrypted_addresses());
+        let (sockets, listeners): (Vec<_>, Vec<_>) = self.plain.into_iter().map(|plain| (plain.udp, plain.tcp)).unzip();
+        let sockets: Vec<_> = sockets.into_iter().flatten().map(Arc::new).collect();
+        let udp_stop = Arc::new(udp::Stop::new(sockets.clone()));
+        let (stream_stop, _) = watch::channel(false);
+        // from here on an early return drops `running`, which stops the threads that are there
+        let mut running = Running {
+            addresses,
+            encrypted_addresses,
+            certificate: None,
+            counters,
+            udp_stop,
+            stream_stop,
+            threads: Vec::new(),
+        };
+        for socket in sockets {
+            let (answering, stop) = (answering.clone(), running.udp_stop.clone());
+            running.start("udp", move || udp::serve(&socket, &answering, &stop))?;
+        }
+        if let Some((listeners, certificate)) = self.encrypted {
+            running.certificate = Some(certificate.clone());
+            let answering = answering.with(decide);
+            running.start_encrypted(listeners, certificate, answering, self.limits)?;
+        }
+        running.start_tcp(listeners, answering, self.limits)?;
+        Ok(running)
+    }
+}
+
+/// A server that answers; dropping it is a shutdown.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    encrypted_addresses: Vec<SocketAddr>,
+    certificate: Option<Arc<Certificate>>,
+    counters: Arc<Counters>,
+    udp_stop: Arc<udp::Stop>,
+    stream_stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Where UDP and TCP are open, in the order of [`Listen::plain`].
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where DNS over TLS is open, in the order of [`Encrypted::addresses`].
+    pub fn encrypted_addresses(&self) -> &[SocketAddr] {
+        &self.encrypted_addresses
+    }
+
+    /// Reads the certificate's files again, for handshakes from now on; open connections stay.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`]; the certificate stays the one it was.
+    pub fn reload_certificate(&self) -> Result<(), CertificateError> {
+        self.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())
+    }
+
+    /// What went wrong so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Drains and ends: queries that have arrived are answered, new ones are not, all threads are gone afterwards.
+    ///
+    /// Takes up to half a second under load or with clients that keep their connection open, and [`Limits::idle`]
+    /// with one that does not read its replies.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+
+    fn start_tcp(
+        &mut self,
+        listeners: Vec<TcpListener>,
+        answering: Answering<impl Respond>,
+        limits: Limits,
+    ) -> Result<(), Error> {
+        if listeners.is_empty() {
+            return Ok(());
+        }
+        let runtime = event_loop()?;
+        let registered = runtime.enter();
+        let listeners = listeners
+            .into_iter()
+            .map(tokio::net::TcpListener::from_std)
+            .collect::<Result<_, _>>()
+            .map_err(Error::Thread)?;
+        drop(registered);
+        let stop = self.stream_stop.subscribe();
+        self.start("tcp", move || runtime.block_on(tcp::serve(listeners, answering, limits, stop)))
+    }
+
+    fn start_encrypted(
+        &mut self,
+        listeners: Vec<TcpListener>,
+        certificate: Arc<Certificate>,
+        answering: Answering<impl Decide>,
+        limits: Limits,
+    ) -> Result<(), Error> {
+        let runtime = event_loop()?;
+        let stop = self.stream_stop.subscribe();
+        self.start("tls", move || runtime.block_on(hickory::serve(listeners, certificate, answering, limits, stop)))
+    }
+
+    fn start(&mut self, name: &str, serve: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        self.threads.push(thread::Builder::new().name(name.to_owned()).spawn(serve).map_err(Error::Thread)?);
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.udp_stop.stop();
+        self.stream_stop.send_replace(true);
+        for thread in self.threads.drain(..) {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                tracing::error!("the {name} thread had ended by a panic");
+            }
+        }
+    }
+}
+
+/// An event loop for one thread: what streams ask is little beside UDP, and one thread needs no lock.
+fn event_loop() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)
+}
+
+/// Connections at most: 150 MiB if every client sends and asks for the longest messages, 2 MiB with usual ones.
+const CONNECTIONS: usize = 1024;
+
+/// Connections of one client at most: a resolver farm behind one address needs a few.
+const CONNECTIONS_PER_CLIENT: usize = 32;
+
+/// The idle timeout: RFC 7766, section 6.2.3 asks for "a few seconds".
+const IDLE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

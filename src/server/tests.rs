@@ -1,0 +1,373 @@
+//! The plain doors over loopback, with responders made for the purpose: what the transport does, whatever is answered.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::time::Instant;
+
+use super::*;
+use crate::answer::{DropReason, Outcome, Summary, Transport};
+use crate::snapshot::Snapshot;
+use crate::zone::UnixTime;
+
+#[test]
+fn both_transports_answer_on_one_port_with_several_workers() {
+    let running = start(Listen { udp_workers: 3, ..listen(LOOPBACK) }, echo);
+    for client in 0..20 {
+        // a new source port each, so that the kernel spreads them over the workers
+        assert_eq!(ask_udp(running.addresses()[0], &[client; 20]), [client; 20]);
+    }
+    let mut stream = connect(running.addresses()[0]);
+    send(&mut stream, b"over a stream");
+    assert_eq!(receive(&mut stream).unwrap(), b"over a stream");
+}
+
+#[test]
+fn the_reply_leaves_from_the_address_that_was_asked() {
+    let running = start(listen(wildcard(Ipv4Addr::UNSPECIFIED)), echo);
+    let port = running.addresses()[0].port();
+    for asked in ["127.0.0.1", "127.0.0.2", "127.8.9.10"] {
+        assert_eq!(ask_udp(SocketAddr::new(asked.parse().unwrap(), port), b"whence a reply"), b"whence a reply");
+    }
+}
+
+#[test]
+fn a_dual_stack_socket_answers_both_families_and_knows_ipv4_clients_by_their_ipv4_address() {
+    let running = start(listen(wildcard(Ipv6Addr::UNSPECIFIED)), |_, _, client, _, _, out| {
+        reply(client.to_string().as_bytes(), out)
+    });
+    let port = running.addresses()[0].port();
+    assert_eq!(ask_udp(SocketAddr::new("127.0.0.2".parse().unwrap(), port), b"?"), b"127.0.0.1");
+    assert_eq!(ask_udp(SocketAddr::new("::1".parse().unwrap(), port), b"?"), b"::1");
+    let mut stream = connect(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+    send(&mut stream, b"?");
+    assert_eq!(receive(&mut stream).unwrap(), b"127.0.0.1");
+}
+
+#[test]
+fn both_wildcards_can_be_listed_with_one_port() {
+    let first = bind(&listen(wildcard(Ipv4Addr::UNSPECIFIED))).unwrap();
+    let port = first.addresses()[0].port();
+    drop(first);
+    let plain = vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
+    let running = start(Listen { plain, ..Listen::default() }, echo);
+    assert_eq!(ask_udp(SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port), b"6"), b"6");
+    assert_eq!(ask_udp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), b"4"), b"4");
+    drop(running);
+}
+
+#[test]
+fn a_panic_costs_one_query() {
+    let running = start(listen(LOOPBACK), |_, query, _, _, _, out| {
+        assert_ne!(query, b"bad", "on purpose");
+        reply(query, out)
+    });
+    let address = running.addresses()[0];
+    let socket = client_for(address);
+    socket.send(b"bad").unwrap();
+    socket.send(b"good").unwrap();
+    let mut buffer = [0; 64];
+    let length = socket.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"good");
+
+    let mut stream = connect(address);
+    send(&mut stream, b"bad");
+    send(&mut stream, b"good");
+    assert_eq!(receive(&mut stream).unwrap(), b"good");
+    assert_eq!(running.counters().panics(), 2);
+}
+
+#[test]
+fn an_empty_datagram_and_silence_do_not_end_the_worker() {
+    let running = start(listen(LOOPBACK), |_, query, _, _, _, out| match query {
+        b"" => Outcome::Drop(DropReason::Short),
+        b"denied" => Outcome::Drop(DropReason::Access),
+        query => reply(query, out),
+    });
+    let socket = client_for(running.addresses()[0]);
+    for query in [&b""[..], b"denied", b"answered"] {
+        socket.send(query).unwrap();
+    }
+    let mut buffer = [0; 64];
+    let length = socket.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"answered");
+}
+
+#[test]
+fn pipelined_queries_are_answered_in_order() {
+    let running = start(listen(LOOPBACK), echo);
+    let mut stream = connect(running.addresses()[0]);
+    let mut bytes = Vec::new();
+    for number in 0..2000_u16 {
+        bytes.extend_from_slice(&framed(&[&number.to_be_bytes()[..], &[0; 40]].concat()));
+    }
+    let mut writing = stream.try_clone().unwrap();
+    let writer = thread::spawn(move || writing.write_all(&bytes).unwrap());
+    for number in 0..2000_u16 {
+        assert_eq!(receive(&mut stream).unwrap()[..2], number.to_be_bytes());
+    }
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_message_can_come_byte_by_byte_and_can_be_the_longest() {
+    let running = start(listen(LOOPBACK), echo);
+    let mut stream = connect(running.addresses()[0]);
+    stream.set_nodelay(true).unwrap();
+    for byte in framed(b"in pieces") {
+        stream.write_all(&[byte]).unwrap();
+    }
+    assert_eq!(receive(&mut stream).unwrap(), b"in pieces");
+    let longest = vec![7; 65_535];
+    send(&mut stream, &longest);
+    assert_eq!(receive(&mut stream).unwrap(), longest);
+}
+
+#[test]
+fn what_is_no_query_ends_the_connection_after_the_replies_before_it() {
+    let respond = |_: &Snapshot, query: &[u8], _, _, _, out: &mut [u8]| match query {
+        b"response" => Outcome::Drop(DropReason::Response),
+        b"denied" => Outcome::Drop(DropReason::Access),
+        query => reply(query, out),
+    };
+    let running = start(listen(LOOPBACK), respond);
+    for last in [&b"response"[..], b""] {
+        let mut stream = connect(running.addresses()[0]);
+        for query in [&b"first"[..], b"denied", b"second", last, b"never seen"] {
+            send(&mut stream, query);
+        }
+        assert_eq!(receive(&mut stream).unwrap(), b"first");
+        assert_eq!(receive(&mut stream).unwrap(), b"second");
+        assert_eq!(receive(&mut stream), None);
+    }
+}
+
+#[test]
+fn a_client_that_half_closes_gets_its_replies() {
+    let running = start(listen(LOOPBACK), echo);
+    let mut stream = connect(running.addresses()[0]);
+    send(&mut stream, b"and that is all");
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(receive(&mut stream).unwrap(), b"and that is all");
+    assert_eq!(receive(&mut stream), None);
+}
+
+#[test]
+fn single_bytes_do_not_keep_a_connection() {
+    let limits = Limits { idle: Duration::from_millis(200), ..Limits::default() };
+    let running = start(Listen { limits, ..listen(LOOPBACK) }, echo);
+    let mut stream = connect(running.addresses()[0]);
+    let mut writing = stream.try_clone().unwrap();
+    // 20 s of bytes that never make a query; the writes fail once the server has closed
+    let drip = thread::spawn(move || {
+        (0..1000).find(|_| {
+            thread::sleep(Duration::from_millis(20));
+            writing.write_all(&[1]).is_err()
+        })
+    });
+    assert_eq!(receive(&mut stream), None);
+    assert!(drip.join().unwrap().is_some());
+}
+
+#[test]
+fn a_client_that_never_reads_is_closed() {
+    let limits = Limits { idle: Duration::from_millis(200), ..Limits::default() };
+    let running = start(Listen { limits, ..listen(LOOPBACK) }, |_, _, _, _, _, out| reply(&[0; 60_000], out));
+    let mut stream = connect(running.addresses()[0]);
+    let query = framed(b"much for little");
+    // endless but for the server's close: first both sides' buffers fill up, then the writes fail
+    while stream.write_all(&query).is_ok() {}
+}
+
+#[test]
+fn the_longest_idle_connection_makes_room_and_one_client_has_its_share() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let running = start(Listen { limits, ..listen(LOOPBACK) }, echo);
+    let mut streams = [0, 1].map(|_| connect(running.addresses()[0]));
+    for at in [1, 0] {
+        send(&mut streams[at], b"active");
+        receive(&mut streams[at]).unwrap();
+    }
+    let mut third = connect(running.addresses()[0]);
+    send(&mut third, b"newest");
+    assert_eq!(receive(&mut third).unwrap(), b"newest");
+    assert_eq!(receive(&mut streams[1]), None);
+    send(&mut streams[0], b"still there");
+    assert_eq!(receive(&mut streams[0]).unwrap(), b"still there");
+    assert_eq!(running.counters().evicted_connections(), 1);
+
+    let limits = Limits { connections_per_client: 1, ..Limits::default() };
+    let running = start(Listen { limits, ..listen(LOOPBACK) }, echo);
+    let mut first = connect(running.addresses()[0]);
+    let mut second = connect(running.addresses()[0]);
+    assert_eq!(receive(&mut second), None);
+    send(&mut first, b"mine");
+    assert_eq!(receive(&mut first).unwrap(), b"mine");
+    assert_eq!(running.counters().refused_connections(), 1);
+}
+
+#[test]
+fn the_drain_answers_all_datagrams_that_have_arrived() {
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let (entered, at_gate) = mpsc::channel();
+    let running = start(listen(LOOPBACK), move |_, query, _, _, _, out| {
+        let _ = entered.send(());
+        // the first query waits here, with all others behind it; later ones find the gate gone and pass
+        let _ = gate.lock().unwrap().recv();
+        reply(query, out)
+    });
+    let socket = client_for(running.addresses()[0]);
+    for number in 0..50 {
+        socket.send(&[number; 20]).unwrap();
+    }
+    at_gate.recv().unwrap();
+    running.udp_stop.stop();
+    drop(open);
+    let mut buffer = [0; 64];
+    for number in 0..50 {
+        assert_eq!(socket.recv(&mut buffer).unwrap(), 20);
+        assert_eq!(buffer[0], number);
+    }
+    running.shutdown();
+}
+
+#[test]
+fn the_drain_answers_all_pipelined_queries_that_have_arrived() {
+    let running = start(listen(LOOPBACK), echo);
+    let mut stream = connect(running.addresses()[0]);
+    // the server has the connection for sure
+    send(&mut stream, b"first");
+    receive(&mut stream).unwrap();
+    stream.write_all(&framed(&[5; 40]).repeat(1000)).unwrap();
+    running.shutdown();
+    for _ in 0..1000 {
+        assert_eq!(receive(&mut stream).unwrap(), [5; 40]);
+    }
+    assert_eq!(receive(&mut stream), None);
+}
+
+#[test]
+fn an_idle_server_ends_at_once_and_its_port_is_free_again() {
+    let running = start(Listen { udp_workers: 4, ..listen(LOOPBACK) }, echo);
+    let address = running.addresses()[0];
+    assert_eq!(ask_udp(address, b"up"), b"up");
+    let start_of_end = Instant::now();
+    drop(running);
+    // the workers were woken, not found by their own look-up each second
+    assert!(start_of_end.elapsed() < Duration::from_millis(800), "{:?}", start_of_end.elapsed());
+    bind(&listen(address)).unwrap();
+}
+
+#[test]
+fn the_observer_sees_query_reply_and_client() {
+    #[derive(Default)]
+    struct Log(Mutex<Vec<String>>);
+    impl Observer for Log {
+        fn observe(&self, exchange: &Exchange<'_>) {
+            let Exchange { client, transport, query, reply, outcome, .. } = exchange;
+            let (query, reply) = (query.escape_ascii(), reply.escape_ascii());
+            let rcode = match outcome {
+                Outcome::Reply { summary, .. } => summary.rcode.to_string(),
+                Outcome::Drop(reason) => format!("{reason:?}"),
+            };
+            self.0.lock().unwrap().push(format!("{client} {transport:?} {query}>{reply} {rcode}"));
+        }
+    }
+    let log = Arc::new(Log::default());
+    let respond = |_: &Snapshot, query: &[u8], _, _, _, out: &mut [u8]| match query {
+        b"no" => Outcome::Drop(DropReason::Access),
+        query => reply(query, out),
+    };
+    let running =
+        bind(&listen(LOOPBACK)).unwrap().run_with(published(), Some(log.clone()), respond, no_decision).unwrap();
+    let mut stream = connect(running.addresses()[0]);
+    send(&mut stream, b"no");
+    send(&mut stream, b"yes");
+    receive(&mut stream).unwrap();
+    ask_udp(running.addresses()[0], b"udp");
+    let seen = log.0.lock().unwrap().clone();
+    assert_eq!(seen, ["127.0.0.1 Stream no> Access", "127.0.0.1 Stream yes>yes 0", "127.0.0.1 Udp udp>udp 0"]);
+}
+
+fn start(listen: Listen, respond: impl Respond) -> Running {
+    bind(&listen).unwrap().run_with(published(), None, respond, no_decision).unwrap()
+}
+
+fn no_decision(_: &Snapshot, _: &seam::Query<'_>, _: &mut hickory::Reply) -> Option<seam::Decision> {
+    None
+}
+
+fn published() -> Arc<Published> {
+    Arc::new(Published::new(Snapshot::default()))
+}
+
+fn listen(address: SocketAddr) -> Listen {
+    Listen { plain: vec![address], ..Listen::default() }
+}
+
+fn wildcard(address: impl Into<IpAddr>) -> SocketAddr {
+    SocketAddr::new(address.into(), 0)
+}
+
+fn echo(_: &Snapshot, query: &[u8], _: IpAddr, _: Transport, _: UnixTime, out: &mut [u8]) -> Outcome {
+    reply(query, out)
+}
+
+fn reply(bytes: &[u8], out: &mut [u8]) -> Outcome {
+    out[..bytes.len()].copy_from_slice(bytes);
+    Outcome::Reply { length: bytes.len(), summary: Summary { zone: None, rcode: 0, answers: 0 } }
+}
+
+/// A connected socket: it takes replies from the address that was asked and from no other.
+fn client_for(server: SocketAddr) -> UdpSocket {
+    let any = if server.is_ipv4() { wildcard(Ipv4Addr::LOCALHOST) } else { wildcard(Ipv6Addr::LOCALHOST) };
+    let socket = UdpSocket::bind(any).unwrap();
+    socket.connect(server).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+fn ask_udp(server: SocketAddr, query: &[u8]) -> Vec<u8> {
+    let socket = client_for(server);
+    socket.send(query).unwrap();
+    let mut buffer = [0; 2048];
+    let length = socket.recv(&mut buffer).expect("a reply from the address that was asked");
+    buffer[..length].to_vec()
+}
+
+fn connect(server: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn framed(query: &[u8]) -> Vec<u8> {
+    [&(query.len() as u16).to_be_bytes()[..], query].concat()
+}
+
+fn send(stream: &mut TcpStream, query: &[u8]) {
+    stream.write_all(&framed(query)).unwrap();
+}
+
+/// One reply; `None` once the server has closed.
+fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut prefix = [0; 2];
+    match stream.read_exact(&mut prefix) {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            return None;
+        }
+        Err(error) => panic!("neither a reply nor a close: {error}"),
+    }
+    let mut reply = vec![0; u16::from_be_bytes(prefix).into()];
+    stream.read_exact(&mut reply).unwrap();
+    Some(reply)
+}
+
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Far longer than anything takes; a test that runs into it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
