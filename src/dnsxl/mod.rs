@@ -4,8 +4,10 @@
 //! it there as it is. This room turns such names into what they ask about, and back. It imports nothing of ours and
 //! knows neither lists nor zones.
 
+pub mod key;
 pub mod name;
 pub mod subject;
 
+pub use key::{Alphabet, HashKind, Key, KeyShape};
 pub use name::{Labels, Name, QueryName};
 pub use subject::{Block4, Block6, Subject};
