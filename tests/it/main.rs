@@ -1,6 +1,7 @@
-//! Tests of the whole server from outside its rooms: answers by RFC section, packets, properties.
+//! infamy from the outside: one integration crate.
 
 mod scenarios;
 mod script;
+mod transport;
 mod wire;
 mod world;
