@@ -1,5 +1,6 @@
 //! infamy from the outside: one integration crate.
 
+mod rfc8906;
 mod scenarios;
 mod script;
 mod transport;
