@@ -1,11 +1,239 @@
-//! Placeholder.
-/// Placeholder.
+//! Lines of a file, plain or compressed, through one buffer of a fixed size.
+//!
+//! Invariant: memory stays at the buffer's size whatever the file holds, and every line is counted: a line over
+//! `MAX_LINE` is named by its number and skipped. A last line without a newline is a line. What was read is checked
+//! against the file's state before and after, so that no half-written list is taken for a whole one.
+//!
+//! It does not know what a line means, and takes bytes that are not UTF-8 as they come.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Cursor, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use memchr::memchr;
+
+use super::{FileError, LineError};
+
+/// Whether compressed files are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Recognised by the first bytes.
+    /// gzip and zstd are recognised by the first bytes and inflated.
     Detect,
     /// Bytes are taken as they are.
     Off,
 }
-/// Placeholder.
-pub struct Lines;
+
+/// A line's number, the first being 1, and the line without its end, or why it cannot be had.
+pub type NumberedLine<'a> = (u64, Result<&'a [u8], LineError>);
+
+/// The lines of a file or of bytes in memory, read front to back.
+pub struct Lines<'a> {
+    source: Box<dyn Read + 'a>,
+    path: PathBuf,
+    /// The file's state when it was opened; none for bytes in memory and for what has no state, as a pipe.
+    opened: Option<Metadata>,
+    buffer: Vec<u8>,
+    /// Where in the buffer the line that comes next begins.
+    begin: usize,
+    /// Where what was read ends.
+    end: usize,
+    number: u64,
+    source_ended: bool,
+}
+
+impl Lines<'static> {
+    /// Opens a file.
+    ///
+    /// # Errors
+    ///
+    /// The file is missing, a folder, or not readable.
+    pub fn open(path: &Path, compression: Compression) -> Result<Self, FileError> {
+        let at_path = |source| FileError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(at_path)?;
+        let opened = file.metadata().map_err(at_path)?;
+        if opened.is_dir() {
+            return Err(at_path(io::ErrorKind::IsADirectory.into()));
+        }
+        let source = inflate(file, compression).map_err(at_path)?;
+        Ok(Self::new(source, path, Some(opened).filter(Metadata::is_file)))
+    }
+}
+
+impl<'a> Lines<'a> {
+    /// The lines of bytes in memory; `-` stands for their path in errors.
+    ///
+    /// # Errors
+    ///
+    /// The bytes begin as a compressed file that cannot be inflated.
+    pub fn from_bytes(bytes: &'a [u8], compression: Compression) -> Result<Self, FileError> {
+        let path = Path::new(NO_PATH);
+        let source = inflate(bytes, compression).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
+        Ok(Self::new(source, path, None))
+    }
+
+    fn new(source: Box<dyn Read + 'a>, path: &Path, opened: Option<Metadata>) -> Self {
+        Self {
+            source,
+            path: path.to_owned(),
+            opened,
+            buffer: vec![0; BUFFER],
+            begin: 0,
+            end: 0,
+            number: 0,
+            source_ended: false,
+        }
+    }
+
+    /// The next line; none at the end of the file.
+    ///
+    /// A line that is too long is an error in the line's place, and reading goes on behind it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read on, its compression is damaged, or it changed while it was read.
+    pub fn next_line(&mut self) -> Result<Option<NumberedLine<'_>>, FileError> {
+        let Some((begin, end)) = self.find()? else { return Ok(None) };
+        let mut line = &self.buffer[begin..end];
+        if line.len() > MAX_LINE {
+            return Ok(Some((self.number, Err(LineError::LineTooLong { limit: MAX_LINE }))));
+        }
+        if self.number == 1 {
+            line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+        }
+        line = line.strip_suffix(b"\r").unwrap_or(line);
+        Ok(Some((self.number, Ok(line))))
+    }
+
+    /// Hands every line to `parse`, and what is wrong with one to `sink`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lines::next_line`], and a line error that ends the load.
+    pub(super) fn each<S: super::Sink>(
+        mut self,
+        sink: &mut S,
+        mut parse: impl FnMut(u64, &[u8], &mut S) -> Result<(), LineError>,
+    ) -> Result<(), FileError> {
+        while let Some((number, line)) = self.next_line()? {
+            match line.and_then(|line| parse(number, line, sink)) {
+                Ok(()) => {}
+                Err(error) if error.ends_load() => {
+                    return Err(FileError::Line { path: self.path, line: number, error });
+                }
+                Err(error) => sink.problem(number, error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the next line stands in the buffer; of a line that is too long, its beginning alone.
+    fn find(&mut self) -> Result<Option<(usize, usize)>, FileError> {
+        let mut searched = self.begin;
+        loop {
+            if let Some(at) = memchr(b'\n', &self.buffer[searched..self.end]) {
+                let line = (self.begin, searched + at);
+                self.begin = searched + at + 1;
+                self.number += 1;
+                return Ok(Some(line));
+            }
+            searched = self.end;
+            if self.source_ended {
+                let line = (self.begin, self.end);
+                self.begin = self.end;
+                if line.0 == line.1 {
+                    return self.check_unchanged().map(|()| None);
+                }
+                self.number += 1;
+                return Ok(Some(line));
+            }
+            if self.end - self.begin == self.buffer.len() {
+                self.skip_line()?;
+                self.number += 1;
+                return Ok(Some((0, MAX_LINE + 1)));
+            }
+            if self.end == self.buffer.len() {
+                self.buffer.copy_within(self.begin..self.end, 0);
+                searched -= self.begin;
+                self.end -= self.begin;
+                self.begin = 0;
+            }
+            self.fill()?;
+        }
+    }
+
+    /// Reads on to behind the next newline, keeping nothing of what lies before it.
+    fn skip_line(&mut self) -> Result<(), FileError> {
+        loop {
+            (self.begin, self.end) = (0, 0);
+            self.fill()?;
+            if let Some(at) = memchr(b'\n', &self.buffer[..self.end]) {
+                self.begin = at + 1;
+                return Ok(());
+            }
+            if self.source_ended {
+                self.begin = self.end;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads more behind what the buffer holds; there is room.
+    fn fill(&mut self) -> Result<(), FileError> {
+        loop {
+            match self.source.read(&mut self.buffer[self.end..]) {
+                Ok(count) => {
+                    self.end += count;
+                    self.source_ended = count == 0;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(FileError::Read { path: self.path.clone(), source }),
+            }
+        }
+    }
+
+    fn check_unchanged(&mut self) -> Result<(), FileError> {
+        let Some(before) = self.opened.take() else { return Ok(()) };
+        let state = |file: &Metadata| (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec());
+        // the path and not the open file, so that a file that was replaced meanwhile is read again
+        match std::fs::metadata(&self.path) {
+            Ok(now) if state(&now) == state(&before) => Ok(()),
+            _ => Err(FileError::Changed { path: self.path.clone() }),
+        }
+    }
+}
+
+/// The bytes of `source` as a list has them, inflated if its first bytes are those of a compressed file.
+fn inflate<'a>(mut source: impl Read + 'a, compression: Compression) -> io::Result<Box<dyn Read + 'a>> {
+    if compression == Compression::Off {
+        return Ok(Box::new(source));
+    }
+    let mut magic = Vec::with_capacity(MAGIC);
+    source.by_ref().take(MAGIC as u64).read_to_end(&mut magic)?;
+    let is_gzip = magic.starts_with(GZIP);
+    let is_zstd = magic.starts_with(ZSTD);
+    let whole = Cursor::new(magic).chain(source);
+    Ok(if is_gzip {
+        Box::new(flate2::read::MultiGzDecoder::new(whole))
+    } else if is_zstd {
+        Box::new(zstd::Decoder::new(whole)?)
+    } else {
+        Box::new(whole)
+    })
+}
+
+/// A line may have this many bytes, its end not counted: rbldnsd's limit.
+const MAX_LINE: usize = 32 * 1024;
+/// What is read at a time: large enough that the system call does not count.
+const BUFFER: usize = 1 << 20;
+/// How many bytes tell a compressed file.
+const MAGIC: usize = 4;
+/// RFC 1952, section 2.3.1, with the one compression method there is.
+const GZIP: &[u8] = &[0x1f, 0x8b, 8];
+/// RFC 8878, section 3.1.1.
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// UTF-8's, which some editors write in front.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What stands for the path of bytes in memory.
+const NO_PATH: &str = "-";

@@ -5,12 +5,20 @@
 //! is the dataset's affair. Invariant: whatever the bytes are, a parser ends, allocates no more than a line at a
 //! time, and accounts for every line: as an entry, a special, a comment or a problem.
 
+mod error;
 mod lines;
+mod name;
+mod plain;
+mod rbldnsd;
+mod text;
 
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-pub use lines::{Compression, Lines};
+pub use error::{Excerpt, FileError, LineError};
+pub use lines::{Compression, Lines, NumberedLine};
+
+use crate::dnsxl::key::KeyShape;
 
 /// The format of a list file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -215,6 +223,9 @@ pub enum Special<'a> {
     },
     /// `$=`: the template around every entry's text.
     BaseTemplate(&'a [u8]),
+    /// `$MAXRANGE4`, already applied to the file's own lines; the dataset's other files take it by
+    /// [`Reading::max_range4`].
+    MaxRange4(u64),
     /// The one value of every entry of an `ip4tset` or `ip6tset`; the first in the dataset holds.
     SharedValue(Value<'a>),
     /// `$DATASET`: what follows belongs to a dataset of this format below these names.
@@ -271,32 +282,21 @@ pub struct Reading {
     pub key: Option<KeyShape>,
     /// URLhaus: entries marked offline are left out.
     pub online_only: bool,
+    /// The most addresses of an IPv4 entry, where a file of the same dataset that was read before says so.
+    pub max_range4: Option<u64>,
 }
 
-pub use crate::dnsxl::key::{Alphabet, HashKind, KeyShape};
-
-/// What is wrong with a line.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LineError {
-    /// Placeholder until the parsers land.
-    #[error("{0}")]
-    Other(String),
-}
-
-/// Why a file could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FileError {
-    /// The system said no.
-    #[error("{path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            host_bits: false,
+            compression: Compression::Detect,
+            scope: None,
+            key: None,
+            online_only: false,
+            max_range4: None,
+        }
+    }
 }
 
 /// Parses one file of a list into a sink.
@@ -304,6 +304,34 @@ pub enum FileError {
 /// # Errors
 ///
 /// Only what ends the reading of the whole file; a wrong line goes to [`Sink::problem`].
-pub fn parse_file(_path: &Path, _format: Format, _reading: &Reading, _sink: &mut impl Sink) -> Result<(), FileError> {
-    Ok(())
+pub fn parse_file(path: &Path, format: Format, reading: &Reading, sink: &mut impl Sink) -> Result<(), FileError> {
+    parse(Lines::open(path, reading.compression)?, format, reading, sink)
 }
+
+/// Parses a list in memory into a sink.
+///
+/// # Errors
+///
+/// As [`parse_file`]; `-` stands for the path.
+pub fn parse_bytes(bytes: &[u8], format: Format, reading: &Reading, sink: &mut impl Sink) -> Result<(), FileError> {
+    parse(Lines::from_bytes(bytes, reading.compression)?, format, reading, sink)
+}
+
+fn parse(lines: Lines<'_>, format: Format, reading: &Reading, sink: &mut impl Sink) -> Result<(), FileError> {
+    match format {
+        Format::Ip4Set
+        | Format::Ip4Tset
+        | Format::Ip4Trie
+        | Format::Ip6Tset
+        | Format::Ip6Trie
+        | Format::Dnset
+        | Format::Generic
+        | Format::Combined
+        | Format::Acl => rbldnsd::parse(lines, format, reading, sink),
+        Format::Plain => plain::parse(lines, reading, sink),
+        Format::Hosts | Format::Drop | Format::Urlhaus | Format::Urls | Format::Hashes => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

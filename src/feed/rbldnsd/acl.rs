@@ -1,0 +1,77 @@
+//! `acl`: which clients may ask, and what they get.
+//!
+//! A client's block is written as in `ip4trie` and `ip6trie`; behind it an action word after `:` or `=`, or a value as
+//! an entry has it. A line without a block sets the default. Invariant: `=` is followed by an action word, `:` by one
+//! or by an A value. An entry with a text after a default that is an action word has that text and an A left unsaid.
+
+use super::super::error::{Excerpt, LineError};
+use super::super::text::trim_start;
+use super::super::{Action, ClientBlock, Entry, Sink};
+use super::ip4::parse_block4;
+use super::ip6::parse_block6;
+use super::{DefaultAction, Parser, UNSAID, value};
+
+impl Parser {
+    pub(super) fn parse_default_action(
+        &mut self,
+        number: u64,
+        line: &[u8],
+        sink: &mut impl Sink,
+    ) -> Result<(), LineError> {
+        self.action = match keyword(line)? {
+            Some(action) => DefaultAction::Keyword(action),
+            None => {
+                self.defaults.set(value::report_cut(value::parse_default(line)?, number, sink));
+                DefaultAction::Value
+            }
+        };
+        Ok(())
+    }
+
+    pub(super) fn parse_client(&self, number: u64, line: &[u8], sink: &mut impl Sink) -> Result<(), LineError> {
+        let (block, rest) = match parse_block4(line, self.host_bits) {
+            Ok((bits, length, rest)) => (ClientBlock::Ip4 { bits, length }, rest),
+            Err(error @ LineError::Ip4 { .. }) => match parse_block6(line, self.host_bits) {
+                Ok((bits, length, rest)) => (ClientBlock::Ip6 { bits, length }, rest),
+                Err(LineError::Ip6 { .. }) if !line.contains(&b':') => return Err(error),
+                Err(error) => return Err(error),
+            },
+            Err(error) => return Err(error),
+        };
+        let action = match (trim_start(rest), self.action) {
+            ([] | [b'#' | b';', ..], DefaultAction::Keyword(action)) => action,
+            (rest, default) => match keyword(rest)? {
+                Some(action) => action,
+                None => {
+                    let default = match default {
+                        DefaultAction::Keyword(_) => UNSAID,
+                        DefaultAction::Value => self.defaults.value(),
+                    };
+                    Action::Always(value::report_cut(value::parse_entry(rest, default)?, number, sink))
+                }
+            },
+        };
+        sink.entry(number, Entry::Client { block, action });
+        Ok(())
+    }
+}
+
+/// The action word behind a `:` or `=`, if one stands there.
+fn keyword(text: &[u8]) -> Result<Option<Action<'static>>, LineError> {
+    let ([b':', word @ ..] | [b'=', word @ ..]) = text else { return Ok(None) };
+    let end = word.iter().position(|byte| matches!(byte, b' ' | b'\t' | b':')).unwrap_or(word.len());
+    let is = |keyword: &str| word[..end].eq_ignore_ascii_case(keyword.as_bytes());
+    if is("ignore") || is("blackhole") {
+        Ok(Some(Action::Ignore))
+    } else if is("refuse") {
+        Ok(Some(Action::Refuse))
+    } else if is("empty") {
+        Ok(Some(Action::Empty))
+    } else if is("pass") {
+        Ok(Some(Action::Pass))
+    } else if text[0] == b':' && !word.first().is_some_and(u8::is_ascii_alphabetic) {
+        Ok(None)
+    } else {
+        Err(LineError::InvalidAction { found: Excerpt::word(word) })
+    }
+}
