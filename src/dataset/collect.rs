@@ -39,6 +39,8 @@ pub(super) struct Collector<'s> {
     pub(super) too_many_values: bool,
     /// An entry that lists every address there is.
     pub(super) everything: Option<Problem>,
+    /// The last `$MAXRANGE4`, for the files that follow.
+    pub(super) max_range4: Option<u64>,
 }
 
 struct File {
@@ -134,6 +136,7 @@ impl<'s> Collector<'s> {
             bad_line: None,
             too_many_values: false,
             everything: None,
+            max_range4: spec.reading.max_range4,
         }
     }
 
@@ -427,6 +430,7 @@ impl Sink for Collector<'_> {
             Special::BaseTemplate(text) => {
                 self.section().defaults.base.get_or_insert_with(|| text.into());
             }
+            Special::MaxRange4(limit) => self.max_range4 = Some(limit),
             Special::SharedValue(value) => {
                 let met = self.intern(value);
                 let section = self.section();

@@ -234,7 +234,8 @@ pub fn load(spec: &Spec, never: &NeverList, now: i64) -> Result<(Dataset, Report
     let mut modified = 0;
     for path in &spec.files {
         collector.begin_file(path);
-        feed::parse_file(path, spec.format, &spec.reading, &mut collector)?;
+        let reading = Reading { max_range4: collector.max_range4, ..spec.reading.clone() };
+        feed::parse_file(path, spec.format, &reading, &mut collector)?;
         modified = modified.max(modification_time(path)?);
     }
     let first_path = || spec.files.first().cloned().unwrap_or_default();
