@@ -35,12 +35,12 @@ pub(super) struct Collector<'s> {
     pub(super) report: Report,
     /// The first line that is wrong.
     pub(super) bad_line: Option<Problem>,
+    /// The most addresses of an IPv4 entry, for the files that follow.
+    pub(super) max_range4: Option<u64>,
     /// Set when a value could not be numbered any more.
     pub(super) too_many_values: bool,
     /// An entry that lists every address there is.
     pub(super) everything: Option<Problem>,
-    /// The last `$MAXRANGE4`, for the files that follow.
-    pub(super) max_range4: Option<u64>,
 }
 
 struct File {
@@ -134,9 +134,9 @@ impl<'s> Collector<'s> {
             head: Head::default(),
             report: Report::default(),
             bad_line: None,
+            max_range4: None,
             too_many_values: false,
             everything: None,
-            max_range4: spec.reading.max_range4,
         }
     }
 
@@ -430,7 +430,11 @@ impl Sink for Collector<'_> {
             Special::BaseTemplate(text) => {
                 self.section().defaults.base.get_or_insert_with(|| text.into());
             }
-            Special::MaxRange4(limit) => self.max_range4 = Some(limit),
+            Special::MaxRange4(limit) if self.spec.format != Format::Combined => {
+                self.max_range4 = Some(self.max_range4.map_or(limit, |known| known.min(limit)));
+            }
+            // in a `combined` file it holds for its section, where the parser has applied it
+            Special::MaxRange4(_) => {}
             Special::SharedValue(value) => {
                 let met = self.intern(value);
                 let section = self.section();
