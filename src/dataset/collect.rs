@@ -51,7 +51,7 @@ struct File {
 }
 
 /// What specials say of a zone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Head {
     /// The first `$SOA`.
     pub soa: Option<SoaLine>,
@@ -444,7 +444,10 @@ impl Sink for Collector<'_> {
             }
             Special::Ns(ns) => {
                 let ttl = self.bounded(ns.ttl);
-                self.head.ns.get_or_insert(NsLine { ttl, ..ns });
+                // a line of which every name is commented out says nothing
+                if !ns.names.is_empty() {
+                    self.head.ns.get_or_insert(NsLine { ttl, ..ns });
+                }
             }
             Special::Ttl(ttl) => self.section().defaults.ttl = Some(self.bounded(ttl)).filter(|&ttl| ttl != 0),
             Special::Timestamp { created, expires } => {
