@@ -1,6 +1,6 @@
 //! The doors: opens all DNS sockets, has queries answered, and ends without losing one.
 //!
-//! [`Listen`] says where; [`bind`] opens the sockets, the only step that may need privileges; [`Bound::run`] starts the
+//! [`Listen`] says where; [`bind()`] opens the sockets, the only step that may need privileges; [`Bound::run`] starts the
 //! threads; [`Running::shutdown`] drains. Queries over UDP and TCP go through [`crate::answer::respond`], bytes to bytes.
 //!
 //! Invariant: no query and no client can end a thread here, hold more than the named limits, or delay a change of
@@ -123,12 +123,15 @@ fn reason(why: &io::Error) -> String {
 
 /// Opens all sockets, or takes those that a service manager handed over (LISTEN_FDS) where the addresses agree.
 ///
-/// The certificate is read here as well, as its key often is root's alone. Afterwards privileges can be dropped. Queries that arrive before [`Bound::run`] wait in the sockets.
+/// The certificate is read here as well, as its key often is root's alone. The process may have as many files open from
+/// here on as its hard limit lets it. Afterwards privileges can be dropped. Queries that arrive before [`Bound::run`] wait
+/// in the sockets.
 ///
 /// # Errors
 ///
 /// [`Error::Bind`] for the first address that cannot be opened, [`Error::Certificate`].
 pub fn bind(listen: &Listen) -> Result<Bound, Error> {
+    bind::raise_open_files();
     let mut inherited = Inherited::from_env();
     let plain = listen
         .plain
