@@ -18,6 +18,7 @@ mod observe;
 mod panics;
 pub mod privileges;
 pub mod signals;
+mod stream;
 mod tcp;
 mod udp;
 
@@ -216,7 +217,7 @@ impl Bound {
             let answering = answering.with(decide);
             running.start_encrypted(listeners, certificate, answering, self.limits)?;
         }
-        running.start_tcp(listeners, answering, self.limits)?;
+        running.start_streams("tcp", listeners, tcp::Tcp(answering), self.limits)?;
         Ok(running)
     }
 }
@@ -266,10 +267,11 @@ impl Running {
         drop(self);
     }
 
-    fn start_tcp(
+    fn start_streams(
         &mut self,
+        name: &str,
         listeners: Vec<TcpListener>,
-        answering: Answering<impl Respond>,
+        door: impl stream::Door,
         limits: Limits,
     ) -> Result<(), Error> {
         if listeners.is_empty() {
@@ -284,7 +286,7 @@ impl Running {
             .map_err(Error::Thread)?;
         drop(registered);
         let stop = self.stream_stop.subscribe();
-        self.start("tcp", move || runtime.block_on(tcp::serve(listeners, answering, limits, stop)))
+        self.start(name, move || runtime.block_on(stream::serve(listeners, door, limits, stop)))
     }
 
     fn start_encrypted(
