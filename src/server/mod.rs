@@ -20,6 +20,7 @@ pub mod privileges;
 pub mod signals;
 mod stream;
 mod tcp;
+mod tls;
 mod udp;
 
 use std::io;
@@ -71,12 +72,14 @@ pub struct Encrypted {
 /// What stream connections may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections on all plain addresses, and as many again on all encrypted ones. Beyond it, of plain ones the
-    /// one idle longest is closed, and new encrypted ones are refused.
+    /// Open connections on all plain addresses, and as many again on all encrypted ones; beyond it, the one idle longest
+    /// is closed.
     pub connections: usize,
-    /// Open plain connections of one client (IPv4 address or IPv6 /64); beyond it new ones are refused.
+    /// Open connections of one client (IPv4 address or IPv6 /64), plain and encrypted ones counted apart; beyond it new
+    /// ones are refused.
     pub connections_per_client: usize,
-    /// How long a connection may go without a whole query, and how long a client may take to read a batch of replies.
+    /// How long a connection may go without a whole query, from its beginning and so with the handshake, and how long a
+    /// client may take to read a batch of replies.
     pub idle: Duration,
 }
 
@@ -214,8 +217,9 @@ impl Bound {
         }
         if let Some((listeners, certificate)) = self.encrypted {
             running.certificate = Some(certificate.clone());
-            let answering = answering.with(decide);
-            running.start_encrypted(listeners, certificate, answering, self.limits)?;
+            let acceptor = tls::acceptor(certificate).map_err(|error| Error::Thread(io::Error::other(error)))?;
+            let door = hickory::Tls::new(acceptor, answering.clone(), decide);
+            running.start_streams("tls", listeners, door, self.limits)?;
         }
         running.start_streams("tcp", listeners, tcp::Tcp(answering), self.limits)?;
         Ok(running)
@@ -261,7 +265,7 @@ impl Running {
 
     /// Drains and ends: queries that have arrived are answered, new ones are not, all threads are gone afterwards.
     ///
-    /// Takes up to half a second under load or with clients that keep their connection open, and [`Limits::idle`]
+    /// Takes about half a second under load or with clients that keep their connection open, and [`Limits::idle`]
     /// with one that does not read its replies.
     pub fn shutdown(self) {
         drop(self);
@@ -289,18 +293,6 @@ impl Running {
         self.start(name, move || runtime.block_on(stream::serve(listeners, door, limits, stop)))
     }
 
-    fn start_encrypted(
-        &mut self,
-        listeners: Vec<TcpListener>,
-        certificate: Arc<Certificate>,
-        answering: Answering<impl Decide>,
-        limits: Limits,
-    ) -> Result<(), Error> {
-        let runtime = event_loop()?;
-        let stop = self.stream_stop.subscribe();
-        self.start("tls", move || runtime.block_on(hickory::serve(listeners, certificate, answering, limits, stop)))
-    }
-
     fn start(&mut self, name: &str, serve: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         self.threads.push(thread::Builder::new().name(name.to_owned()).spawn(serve).map_err(Error::Thread)?);
         Ok(())
@@ -325,7 +317,8 @@ fn event_loop() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)
 }
 
-/// Connections at most: 150 MiB if every client sends and asks for the longest messages, 2 MiB with usual ones.
+/// Connections at most: 150 MiB if every client sends and asks for the longest messages, 2 MiB with usual ones. TLS adds
+/// 10 KiB to a usual connection, and some 100 KiB at worst.
 const CONNECTIONS: usize = 1024;
 
 /// Connections of one client at most: a resolver farm behind one address needs a few.
