@@ -4,6 +4,7 @@ pub mod answer;
 pub mod dataset;
 pub mod dnsxl;
 pub mod feed;
+pub mod rbldnsd;
 pub mod reload;
 pub mod server;
 pub mod snapshot;

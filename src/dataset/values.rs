@@ -357,6 +357,11 @@ impl Lists {
         self.lists[list.0 as usize][0]
     }
 
+    /// How many values a list has.
+    pub fn values_of(&self, list: ListId) -> u64 {
+        self.lists[list.0 as usize].len() as u64
+    }
+
     /// Numbers the lists by their content: the values, and the id of each list by its [`ListId`].
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! infamy from the outside: one integration crate.
+//! infamy from the outside, as one integration crate: answers by RFC section, packets, doors, processes.
 
 mod rfc8906;
 mod scenarios;
