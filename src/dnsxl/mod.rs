@@ -7,6 +7,7 @@
 pub mod key;
 pub mod name;
 pub mod subject;
+pub mod url;
 
 pub use key::{Alphabet, HashKind, Key, KeyShape};
 pub use name::{Labels, Name, QueryName};

@@ -115,6 +115,12 @@ pub enum LineError {
         /// What is wrong with it.
         source: NameError,
     },
+    /// Something that is no name where one is due.
+    #[error("`{found}` is no domain name")]
+    NoName {
+        /// What stands there.
+        found: Excerpt,
+    },
     /// A name without labels, as `.` or `*.`.
     #[error("empty name: the whole zone cannot be listed")]
     EmptyName,

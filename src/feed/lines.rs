@@ -85,6 +85,11 @@ impl<'a> Lines<'a> {
         }
     }
 
+    /// Where the lines are from; `-` for bytes in memory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The next line; none at the end of the file.
     ///
     /// A line that is too long is an error in the line's place, and reading goes on behind it.
@@ -237,3 +242,122 @@ const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What stands for the path of bytes in memory.
 const NO_PATH: &str = "-";
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn all(mut lines: Lines<'_>) -> Result<Vec<String>, FileError> {
+        let mut found = Vec::new();
+        while let Some((number, line)) = lines.next_line()? {
+            found.push(match line {
+                Ok(line) => format!("{number} {}", line.escape_ascii()),
+                Err(error) => format!("{number} {error}"),
+            });
+        }
+        Ok(found)
+    }
+
+    fn of(bytes: &[u8]) -> Vec<String> {
+        all(Lines::from_bytes(bytes, Compression::Detect).unwrap()).unwrap()
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn lines_end_in_any_way() {
+        assert_eq!(of(b""), [""; 0]);
+        assert_eq!(of(b"a\nb"), ["1 a", "2 b"]);
+        assert_eq!(of(b"a\r\n\r\n\nb\n"), ["1 a", "2 ", "3 ", "4 b"]);
+        assert_eq!(of(b"\xef\xbb\xbfa\n\xef\xbb\xbfb\xff\0"), ["1 a", "2 \\xef\\xbb\\xbfb\\xff\\x00"]);
+        assert_eq!(of(b"\xef\xbb\xbf"), ["1 "]);
+    }
+
+    #[test]
+    fn long_lines_are_skipped_in_place() {
+        let fits = "x".repeat(MAX_LINE);
+        for over in [1, 1000, BUFFER - MAX_LINE - 1, BUFFER - MAX_LINE, BUFFER, 5 * BUFFER] {
+            let list = format!("a\n{fits}\n{}\nb\n{}", "y".repeat(MAX_LINE + over), "z".repeat(MAX_LINE + over));
+            let lines = of(list.as_bytes());
+            let skipped = "line over 32768 bytes: skipped";
+            let expected = [
+                "1 a".to_owned(),
+                format!("2 {fits}"),
+                format!("3 {skipped}"),
+                "4 b".to_owned(),
+                format!("5 {skipped}"),
+            ];
+            assert!(lines == expected, "{over}");
+        }
+    }
+
+    #[test]
+    fn many_lines_cross_the_buffers_end() {
+        let list: String = (0..300_000).map(|index| format!("line {index}\n")).collect();
+        let lines = of(list.as_bytes());
+        assert_eq!(lines.len(), 300_000);
+        assert!(lines.iter().enumerate().all(|(index, line)| *line == format!("{} line {index}", index + 1)));
+    }
+
+    #[test]
+    fn compressed_lists_are_inflated() {
+        let members = [gzip(b"a\nb"), gzip(b"c\nd\n")].concat();
+        assert_eq!(of(&members), ["1 a", "2 bc", "3 d"]);
+        let frames = [zstd::encode_all(&b"a\nb"[..], 1).unwrap(), zstd::encode_all(&b"c\n"[..], 1).unwrap()].concat();
+        assert_eq!(of(&frames), ["1 a", "2 bc"]);
+        let raw = all(Lines::from_bytes(&members, Compression::Off).unwrap()).unwrap();
+        assert!(raw[0].starts_with("1 \\x1f\\x8b"));
+    }
+
+    #[test]
+    fn damaged_compression_is_an_error() {
+        let whole = gzip(b"some text\n");
+        let mut wrong_sum = whole.clone();
+        let sum = wrong_sum.len() - 8;
+        wrong_sum[sum] ^= 1;
+        for damaged in [&wrong_sum[..], &whole[..whole.len() - 1], &whole[..12]] {
+            let error = all(Lines::from_bytes(damaged, Compression::Detect).unwrap()).unwrap_err();
+            assert!(matches!(error, FileError::Read { .. }), "{error}");
+        }
+        let frame = zstd::encode_all(&b"some text\n"[..], 1).unwrap();
+        assert!(all(Lines::from_bytes(&frame[..frame.len() - 1], Compression::Detect).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_file_that_changes_meanwhile_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        std::fs::write(&path, "a\nb\n").unwrap();
+        assert_eq!(all(Lines::open(&path, Compression::Detect).unwrap()).unwrap(), ["1 a", "2 b"]);
+
+        let lines = Lines::open(&path, Compression::Detect).unwrap();
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"c\n").unwrap();
+        assert!(matches!(all(lines), Err(FileError::Changed { .. })));
+
+        let lines = Lines::open(&path, Compression::Detect).unwrap();
+        let other = folder.path().join("other");
+        std::fs::write(&other, "a\nb\nc\n").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        let error = all(lines).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{}: changed while it was read: try again, and replace lists by rename", path.display())
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        let error = Lines::open(&missing, Compression::Detect).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("{}: ", missing.display())), "{error}");
+        let error = Lines::open(folder.path(), Compression::Detect).err().unwrap().to_string();
+        assert_eq!(error, format!("{}: is a directory", folder.path().display()));
+    }
+}

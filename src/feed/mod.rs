@@ -5,12 +5,16 @@
 //! is the dataset's affair. Invariant: whatever the bytes are, a parser ends, allocates no more than a line at a
 //! time, and accounts for every line: as an entry, a special, a comment or a problem.
 
+mod drop;
 mod error;
+mod hashes;
+mod hosts;
 mod lines;
 mod name;
 mod plain;
 mod rbldnsd;
 mod text;
+mod urls;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -53,6 +57,15 @@ pub enum Format {
     Urls,
     /// Digests, one a line.
     Hashes,
+}
+
+impl Format {
+    /// The format of a list whose first bytes, inflated, are these, if its marks cannot be mistaken.
+    ///
+    /// At most the first line is looked at. Most formats have no such mark and must be named.
+    pub fn recognise(first_bytes: &[u8]) -> Option<Self> {
+        drop::is_json_line(first_bytes).then_some(Self::Drop)
+    }
 }
 
 /// Where parsed statements go.
@@ -329,7 +342,11 @@ fn parse(lines: Lines<'_>, format: Format, reading: &Reading, sink: &mut impl Si
         | Format::Combined
         | Format::Acl => rbldnsd::parse(lines, format, reading, sink),
         Format::Plain => plain::parse(lines, reading, sink),
-        Format::Hosts | Format::Drop | Format::Urlhaus | Format::Urls | Format::Hashes => Ok(()),
+        Format::Hosts => hosts::parse(lines, reading, sink),
+        Format::Drop => drop::parse(lines, reading, sink),
+        Format::Urlhaus => urls::parse_urlhaus(lines, reading, sink),
+        Format::Urls => urls::parse(lines, reading, sink),
+        Format::Hashes => hashes::parse(lines, reading, sink),
     }
 }
 

@@ -148,3 +148,85 @@ fn parse_domain(text: &[u8], bare: Scope, name: &mut NameBuffer) -> Result<Scope
 
 const IP4_FORMS: &str = "a prefix as 192.0.2.0/24 or range as 192.0.2.4-192.0.2.9";
 const IP6_FORMS: &str = "a prefix as 2001:db8::/32";
+
+#[cfg(test)]
+mod tests {
+    use crate::feed::tests::{check, check_problems, notes_with};
+    use crate::feed::{Format, Reading, Scope};
+
+    #[test]
+    fn addresses_prefixes_and_ranges() {
+        check(
+            Format::Plain,
+            &[
+                ("192.0.2.4", "192.0.2.4"),
+                ("192.0.2.4\t7", "192.0.2.4"),
+                ("192.0.2.4 # comment", "192.0.2.4"),
+                ("192.0.2.4#comment", "192.0.2.4"),
+                ("192.0.2.0/24 ; SBL1", "192.0.2.0-192.0.2.255"),
+                ("192.0.2.4/24", "192.0.2.0-192.0.2.255"),
+                ("0.0.0.0/0", "0.0.0.0-255.255.255.255"),
+                ("192.0.2.4-192.0.2.9", "192.0.2.4-192.0.2.9"),
+                ("192.0.2.4 - 192.0.2.9 , 5 , name", "192.0.2.4-192.0.2.9"),
+                ("2001:db8::1", "2001:db8::1/128"),
+                ("2001:db8::1/32 x", "2001:db8::/32"),
+                ("::ffff:192.0.2.4", "::ffff:192.0.2.4/128"),
+                ("! 192.0.2.4", "192.0.2.4 excluded"),
+                ("\u{feff}192.0.2.4\r\n", "192.0.2.4"),
+            ],
+        );
+        check_problems(
+            Format::Plain,
+            &[
+                ("192.0.2.9-192.0.2.4", "range ends before it starts"),
+                ("192.0.2.4/33", "invalid address `192.0.2.4/33`"),
+                ("192.0.2.4 - x", "invalid address"),
+                ("192.0.2.256", "`192.0.2.256` is no address, range or domain"),
+                ("192.0.2", "`192.0.2` is no address"),
+                ("2001:db8", "invalid address"),
+                ("2001:db8::/129", "invalid address"),
+                ("192.0.2.4,x", "`192.0.2.4,x` is no address"),
+            ],
+        );
+    }
+
+    #[test]
+    fn domains_mean_themselves_and_all_below() {
+        check(
+            Format::Plain,
+            &[
+                ("LIST.Example.", ".list.example"),
+                ("list.example # comment", ".list.example"),
+                ("*.list.example", "*.list.example"),
+                (".list.example", ".list.example"),
+                (".zip", ".zip"),
+                ("_a.b-c.example\t5", "._a.b-c.example"),
+                ("192.0.2.4.example", ".192.0.2.4.example"),
+                ("192.0.2.4-x.example", ".192.0.2.4-x.example"),
+                ("1.example", ".1.example"),
+                ("b\u{fc}cher.example", ".xn--bcher-kva.example"),
+                ("!list.example", ".list.example excluded"),
+                ("# list.example", ""),
+                ("; list.example", ""),
+                ("// list.example", ""),
+                ("  ", ""),
+            ],
+        );
+        check_problems(
+            Format::Plain,
+            &[
+                ("<html>", "`<html>` is no address, range or domain"),
+                ("word", "`word` is a single word: write `.word`"),
+                ("a..example", "`a..example` is no address"),
+                (".", "`` is no address"),
+                ("http://list.example/", "invalid address"),
+                (&("a".repeat(64) + ".example"), "`aaaa"),
+                (&("a.".repeat(126) + "ab"), "`a.a."),
+            ],
+        );
+        let exact = Reading { scope: Some(Scope::Exact), ..Reading::default() };
+        assert_eq!(notes_with(Format::Plain, &exact, "a.example\n.b.example"), ["a.example", ".b.example"]);
+        assert_eq!(notes_with(Format::Plain, &exact, "a.".repeat(126) + "b").len(), 1, "254 bytes are a name");
+        assert!(notes_with(Format::Plain, &exact, b"\xe9.example")[0].ends_with("is no internationalised domain name"));
+    }
+}

@@ -45,7 +45,7 @@ impl Sink for Notes {
             }
             Entry::Hash { key, said } => (key.iter().map(|byte| format!("{byte:02x}")).collect(), said),
             Entry::Record { owner, ttl, rtype, rdata } => {
-                let ttl = ttl.map_or("-".to_owned(), |ttl| ttl.to_string());
+                let ttl = ttl.map_or_else(|| "-".to_owned(), |ttl| ttl.to_string());
                 return self.note(line, format!("{} {ttl} {rtype} {}", name(owner), rdata.escape_ascii()));
             }
             Entry::Client { block, action } => {
@@ -195,5 +195,73 @@ proptest! {
                 prop_assert!(notes.numbers.last().is_none_or(|&last| last <= lines));
             }
         }
+    }
+}
+
+/// Takes everything and keeps a sum, so that nothing is optimised away.
+#[derive(Default)]
+struct Sum(u64);
+
+impl Sink for Sum {
+    fn entry(&mut self, line: u64, entry: Entry<'_>) {
+        self.0 += line
+            ^ match entry {
+                Entry::Ip4 { first, last, .. } => u64::from(first ^ last),
+                Entry::Ip6 { bits, .. } => bits as u64,
+                Entry::Name { wire, .. } => wire.iter().map(|&byte| u64::from(byte)).sum(),
+                Entry::Hash { key, .. } => u64::from(key[0]),
+                _ => 1,
+            };
+    }
+
+    fn special(&mut self, line: u64, _special: Special<'_>) {
+        self.0 += line;
+    }
+
+    fn problem(&mut self, line: u64, problem: LineError) {
+        panic!("{line}: {problem}");
+    }
+}
+
+/// Run with `cargo test --release --lib feed::tests::speed -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures: lines a second of each format"]
+fn speed() {
+    const LINES: u32 = 4_000_000;
+    let scattered = |index: u32| index.wrapping_mul(0x9e37_79b1);
+    let list = |line: &dyn Fn(u32) -> String| (0..LINES).map(|index| line(scattered(index)) + "\n").collect::<String>();
+    let address = |bits: u32| Ipv4Addr::from(bits).to_string();
+    let domain = |bits: u32| format!("shop-{bits:x}.{}.example", ["list", "another-list"][bits as usize % 2]);
+    let key = KeyShape { hash: crate::dnsxl::HashKind::Sha1, alphabet: crate::dnsxl::Alphabet::Hex, characters: 40 };
+    let reading = Reading { key: Some(key), ..Reading::default() };
+    let no_key = Reading::default();
+    for (what, format, reading, list) in [
+        ("ip4set, addresses", Format::Ip4Set, &no_key, list(&address)),
+        ("ip4set, values", Format::Ip4Set, &no_key, list(&|bits| address(bits) + " :5:listed, see $")),
+        ("ip4tset, addresses", Format::Ip4Tset, &no_key, list(&address)),
+        ("ip4trie, /24", Format::Ip4Trie, &no_key, list(&|bits| address(bits & !255) + "/24")),
+        ("plain, addresses", Format::Plain, &no_key, list(&address)),
+        ("dnset, .name", Format::Dnset, &no_key, list(&|bits| format!(".{}", domain(bits)))),
+        ("plain, domains", Format::Plain, &no_key, list(&domain)),
+        ("hosts", Format::Hosts, &no_key, list(&|bits| format!("0.0.0.0 {}", domain(bits)))),
+        (
+            "ip6trie, /64",
+            Format::Ip6Trie,
+            &no_key,
+            list(&|bits| format!("2001:db8:{:x}:{:x}::/64", bits >> 16, bits & 0xffff)),
+        ),
+        ("urls, by host", Format::Urls, &no_key, list(&|bits| format!("https://{}/a/b?c=d", domain(bits)))),
+        ("urls, hashed", Format::Urls, &reading, list(&|bits| format!("https://{}/a/b?c=d", domain(bits)))),
+        ("hashes", Format::Hashes, &reading, list(&|bits| format!("{bits:08x}").repeat(5))),
+    ] {
+        let mut sum = Sum::default();
+        let begin = std::time::Instant::now();
+        parse_bytes(list.as_bytes(), format, reading, &mut sum).unwrap();
+        let seconds = begin.elapsed().as_secs_f64();
+        eprintln!(
+            "{what:20} {:6.1} M lines/s, {:4.0} MB/s",
+            f64::from(LINES) / seconds / 1e6,
+            list.len() as f64 / seconds / 1e6
+        );
     }
 }
