@@ -34,12 +34,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::answer::{DropReason, MAX_UDP_REPLY, Outcome, Summary, Transport};
+use crate::answer::{
+    self, Decision, DropReason, MAX_UDP_REPLY, Outcome, Owner, Query, Section, Sections, Summary, Transport,
+};
 use crate::dnsxl::QueryName;
 use crate::server::Limits;
 use crate::server::certificate::Certificate;
 use crate::server::observe::{Answering, Exchange, now, unmapped};
-use crate::server::seam::{self as answer, Decision, Owner, Query, Section, Sections};
 use crate::snapshot::Snapshot;
 use crate::zone::UnixTime;
 
@@ -378,7 +379,7 @@ mod tests {
         let encrypted = Encrypted { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()], certificate };
         let bound = bind(&Listen { encrypted: Some(encrypted), limits, ..Listen::default() }).unwrap();
         let published = Arc::new(Published::new(Snapshot::default()));
-        let running = bound.run_with(published, observer, crate::answer::respond, decide).unwrap();
+        let running = bound.run_with(published, observer, answer::respond, decide).unwrap();
         (running, certified, folder)
     }
 

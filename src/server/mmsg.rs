@@ -1,7 +1,7 @@
 //! Datagram system calls that std does not have: which of our addresses a query came to, and replies from there.
 //!
 //! Invariant: every pointer handed to the kernel is to a local or borrowed buffer that outlives the call, with its own
-//! length beside it. A socket bound to a wildcard address needs this (RFC 1123, section 2.3): left alone, the kernel
+//! length beside it. A socket bound to a wildcard address needs this (RFC 2181, section 4.1): left alone, the kernel
 //! picks the reply's source address by route, and a client that asked another one drops the reply.
 //!
 //! It decides nothing and keeps nothing.

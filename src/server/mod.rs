@@ -17,7 +17,6 @@ pub mod notify;
 mod observe;
 mod panics;
 pub mod privileges;
-mod seam;
 pub mod signals;
 mod tcp;
 mod udp;
@@ -176,7 +175,7 @@ impl Bound {
     /// [`Error::Thread`].
     pub fn run(self, published: Arc<Published>, observer: Option<Arc<dyn Observer>>) -> Result<Running, Error> {
         self.run_with(published, observer, answer::respond, |snapshot, query, reply| {
-            seam::answer(snapshot, query, reply)
+            answer::answer(snapshot, query, reply)
         })
     }
 

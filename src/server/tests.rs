@@ -295,7 +295,7 @@ fn start(listen: Listen, respond: impl Respond) -> Running {
     bind(&listen).unwrap().run_with(published(), None, respond, no_decision).unwrap()
 }
 
-fn no_decision(_: &Snapshot, _: &seam::Query<'_>, _: &mut hickory::Reply) -> Option<seam::Decision> {
+fn no_decision(_: &Snapshot, _: &answer::Query<'_>, _: &mut hickory::Reply) -> Option<answer::Decision> {
     None
 }
 

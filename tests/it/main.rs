@@ -1,0 +1,3 @@
+//! infamy from the outside: one integration crate.
+
+mod transport;
