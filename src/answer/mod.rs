@@ -171,11 +171,11 @@ pub fn respond(
         let (length, answers) = writer.finish(header, rcode, false, edns);
         Outcome::Reply { length, summary: Summary { zone: None, rcode, answers } }
     };
+    let edns = question.as_ref().map(|question| read_edns(message, header, question));
     if header.opcode_bits() != 0 {
-        return error(RCODE_NOTIMP, None, out);
+        return error(RCODE_NOTIMP, edns.and_then(Result::ok).flatten().as_ref(), out);
     }
-    let Some(question) = &question else { return error(RCODE_FORMERR, None, out) };
-    let Ok(edns) = read_edns(message, header, question) else { return error(RCODE_FORMERR, None, out) };
+    let (Some(question), Some(Ok(edns))) = (&question, edns) else { return error(RCODE_FORMERR, None, out) };
     if edns.is_some_and(|edns| edns.version > 0) {
         return error(RCODE_BADVERS, edns.as_ref(), out);
     }

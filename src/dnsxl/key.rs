@@ -61,13 +61,12 @@ impl Alphabet {
 
     /// The value of a character in either case.
     fn value(self, character: u8) -> Option<u8> {
-        let symbols = match self {
-            Self::Hex => HEX,
-            Self::Base32 => BASE32,
-            Self::ZBase32 => ZBASE32,
+        let values = match self {
+            Self::Hex => &HEX_VALUES,
+            Self::Base32 => &BASE32_VALUES,
+            Self::ZBase32 => &ZBASE32_VALUES,
         };
-        // at most 32 bytes: a search costs less than the cache line of a table
-        symbols.iter().position(|&symbol| symbol == character.to_ascii_lowercase()).map(|at| at as u8)
+        Some(values[usize::from(character)]).filter(|&value| value != NO_VALUE)
     }
 }
 
@@ -208,6 +207,23 @@ pub const MAX_KEY: usize = 40;
 const HEX: &[u8] = b"0123456789abcdef";
 const BASE32: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
 const ZBASE32: &[u8] = b"ybndrfg8ejkmcpqxot1uwisza345h769";
+const HEX_VALUES: [u8; 256] = values(HEX);
+const BASE32_VALUES: [u8; 256] = values(BASE32);
+const ZBASE32_VALUES: [u8; 256] = values(ZBASE32);
+/// Marks a byte that is no character of an alphabet.
+const NO_VALUE: u8 = 0xff;
+
+/// For each byte its place in `symbols`, in either case.
+const fn values(symbols: &[u8]) -> [u8; 256] {
+    let mut values = [NO_VALUE; 256];
+    let mut at = 0;
+    while at < symbols.len() {
+        values[symbols[at] as usize] = at as u8;
+        values[symbols[at].to_ascii_uppercase() as usize] = at as u8;
+        at += 1;
+    }
+    values
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,8 @@
 //!
 //! What is hashed is `host[:port]/path[?query]`: the canonical URL without its scheme, user and password; the port
 //! stands there only if it is not the scheme's own. Invariant: the result is printable ASCII without `#`, in which `%`
-//! only begins an upper-case escape, and URLs that differ in escapes, case of the host, dots or slashes alone give the same bytes.
+//! only begins an upper-case escape, and URLs that differ in escapes, case of the host, dots or slashes alone give the
+//! same bytes.
 //!
 //! Not done: the parts are told apart as they are written, before anything is unescaped; `\` is no slash; nothing is
 //! fetched, and no redirection followed.
@@ -132,43 +133,40 @@ impl CanonicalUrl {
             self.scratch = ascii.into_bytes();
         }
         self.scratch.make_ascii_lowercase();
-        let mut host = Vec::with_capacity(self.scratch.len());
         for label in self.scratch.split(|&byte| byte == b'.').filter(|label| !label.is_empty()) {
-            if !host.is_empty() {
-                host.push(b'.');
+            if !self.text.is_empty() {
+                self.text.push(b'.');
             }
-            host.extend_from_slice(label);
+            escape(label, &mut self.text);
         }
-        if host.is_empty() {
+        if self.text.is_empty() {
             return Err(UrlError::NoHost);
         }
-        if let Some(address) = read_ip4(&host) {
+        if let Some(address) = read_ip4(&self.text) {
             self.address = Some(address.into());
-            host = address.to_string().into_bytes();
+            self.text = address.to_string().into_bytes();
         }
-        escape(&host, &mut self.text);
         Ok(())
     }
 
     fn write_path(&mut self, path: &[u8]) {
         unescape(path, &mut self.scratch);
-        let mut kept: Vec<&[u8]> = Vec::new();
         let mut is_folder = true;
         for segment in self.scratch.split(|&byte| byte == b'/') {
             is_folder = matches!(segment, b"" | b"." | b"..");
             match segment {
                 b"" | b"." => {}
                 b".." => {
-                    kept.pop();
+                    let kept = self.text[self.path_begin..].iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+                    self.text.truncate(self.path_begin + kept);
                 }
-                _ => kept.push(segment),
+                _ => {
+                    self.text.push(b'/');
+                    escape(segment, &mut self.text);
+                }
             }
         }
-        for segment in &kept {
-            self.text.push(b'/');
-            escape(segment, &mut self.text);
-        }
-        if is_folder || kept.is_empty() {
+        if is_folder {
             self.text.push(b'/');
         }
     }
@@ -263,6 +261,10 @@ fn read_number(part: &[u8]) -> Option<u32> {
 /// in time that grows with the length alone.
 fn unescape(text: &[u8], out: &mut Vec<u8>) {
     out.clear();
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'\t' | b'\r' | b'\n')) {
+        out.extend_from_slice(text);
+        return;
+    }
     for &byte in text.iter().filter(|byte| !matches!(byte, b'\t' | b'\r' | b'\n')) {
         out.push(byte);
         while let [.., b'%', high, low] = out[..]
@@ -275,11 +277,15 @@ fn unescape(text: &[u8], out: &mut Vec<u8>) {
 }
 
 fn escape(text: &[u8], out: &mut Vec<u8>) {
+    let is_plain = |byte: &u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'%');
+    if text.iter().all(is_plain) {
+        return out.extend_from_slice(text);
+    }
     for &byte in text {
-        if byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%') {
-            out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        } else {
+        if is_plain(&byte) {
             out.push(byte);
+        } else {
+            out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Spamhaus DROP: `192.0.2.0/24 ; SBL1` a line, or JSON lines with the same two facts.
 //!
-//! Invariant: an entry's text is the number of its SBL record, in which a `$` would stand for itself. A line of JSON is
-//! told by its brace, so both forms may stand in one file. ASN-DROP has the same look and no prefixes: each of its lines
-//! is a problem.
+//! Invariant: an entry's text is the number of its SBL record, in which a `$` would stand for itself. A line of JSON
+//! is told by its brace, so both forms may stand in one file. ASN-DROP has the same look and no prefixes: each of its
+//! lines is a problem.
 
 use std::borrow::Cow;
 

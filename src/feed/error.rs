@@ -61,7 +61,7 @@ pub enum LineError {
         found: Excerpt,
     },
     /// A prefix with bits set behind its length.
-    #[error("host bits set in {address}/{length}: write {}/{length}", Ipv4Addr::from(u32::from(*address) & mask4(*length)))]
+    #[error("host bits set in {address}/{length}: write {}/{length}", masked4(*address, *length))]
     HostBits4 {
         /// The address as written, missing octets zero.
         address: Ipv4Addr,
@@ -69,7 +69,7 @@ pub enum LineError {
         length: u8,
     },
     /// A prefix with bits set behind its length.
-    #[error("host bits set in {address}/{length}: write {}/{length}", Ipv6Addr::from(u128::from(*address) & mask6(*length)))]
+    #[error("host bits set in {address}/{length}: write {}/{length}", masked6(*address, *length))]
     HostBits6 {
         /// The address as written, missing words zero.
         address: Ipv6Addr,
@@ -299,6 +299,14 @@ impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+fn masked4(address: Ipv4Addr, length: u8) -> Ipv4Addr {
+    (u32::from(address) & mask4(length)).into()
+}
+
+fn masked6(address: Ipv6Addr, length: u8) -> Ipv6Addr {
+    (u128::from(address) & mask6(length)).into()
 }
 
 fn printable(char: char) -> char {

@@ -1,8 +1,8 @@
 //! Lists of digests, one a line: of URLs, e-mail addresses, files.
 //!
 //! A line is a whole digest of the dataset's hash, in hexadecimal or in the dataset's alphabet, or a key as a query
-//! spells it. What is behind a blank, comma or comment mark is ignored; `!` excludes. Invariant: a key of another length
-//! than the dataset's is never given on, so a list of the wrong hash is all problems.
+//! spells it. What is behind a blank, comma or comment mark is ignored; `!` excludes. Invariant: a key of another
+//! length than the dataset's is never given on, so a list of the wrong hash is all problems.
 
 use super::error::{Excerpt, LineError};
 use super::lines::Lines;

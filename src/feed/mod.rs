@@ -181,7 +181,7 @@ pub enum Text<'a> {
     Unsaid,
     /// Explicitly none: a TXT query gets NODATA.
     None,
-    /// This template.
+    /// This template; a leading `=` keeps it out of the base template and is no part of the text.
     Template(&'a [u8]),
 }
 
@@ -274,6 +274,8 @@ pub struct SoaLine {
 }
 
 /// The fields of a `$NS` line; names that are commented out with `-` are left out.
+///
+/// If that leaves none, the line is as good as absent, and a later one holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NsLine {
     /// The records' TTL in seconds; 0 for the zone's own.

@@ -1,8 +1,8 @@
 //! Names as lists write them become keys: lower case, wire form, in one buffer that every line uses again.
 //!
-//! Invariant: what [`NameBuffer::as_wire`] gives after a parse that went well is a wire form as [`crate::dnsxl::Name`] has it.
-//! Two ways of writing are known: rbldnsd's, which takes any byte and sees a run of dots as one, and the plain lists',
-//! which takes letters, digits, `-` and `_`, and international names in UTF-8.
+//! Invariant: what [`NameBuffer::as_wire`] gives after a parse that went well is a wire form as
+//! [`crate::dnsxl::Name`] has it. Two ways of writing are known: rbldnsd's, which takes any byte and sees a run of dots
+//! as one, and the plain lists', which takes letters, digits, `-` and `_`, and international names in UTF-8.
 
 use super::error::{Excerpt, LineError};
 use crate::dnsxl::Name;
@@ -80,47 +80,69 @@ impl NameBuffer {
     ///
     /// A name whose last label is a number is no domain but a damaged address.
     pub(super) fn parse_plain(&mut self, text: &[u8]) -> Result<usize, LineError> {
-        let text = text.strip_suffix(b".").unwrap_or(text);
-        match self.fill_plain(text) {
+        if let Some((labels, [])) = self.fill_plain(text) {
+            return Ok(labels);
+        }
+        if text.is_ascii() {
+            return Err(LineError::NoSubject { found: Excerpt::new(text) });
+        }
+        let ascii = std::str::from_utf8(text).ok().and_then(|text| idna::domain_to_ascii(text).ok());
+        match ascii.and_then(|ascii| self.fill_plain(ascii.as_bytes()).map(|(labels, _)| labels)) {
             Some(labels) => Ok(labels),
-            None if text.is_ascii() => Err(LineError::NoSubject { found: Excerpt::new(text) }),
-            None => {
-                let idn = || LineError::Idn { found: Excerpt::new(text) };
-                let ascii = std::str::from_utf8(text).ok().and_then(|text| idna::domain_to_ascii(text).ok());
-                self.fill_plain(ascii.ok_or_else(idn)?.as_bytes()).ok_or_else(idn)
+            None => Err(LineError::Idn { found: Excerpt::new(text) }),
+        }
+    }
+
+    /// The same for the name in front of a line, up to a blank or comment; also how long it is as written.
+    pub(super) fn parse_plain_column(&mut self, line: &[u8]) -> Result<(usize, usize), LineError> {
+        match self.fill_plain(line) {
+            Some((labels, rest @ ([] | [b' ' | b'\t' | b'#' | b';', ..]))) => Ok((labels, line.len() - rest.len())),
+            _ => {
+                let end = line.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'#' | b';')).unwrap_or(line.len());
+                self.parse_plain(&line[..end]).map(|labels| (labels, end))
             }
         }
     }
 
-    fn fill_plain(&mut self, text: &[u8]) -> Option<usize> {
-        if text.len() >= MAX_WIRE {
-            return None;
-        }
+    /// Takes the name in front of `text`, in one pass; how many labels it has, and what follows it.
+    fn fill_plain<'a>(&mut self, text: &'a [u8]) -> Option<(usize, &'a [u8])> {
         self.length = 0;
         let mut label_at = 0;
-        let mut labels = 1;
-        for (at, &byte) in text.iter().enumerate() {
-            let lower = PLAIN[usize::from(byte)];
-            if lower == b'.' {
+        let mut labels = 0;
+        let mut at = 0;
+        let mut last = None;
+        loop {
+            let lower = text.get(at).map_or(0, |&byte| PLAIN[usize::from(byte)]);
+            if lower == b'.' || lower == 0 {
                 let length = at - label_at;
-                if length == 0 || length > MAX_LABEL {
+                // a single dot may end the name
+                if length > 0 {
+                    if length > MAX_LABEL {
+                        return None;
+                    }
+                    self.wire[label_at] = length as u8;
+                    last = Some(&text[label_at..at]);
+                    label_at = at + 1;
+                    labels += 1;
+                } else if lower == b'.' || labels == 0 {
                     return None;
                 }
-                self.wire[label_at] = length as u8;
-                label_at = at + 1;
-                labels += 1;
-            } else if lower == 0 {
+                if lower == 0 {
+                    break;
+                }
+            } else if at + 1 < MAX_WIRE {
+                self.wire[at + 1] = lower;
+            } else {
                 return None;
             }
-            self.wire[at + 1] = lower;
+            at += 1;
         }
-        let last = &text[label_at..];
-        if last.is_empty() || last.len() > MAX_LABEL || last.iter().all(u8::is_ascii_digit) {
+        if last?.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        self.wire[label_at] = last.len() as u8;
-        self.length = text.len() + 1;
-        Some(labels)
+        // the name's length in wire form is where a further label would begin
+        self.length = label_at;
+        Some((labels, &text[at..]))
     }
 
     /// Ends the label that begins at `label_at`; where the next one begins.

@@ -29,7 +29,7 @@ pub(super) fn parse(lines: Lines<'_>, reading: &Reading, sink: &mut impl Sink) -
             Some(Addresses::Ip4(first, last)) => sink.entry(number, Entry::Ip4 { first, last, said }),
             Some(Addresses::Ip6(bits, length)) => sink.entry(number, Entry::Ip6 { bits, length, said }),
             None => {
-                let scope = parse_domain(subject(line), scope, &mut name)?;
+                let scope = parse_domain(line, scope, &mut name)?;
                 sink.entry(number, Entry::Name { wire: name.as_wire(), scope, said });
             }
         }
@@ -74,8 +74,9 @@ pub(super) fn parse_addresses(line: &[u8]) -> Result<Option<Addresses>, LineErro
     {
         return Ok(Some(range));
     }
-    let text = subject(line);
-    if memchr::memchr(b':', text).is_none() { Ok(None) } else { parse_ip6(text).map(Some) }
+    // up to four hexadecimal digits stand before the first colon of an address, so that `http:` begins none
+    let digits = line.iter().take(4).take_while(|byte| byte.is_ascii_hexdigit()).count();
+    if line.get(digits) == Some(&b':') { parse_ip6(subject(line)).map(Some) } else { Ok(None) }
 }
 
 /// What follows a whole address: none if it is the beginning of a name.
@@ -132,16 +133,16 @@ fn parse_ip6(text: &[u8]) -> Result<Addresses, LineError> {
     Ok(Addresses::Ip6(bits & mask6(length), length))
 }
 
-/// Parses a domain into `name`; `bare` is what one without `*.` or `.` in front means.
-fn parse_domain(text: &[u8], bare: Scope, name: &mut NameBuffer) -> Result<Scope, LineError> {
-    let (scope, written) = match text {
+/// Parses the domain in front of a line into `name`; `bare` is what one without `*.` or `.` in front means.
+fn parse_domain(line: &[u8], bare: Scope, name: &mut NameBuffer) -> Result<Scope, LineError> {
+    let (scope, written) = match line {
         [b'*', b'.', written @ ..] => (Scope::Below, written),
         [b'.', written @ ..] => (Scope::Both, written),
-        _ => (bare, text),
+        _ => (bare, line),
     };
-    let labels = name.parse_plain(written)?;
-    if labels == 1 && written.len() == text.len() {
-        return Err(LineError::BareWord { found: Excerpt::new(text) });
+    let (labels, length) = name.parse_plain_column(written)?;
+    if labels == 1 && written.len() == line.len() {
+        return Err(LineError::BareWord { found: Excerpt::new(&line[..length]) });
     }
     Ok(scope)
 }
@@ -184,6 +185,7 @@ mod tests {
                 ("192.0.2.256", "`192.0.2.256` is no address, range or domain"),
                 ("192.0.2", "`192.0.2` is no address"),
                 ("2001:db8", "invalid address"),
+                ("12345::", "`12345::` is no address"),
                 ("2001:db8::/129", "invalid address"),
                 ("192.0.2.4,x", "`192.0.2.4,x` is no address"),
             ],
@@ -219,7 +221,7 @@ mod tests {
                 ("word", "`word` is a single word: write `.word`"),
                 ("a..example", "`a..example` is no address"),
                 (".", "`` is no address"),
-                ("http://list.example/", "invalid address"),
+                ("http://list.example/", "`http://list.example/` is no address"),
                 (&("a".repeat(64) + ".example"), "`aaaa"),
                 (&("a.".repeat(126) + "ab"), "`a.a."),
             ],

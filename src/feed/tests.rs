@@ -196,6 +196,41 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn printed_addresses_are_read_back(a: u32, b: u32, bits: u128, length in 0u8..=128) {
+        let (first, last) = (a.min(b), a.max(b));
+        let range = format!("{}-{}", Ipv4Addr::from(first), Ipv4Addr::from(last));
+        let expected = if first == last { Ipv4Addr::from(a).to_string() } else { range.clone() };
+        for format in [Format::Ip4Set, Format::Plain] {
+            prop_assert_eq!(notes(format, &range), [expected.clone()]);
+        }
+        let prefix = format!("{}/{length}", Ipv6Addr::from(bits & crate::dnsxl::subject::mask6(length)));
+        for format in [Format::Ip6Trie, Format::Plain] {
+            // a mapped address is printed with an IPv4 part, which rbldnsd does not read
+            if format == Format::Plain || !prefix.contains('.') {
+                prop_assert_eq!(notes(format, &prefix), [prefix.clone()]);
+            }
+        }
+    }
+
+    #[test]
+    fn printed_names_are_read_back(
+        labels in prop::collection::vec(("[a-z0-9]", prop::collection::vec(any::<u8>(), 0..20)), 1..5),
+        front in prop::sample::select(vec!["", "*.", ".", "!", "!*."]),
+    ) {
+        let mut wire = Vec::new();
+        for (first, rest) in &labels {
+            wire.push(1 + rest.len() as u8);
+            wire.extend_from_slice(first.as_bytes());
+            wire.extend(rest.to_ascii_lowercase());
+        }
+        let expected = match front.strip_prefix('!') {
+            Some(front) => format!("{front}{} excluded", name(&wire)),
+            None => front.to_owned() + &name(&wire),
+        };
+        prop_assert_eq!(notes(Format::Dnset, front.to_owned() + &name(&wire)), [expected]);
+    }
 }
 
 /// Takes everything and keeps a sum, so that nothing is optimised away.

@@ -24,11 +24,19 @@ pub(super) fn parse(lines: Lines<'_>, reading: &Reading, sink: &mut impl Sink) -
             return Ok(());
         }
         let (said, line) = split_exclusion(line);
-        let mut columns = line.split(|&byte| byte == b'\t');
-        let url = columns.clone().find(|column| memchr::memmem::find(column, b"://").is_some());
-        let url = url.or_else(|| columns.next_back()).unwrap_or(line);
-        lister.list(number, url, said, sink)
+        lister.list(number, url_column(line), said, sink)
     })
+}
+
+/// The column with the URL, which a scheme tells, or else the last one; a URL itself holds no tab.
+fn url_column(line: &[u8]) -> &[u8] {
+    let mut columns = line.rsplit(|&byte| byte == b'\t');
+    let last = columns.next().unwrap_or(line);
+    if last.len() == line.len() {
+        return line;
+    }
+    let has_scheme = |column: &&[u8]| memchr::memmem::find(column, b"://").is_some();
+    std::iter::once(last).chain(columns).find(has_scheme).unwrap_or(last)
 }
 
 /// Parses URLhaus' CSV: `id, dateadded, url, url_status, …`, quoted.
@@ -36,6 +44,7 @@ pub(super) fn parse_urlhaus(lines: Lines<'_>, reading: &Reading, sink: &mut impl
     let mut lister = Lister::new(reading);
     let mut url = Vec::new();
     let mut status = Vec::new();
+    let mut skipped = Vec::new();
     lines.each(sink, |number, line, sink| {
         let line = trim(line);
         if line.is_empty() || line[0] == b'#' {
@@ -43,8 +52,8 @@ pub(super) fn parse_urlhaus(lines: Lines<'_>, reading: &Reading, sink: &mut impl
         }
         url.clear();
         status.clear();
+        skipped.clear();
         let mut rest = Some(line);
-        let mut skipped = Vec::new();
         for column in 0..COLUMNS {
             let Some(text) = rest else { return Err(LineError::Columns { found: column, wanted: COLUMNS }) };
             let out = match column {
@@ -149,6 +158,8 @@ mod tests {
                 ("http://[2001:db8::1]/x", "2001:db8::1/128"),
                 ("http://b\u{fc}.example/", "xn--b-eha.example"),
                 ("2026-03-01\t2026-07-12\thttps://list.example/ a", "list.example"),
+                ("1\thttps://list.example/\tonline", "list.example"),
+                ("1\tlist.example/a", "list.example"),
                 ("# comment", ""),
                 ("!http://list.example/", "list.example excluded"),
             ],

@@ -172,12 +172,10 @@ mod tests {
 
     #[test]
     fn inherited_sockets_are_used_where_their_address_is_asked_for() {
-        let udp = UdpSocket::bind(LOOPBACK).unwrap();
-        let address = udp.local_addr().unwrap();
-        let mut inherited = Inherited { udp: vec![udp], tcp: vec![] };
+        let Plain { address, udp, tcp } = plain(LOOPBACK, &[], 1, &mut Inherited::default()).unwrap();
+        let mut inherited = Inherited { udp, tcp: vec![tcp] };
         // a second bind of this address would fail
-        let plain = plain(address, &[], 1, &mut inherited).unwrap();
-        assert_eq!(plain.address, address);
-        assert!(inherited.udp.is_empty());
+        assert_eq!(plain(address, &[], 1, &mut inherited).unwrap().address, address);
+        assert!(inherited.udp.is_empty() && inherited.tcp.is_empty());
     }
 }

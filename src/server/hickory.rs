@@ -41,6 +41,7 @@ use crate::dnsxl::QueryName;
 use crate::server::Limits;
 use crate::server::certificate::Certificate;
 use crate::server::observe::{Answering, Exchange, now, unmapped};
+use crate::server::panics::OncePerMinute;
 use crate::snapshot::Snapshot;
 use crate::zone::UnixTime;
 
@@ -131,26 +132,11 @@ impl<R: Decide> RequestHandler for Handler<R> {
         metadata.checking_disabled = false;
         let now = now();
         let snapshot = self.0.published.load();
-        let exchange = |outcome, reply: &[u8]| {
-            if let Some(observer) = &self.0.observer {
-                let (client, query) = (unmapped(request.src()), request.as_slice());
-                let snapshot = &snapshot;
-                observer.observe(&Exchange {
-                    client,
-                    transport: Transport::Stream,
-                    now,
-                    query,
-                    reply,
-                    outcome,
-                    snapshot,
-                });
-            }
-        };
         let Some(decided) = self.0.contain(now, || self.decide(request, &snapshot, now)) else {
             return silent(metadata);
         };
         let Some((decision, reply)) = decided else {
-            self.0.contain(now, || exchange(Outcome::Drop(DropReason::Access), &[]));
+            self.observe(request, &snapshot, now, Outcome::Drop(DropReason::Access), &[]);
             return silent(metadata);
         };
         metadata.response_code = decision.rcode.into();
@@ -173,8 +159,9 @@ impl<R: Decide> RequestHandler for Handler<R> {
             let written = response().destructive_emit(&mut BinEncoder::new(&mut bytes));
             let answers = written.map_or(0, |info| info.counts().answers);
             let summary = Summary { zone: decision.zone, rcode: decision.rcode, answers };
-            self.0.contain(now, || exchange(Outcome::Reply { length: bytes.len(), summary }, &bytes));
+            self.observe(request, &snapshot, now, Outcome::Reply { length: bytes.len(), summary }, &bytes);
         }
+        drop(snapshot);
         client.send_response(response()).await.unwrap_or_else(|_| {
             self.0.counters.lost_reply();
             silent(metadata)
@@ -183,6 +170,13 @@ impl<R: Decide> RequestHandler for Handler<R> {
 }
 
 impl<R: Decide> Handler<R> {
+    fn observe(&self, request: &Request, snapshot: &Snapshot, now: UnixTime, outcome: Outcome, reply: &[u8]) {
+        let Some(observer) = &self.0.observer else { return };
+        let (client, transport, query) = (unmapped(request.src()), Transport::Stream, request.as_slice());
+        let exchange = Exchange { client, transport, now, query, reply, outcome, snapshot };
+        self.0.contain(now, || observer.observe(&exchange));
+    }
+
     /// What to reply; none if the access list says so.
     fn decide(&self, request: &Request, snapshot: &Snapshot, now: UnixTime) -> Option<(Decision, Reply)> {
         let refuse = |rcode: ResponseCode| {
@@ -212,7 +206,9 @@ impl<R: Decide> Handler<R> {
         let decision = (self.0.respond)(snapshot, &query, &mut reply)?;
         match reply.unreadable {
             Some(error) => {
-                tracing::error!(%error, "hickory cannot read a record of ours");
+                if UNREADABLE.due(now) {
+                    tracing::error!(%error, "an answer is SERVFAIL, as hickory cannot read a record of it");
+                }
                 refuse(ResponseCode::ServFail)
             }
             None => Some((decision, reply)),
@@ -266,6 +262,8 @@ impl Sections for Reply {
 fn silent(metadata: Metadata) -> ResponseInfo {
     Header { metadata, counts: HeaderCounts::default() }.into()
 }
+
+static UNREADABLE: OncePerMinute = OncePerMinute::new();
 
 /// The pause before a listener is started again, so that one that cannot be does not take a whole core.
 const BEFORE_RESTART: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! Queries over UDP: a plain blocking loop, one thread and one socket for each worker.
 //!
-//! Invariant: a reply leaves from the address and port that its query came to (RFC 2181, section 4: a
-//! client drops any other), and no datagram, error or panic ends the loop; the end comes from [`Stop`] alone.
+//! Invariant: a reply leaves from the address and port that its query came to (RFC 2181, section 4: a client
+//! drops any other), and no datagram, error or panic ends the loop; the end comes from [`Stop`] alone.
 //!
 //! The wake-up at the end is shutdown(2) of the socket: Linux wakes a blocked receiver with it even though it reports
 //! ENOTCONN, and still hands out what is queued first, so that the worker finishes what it has without a clock. The read

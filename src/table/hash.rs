@@ -12,7 +12,7 @@
 
 use siphasher::sip128::SipHasher13;
 
-use super::bucket::Buckets;
+use super::bucket::{BATCH, Buckets};
 use super::{MAX_VALUES, ValueId};
 
 /// The listed digests of a table.
@@ -38,9 +38,14 @@ impl Hashes {
             let seed = content.wrapping_add(attempt);
             let mut buckets = Buckets::with_room(listed, largest);
             let mut distinct = true;
+            let mut batch = Vec::with_capacity(BATCH);
             for (digest, value) in digests.clone() {
-                distinct &= buckets.insert(keyed(seed, digest), value.0);
+                batch.push((keyed(seed, digest), value.0));
+                if batch.len() == BATCH {
+                    distinct &= buckets.insert_all(&mut batch);
+                }
             }
+            distinct &= buckets.insert_all(&mut batch);
             attempt += 1;
             if distinct || attempt == MAX_SEEDS {
                 return Self { seed, buckets, listed };
@@ -73,7 +78,7 @@ fn keyed(seed: u128, digest: &[u8]) -> u128 {
     SipHasher13::new_with_keys(seed as u64, (seed >> 64) as u64).hash(digest).as_u128()
 }
 
-/// Two fingerprints meet in one of 10^7 builds of 10^8 digests. After as many attempts a digest was named twice.
+/// Two fingerprints meet in one of 10^14 builds of 10^8 digests. After as many attempts a digest was named twice.
 const MAX_SEEDS: u128 = 4;
 
 #[cfg(test)]

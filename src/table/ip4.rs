@@ -6,11 +6,11 @@
 //!
 //! ```text
 //! directory line   0  u32 leaves begun before this line
-//!                  4  u32 slot where the last of them begins
+//!                  4  9 bits each: leaves begun before bits 128, 256, 384 of this line
 //!                  8  448 bits, one a slot, set where a leaf begins
-//! leaf line        see leaf.rs; keys count from the first address of the leaf's first slot
+//! leaf line        0  see leaf.rs   60  u32 address where it begins, from which its keys count
 //! fork line        0  fork bit, separator width − 1   1  number of parts   4  u32 first part
-//!                  8  separators: where each part begins, counted from the slot's first address
+//!                  8  separators: where each part begins, counted from the fork's own address   60  u32 that address
 //! ```
 //!
 //! A slot whose points fill more than a line becomes a fork over parts, which are leaves kept apart in `parts`. A
@@ -73,22 +73,20 @@ impl Ip4 {
 
     /// What is listed of an address.
     pub fn find(&self, address: u32) -> ValueId {
-        let Some(place) = self.place(address, |_| ()) else { return ValueId::NONE };
-        ValueId(Leaf::read(place.line).find(u64::from(address).wrapping_sub(place.start)))
+        self.leaf(address, |_| ()).map_or(ValueId::NONE, |line| ValueId(Leaf::read(line).find(offset(line, address))))
     }
 
     /// Whether any address of a block is listed.
     pub fn any_below(&self, block: Block4) -> bool {
         let (first, last) = (block.bits, block.bits | !mask4(block.length));
-        let (Some(at), Some(end)) = (self.place(first, |_| ()), self.place(last, |_| ())) else { return false };
-        // a line that begins within the block begins with a listing; see the invariant
-        !std::ptr::eq(at.line, end.line)
-            || Leaf::read(at.line).any(u64::from(first).wrapping_sub(at.start), u64::from(last).wrapping_sub(at.start))
+        let (Some(at), Some(end)) = (self.leaf(first, |_| ()), self.leaf(last, |_| ())) else { return false };
+        // a leaf that begins within the block begins with a listing; see the invariant
+        !std::ptr::eq(at, end) || Leaf::read(at).any(offset(at, first), offset(at, last))
     }
 
     /// The listed runs in order; those that touch differ in value.
     pub fn runs(&self) -> impl Iterator<Item = Run4> {
-        let points = self.places().flat_map(|place| Leaf::read(place.line).points(place.start));
+        let points = self.leaves().flat_map(|line| Leaf::read(line).points(line.u32(START_AT).into()));
         leaf::runs(points).map(|Run { first, last, value }| Run4 {
             first: first as u32,
             last: last as u32,
@@ -112,49 +110,54 @@ impl Ip4 {
     }
 
     /// The leaf that covers an address; `touch` sees each line that is read to find it, and the leaf itself.
-    fn place<'t>(&'t self, address: u32, mut touch: impl FnMut(&'t Line)) -> Option<Place<'t>> {
+    fn leaf<'t>(&'t self, address: u32, mut touch: impl FnMut(&'t Line)) -> Option<&'t Line> {
         let slot = (address >> self.slot_bits) as usize;
-        let (number, bit) = (slot / SLOTS_PER_LINE, slot % SLOTS_PER_LINE);
-        let directory = self.directory.get(number)?;
+        let directory = self.directory.get(slot / SLOTS_PER_LINE)?;
         touch(directory);
-        let mut begun = directory.u32(0);
-        let mut start = directory.u32(4);
-        for word in 0..=bit / 64 {
-            let unseen = if word == bit / 64 { 63 - bit % 64 } else { 0 };
-            let bits = directory.u64(BITS_AT + 8 * word) << unseen >> unseen;
-            begun += bits.count_ones();
-            if bits != 0 {
-                start = (number * SLOTS_PER_LINE + 64 * word) as u32 + bits.ilog2();
-            }
-        }
+        let bit = slot % SLOTS_PER_LINE;
+        let pair = bit / 128;
+        // shifted by one count, so that the first pair has none before it
+        let counts = u64::from(directory.u32(COUNTS_AT)) << COUNT_BITS;
+        let before = (counts >> (pair as u32 * COUNT_BITS) & COUNT_MASK) as u32;
+        let [low, high] = [0, 8].map(|word| u128::from(directory.u64(BITS_AT + 16 * pair + word)));
+        let begun = directory.u32(0) + before + ((high << 64 | low) << (127 - bit % 128)).count_ones();
         let line = self.leaves.get((begun as usize).wrapping_sub(1))?;
         touch(line);
-        let place = Place { start: u64::from(start) << self.slot_bits, line };
-        if !place.is_fork() {
-            return Some(place);
+        if !is_fork(line) {
+            return Some(line);
         }
-        let place = self.part(place, place.rank(u64::from(address).wrapping_sub(place.start)).checked_sub(1)?)?;
-        touch(place.line);
-        Some(place)
+        let width = separator_width(line);
+        let rank = line.rank::<SEPARATORS_AT>(usize::from(line.u8(1)), width, offset(line, address));
+        let part = self.part(line, rank.checked_sub(1)?)?;
+        touch(part);
+        Some(part)
     }
 
-    fn part(&self, fork: Place<'_>, index: usize) -> Option<Place<'_>> {
-        let line = self.parts.get(fork.line.u32(FIRST_PART_AT) as usize + index)?;
-        Some(Place { start: fork.start + fork.separator(index), line })
+    fn part(&self, fork: &Line, index: usize) -> Option<&Line> {
+        self.parts.get(fork.u32(FIRST_PART_AT) as usize + index)
     }
 
     /// All leaves in the order of their addresses.
-    fn places(&self) -> impl Iterator<Item = Place<'_>> {
-        let begins = self.directory.iter().enumerate().flat_map(|(number, line)| {
-            let set = move |bit: &usize| line.u64(BITS_AT + bit / 64 * 8) >> (bit % 64) & 1 != 0;
-            (0..SLOTS_PER_LINE).filter(set).map(move |bit| (number * SLOTS_PER_LINE + bit) as u64)
-        });
-        begins.zip(&self.leaves).flat_map(move |(slot, line)| {
-            let place = Place { start: slot << self.slot_bits, line };
-            let count = if place.is_fork() { usize::from(line.u8(1)) } else { 1 };
-            (0..count).filter_map(move |index| if place.is_fork() { self.part(place, index) } else { Some(place) })
+    fn leaves(&self) -> impl Iterator<Item = &Line> {
+        self.leaves.iter().flat_map(|line| {
+            let parts = if is_fork(line) { line.u8(1) } else { 0 };
+            let whole = (!is_fork(line)).then_some(line);
+            whole.into_iter().chain((0..parts).filter_map(|index| self.part(line, index.into())))
         })
     }
+}
+
+/// How far an address is behind the beginning of its leaf or fork.
+fn offset(line: &Line, address: u32) -> u64 {
+    address.wrapping_sub(line.u32(START_AT)).into()
+}
+
+fn is_fork(line: &Line) -> bool {
+    line.u8(0) & FORK_BIT != 0
+}
+
+fn separator_width(fork: &Line) -> usize {
+    usize::from(fork.u8(0) & !FORK_BIT) + 1
 }
 
 fn merged(runs: impl Iterator<Item = Run4>) -> impl Iterator<Item = Run> {
@@ -162,31 +165,6 @@ fn merged(runs: impl Iterator<Item = Run4>) -> impl Iterator<Item = Run> {
         debug_assert!(run.first <= run.last && run.value.is_listed() && run.value.0 <= MAX_VALUES);
         Run { first: run.first.into(), last: run.last.into(), value: run.value.0 }
     }))
-}
-
-/// A leaf or a fork, and the address its keys count from.
-#[derive(Clone, Copy)]
-struct Place<'t> {
-    start: u64,
-    line: &'t Line,
-}
-
-impl Place<'_> {
-    fn is_fork(self) -> bool {
-        self.line.u8(0) & FORK_BIT != 0
-    }
-
-    fn separator_width(self) -> usize {
-        usize::from(self.line.u8(0) & !FORK_BIT) + 1
-    }
-
-    fn separator(self, index: usize) -> u64 {
-        self.line.uint(SEPARATORS_AT + index * self.separator_width(), self.separator_width())
-    }
-
-    fn rank(self, offset: u64) -> usize {
-        self.line.rank(SEPARATORS_AT, usize::from(self.line.u8(1)), self.separator_width(), offset)
-    }
 }
 
 /// Fills leaves from left to right.
@@ -197,8 +175,6 @@ struct Packer {
     parts: Vec<Line>,
     /// The leaf that is being filled; it starts at the beginning of a slot.
     open: Draft,
-    /// Where the last leaf began.
-    last_begin: u32,
     /// The first slot that no leaf covers, if the next leaf has to begin there even if nothing is listed in it.
     uncovered: Option<u64>,
     /// The last point seen; if it reaches, a leaf that begins behind it begins with its value.
@@ -212,8 +188,7 @@ impl Packer {
             directory: Vec::new(),
             leaves: Vec::new(),
             parts: Vec::new(),
-            open: Draft::default(),
-            last_begin: 0,
+            open: Draft::new(START_AT),
             uncovered: Some(0),
             previous: None,
         }
@@ -281,8 +256,7 @@ impl Packer {
     }
 
     fn close(&mut self) {
-        let line = self.open.line();
-        self.push(line);
+        self.push(self.open.line());
     }
 
     /// Divides the open leaf, which holds at most a carried point, and the points of its slot among parts.
@@ -292,22 +266,22 @@ impl Packer {
         let width = width_of((1 << self.slot_bits) - 1);
         let mut count = 0;
         line.put_uint(FIRST_PART_AT, 4, self.parts.len() as u64);
-        let mut part = Draft::default();
+        let mut part = Draft::new(START_AT);
         part.begin(start);
         let carried = self.open.points().to_vec();
         for point in carried.iter().chain(points) {
             if !part.extend(std::slice::from_ref(point)) {
-                self.parts.push(part.line());
+                self.parts.push(begun_at(part.line(), part.start));
                 part.begin(point.key);
                 let _ = part.extend(std::slice::from_ref(point));
                 count += 1;
-                if SEPARATORS_AT + (count + 1) * width > LINE_BYTES {
+                if SEPARATORS_AT + (count + 1) * width > START_AT {
                     return None;
                 }
                 line.put_uint(SEPARATORS_AT + count * width, width, point.key - start);
             }
         }
-        self.parts.push(part.line());
+        self.parts.push(begun_at(part.line(), part.start));
         line.put(0, &[FORK_BIT | (width - 1) as u8, (count + 1) as u8]);
         self.push(line);
         Some(())
@@ -321,9 +295,11 @@ impl Packer {
         let at = BITS_AT + bit / 64 * 8;
         if let Some(directory) = self.directory.last_mut() {
             directory.put(at, &(directory.u64(at) | 1 << (bit % 64)).to_le_bytes());
+            // one more has begun before each pair of words that follows
+            let later = (bit / 128..COUNTS).fold(0, |counts, pair| counts | 1 << (pair as u32 * COUNT_BITS));
+            directory.put(COUNTS_AT, &(directory.u32(COUNTS_AT) + later).to_le_bytes());
         }
-        self.last_begin = slot as u32;
-        self.leaves.push(line);
+        self.leaves.push(begun_at(line, self.open.start));
     }
 
     /// Extends the directory up to a line.
@@ -331,12 +307,23 @@ impl Packer {
         while self.directory.len() <= number {
             let mut line = Line::ZERO;
             line.put_uint(0, 4, self.leaves.len() as u64);
-            line.put_uint(4, 4, self.last_begin.into());
             self.directory.push(line);
         }
     }
 }
 
+/// The line with the address its keys count from.
+fn begun_at(mut line: Line, start: u64) -> Line {
+    line.put_uint(START_AT, 4, start);
+    line
+}
+
+/// Three counts in 32 bits, so that a lookup counts the bits of two words and not of seven.
+const COUNTS_AT: usize = 4;
+const COUNTS: usize = 3;
+/// A count is at most 384.
+const COUNT_BITS: u32 = 9;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 /// Where the bits of a directory line start.
 const BITS_AT: usize = 8;
 /// As many bits as fit a line beside its two numbers.
@@ -347,8 +334,10 @@ const MIN_DIRECTORY_BITS: u32 = 12;
 const MAX_DIRECTORY_BITS: u32 = 26;
 /// How many bits slots get narrower when one is too full for a fork: few passes, without overshooting by much.
 const REFINE_BITS: u32 = 2;
-/// A slot of 256 addresses has at most 256 points, 15 of which fit a part at the widest, and a fork has 56 parts.
+/// A slot of 256 addresses has at most 256 points, 14 of which fit a part at the widest, and a fork has up to 52 parts.
 const SAFE_SLOT_BITS: u32 = 8;
+/// Where a leaf or fork says at which address it begins; what is before it is the leaf's own.
+const START_AT: usize = LINE_BYTES - 4;
 const FIRST_PART_AT: usize = 4;
 const SEPARATORS_AT: usize = 8;
 

@@ -70,7 +70,7 @@ impl Ip6 {
         let mut highs = Highs { prefixes: prefixes.peekable(), groups: Groups::default(), low: Vec::new() };
         let mut leaves = Vec::new();
         let mut keys = Vec::new();
-        let mut open = Draft::default();
+        let mut open = Draft::new(LINE_BYTES);
         for point in leaf::points(leaf::merge(&mut highs)) {
             if open.points().is_empty() {
                 open.begin(point.key);
@@ -165,7 +165,7 @@ impl Ip6 {
         for level in &self.levels {
             let line = self.tree.get(level.first as usize + node)?;
             let keys = (level.keys as usize).saturating_sub(node * KEYS_PER_LINE).min(KEYS_PER_LINE);
-            node = (node * KEYS_PER_LINE + line.rank(0, keys, 8, key)).checked_sub(1)?;
+            node = (node * KEYS_PER_LINE + line.rank::<0>(keys, 8, key)).checked_sub(1)?;
         }
         Some(node)
     }

@@ -13,12 +13,12 @@
 //! …       if there is a mask: n bits, set where a point reaches
 //! ```
 //!
-//! Invariant: keys ascend strictly, and a leaf is no wider than its largest offset and value ask for. Twenty random
-//! IPv4 addresses with a value of one byte each fill a line.
+//! Invariant: keys ascend strictly, and a leaf is no wider than its largest offset and value ask for. Nineteen
+//! random IPv4 addresses with a value of one byte each fill a line.
 //!
 //! A leaf does not know where it starts or ends; whoever found it does. Bit 7 is the fork of [`super::ip4`].
 
-use super::line::{LINE_BYTES, Line, width_of};
+use super::line::{Line, width_of};
 
 /// Listed keys, first to last, with one value that is not 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +81,13 @@ fn touches(run: Run, first: u64) -> bool {
 }
 
 /// The points of a leaf while it is filled, and what decides its size.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Draft {
     pub(super) start: u64,
     points: Vec<Point>,
     shape: Shape,
+    /// Bytes of the line.
+    room: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,6 +122,11 @@ impl Shape {
 }
 
 impl Draft {
+    /// A draft for a leaf at the beginning of a line, of which it may fill so many bytes.
+    pub(super) fn new(room: usize) -> Self {
+        Self { start: 0, points: Vec::new(), shape: Shape::default(), room }
+    }
+
     /// Empties the draft for a leaf that starts at `start`.
     pub(super) fn begin(&mut self, start: u64) {
         self.start = start;
@@ -135,7 +142,7 @@ impl Draft {
         for &point in points {
             shape = shape.with(first.value, point);
             // a slot may hold thousands of points, and the first few dozen tell
-            if shape.bytes(self.start) > LINE_BYTES {
+            if shape.bytes(self.start) > self.room {
                 return false;
             }
         }
@@ -222,7 +229,7 @@ impl<'a> Leaf<'a> {
     }
 
     fn rank(self, offset: u64) -> usize {
-        self.line.rank(KEYS_AT, self.count, self.key_width, offset)
+        self.line.rank::<KEYS_AT>(self.count, self.key_width, offset)
     }
 
     fn covers(self, index: usize, offset: u64) -> bool {
@@ -264,6 +271,7 @@ pub(super) const FORK_BIT: u8 = 1 << 7;
 
 #[cfg(test)]
 mod tests {
+    use super::super::line::LINE_BYTES;
     use super::*;
 
     fn run(first: u64, last: u64, value: u32) -> Run {
@@ -271,7 +279,7 @@ mod tests {
     }
 
     fn leaf_of(start: u64, listed: &[Run]) -> Line {
-        let mut draft = Draft::default();
+        let mut draft = Draft::new(LINE_BYTES);
         draft.begin(start);
         let points: Vec<_> = points(listed.iter().copied()).collect();
         assert!(draft.extend(&points));
@@ -308,7 +316,7 @@ mod tests {
     #[test]
     fn one_value_is_stored_once_and_narrow_leaves_hold_more() {
         let fill = |step: u64, value: fn(u64) -> u32| {
-            let mut draft = Draft::default();
+            let mut draft = Draft::new(LINE_BYTES);
             (0..).take_while(|&n| draft.extend(&[Point { key: n * step, value: value(n), reaches: false }])).count()
         };
         assert_eq!(fill(2, |_| 70_000), 58);

@@ -24,7 +24,7 @@ use std::collections::HashSet;
 
 use siphasher::sip128::SipHasher13;
 
-use super::bucket::Buckets;
+use super::bucket::{BATCH, Buckets};
 use super::{MAX_VALUES, ValueId};
 use crate::dnsxl::{Labels, name};
 
@@ -115,6 +115,7 @@ impl Names {
     fn fill<'k>(&mut self, keys: impl Iterator<Item = (&'k [u8], NameKey)>, mask: u128) -> bool {
         let mut distinct = true;
         let mut latest = None;
+        let mut batch = Vec::with_capacity(BATCH);
         for (wire, key) in keys {
             let mut starts = [0; name::MAX_LABELS];
             let mut depth = 0;
@@ -138,9 +139,12 @@ impl Names {
                 let length = usize::from(wire[start]);
                 hash = step(hash, &wire[start + 1..start + 1 + length]);
             }
-            distinct &= self.buckets.insert(hash & mask, payload);
+            batch.push((hash & mask, payload));
+            if batch.len() == BATCH {
+                distinct &= self.buckets.insert_all(&mut batch);
+            }
         }
-        distinct
+        self.buckets.insert_all(&mut batch) & distinct
     }
 
     /// What is listed of a name and below it.
@@ -216,7 +220,7 @@ const HERE_UP_SHIFT: u32 = 9;
 const BELOW_UP_SHIFT: u32 = 2;
 /// A name has at most 127 labels.
 const UP_MASK: u8 = 0x7f;
-/// Two fingerprints meet in one of 10^7 builds of 10^8 keys. After as many attempts the caller has named a key twice.
+/// Two fingerprints meet in one of 10^14 builds of 10^8 keys. After as many attempts the caller has named a key twice.
 const MAX_SEEDS: u128 = 4;
 
 #[cfg(test)]

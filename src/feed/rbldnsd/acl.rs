@@ -75,3 +75,65 @@ fn keyword(text: &[u8]) -> Result<Option<Action<'static>>, LineError> {
         Err(LineError::InvalidAction { found: Excerpt::word(word) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::feed::Format;
+    use crate::feed::tests::{check, check_problems};
+
+    #[test]
+    fn an_access_list_gives_clients_actions() {
+        check(
+            Format::Acl,
+            &[
+                ("192.0.2.4", "192.0.2.4/32 ignore"),
+                ("192.0.2.4 # comment", "192.0.2.4/32 ignore"),
+                ("192.0.2.4 :Pass ", "192.0.2.4/32 pass"),
+                ("192.0.2.4:refuse", "192.0.2.4/32 refuse"),
+                ("192.0.2.4 =empty", "192.0.2.4/32 empty"),
+                ("192.0.2.4 :blackhole # comment", "192.0.2.4/32 ignore"),
+                ("192.0.2.4 :refuse:text", "192.0.2.4/32 refuse"),
+                ("10/8 :pass", "10.0.0.0/8 pass"),
+                ("0/0 :refuse", "0.0.0.0/0 refuse"),
+                ("192.0.2 :refuse", "192.0.2.0/24 refuse"),
+                ("::1 :refuse", "::1/128 refuse"),
+                ("::/0 :refuse", "::/0 refuse"),
+                ("0::1 :pass", "::1/128 pass"),
+                ("2001:db8 :pass", "2001:db8::/32 pass"),
+                ("192.0.2.4 :3:text $", "192.0.2.4/32 127.0.0.3 \"text $\""),
+                ("192.0.2.4 refuse", "192.0.2.4/32 \"refuse\""),
+                ("192.0.2.4 :5", "192.0.2.4/32 127.0.0.5"),
+                (":refuse\n192.0.2.4", "192.0.2.4/32 refuse"),
+                ("=refuse\n192.0.2.4\n::1 :pass", "192.0.2.4/32 refuse; ::1/128 pass"),
+                (
+                    ":5:five\n192.0.2.4\n192.0.2.5 :6\n192.0.2.6 text",
+                    "192.0.2.4/32 127.0.0.5 \"five\"; \
+                    192.0.2.5/32 127.0.0.6 \"five\"; 192.0.2.6/32 127.0.0.5 \"text\"",
+                ),
+                // these two lines end rbldnsd itself
+                (":refuse\n192.0.2.4 some text", "192.0.2.4/32 \"some text\""),
+                (":refuse\n192.0.2.4 :5", "192.0.2.4/32 127.0.0.5"),
+            ],
+        );
+        check_problems(
+            Format::Acl,
+            &[
+                ("192.0.2.4 :refused", "invalid action `refused`"),
+                ("192.0.2.4 = empty", "invalid action ``"),
+                ("192.0.2.4 : empty", "invalid A value"),
+                ("192.0.2.4 =text", "invalid action `text`"),
+                ("192.0.2.4 =5:text", "invalid action"),
+                ("192.0.2.4 :", "invalid A value"),
+                ("192.0.2.4=refuse", "invalid address"),
+                ("192.0.2.4-5 :refuse", "invalid address"),
+                ("192.0.2.4/8 :refuse", "host bits set"),
+                ("!192.0.2.4", "invalid address"),
+                ("127 :refuse", "invalid address"),
+                ("list.example :pass", "invalid address"),
+                (":bogus", "invalid action"),
+                (":", "invalid A value"),
+                ("=5:text", "invalid action"),
+            ],
+        );
+    }
+}

@@ -195,3 +195,72 @@ const CAA: u16 = 257;
 /// The record types that a line can have.
 const TYPES: [(&str, u16); 8] =
     [("A", A), ("TXT", TXT), ("MX", MX), ("AAAA", AAAA), ("CNAME", CNAME), ("NS", NS), ("SRV", SRV), ("CAA", CAA)];
+
+#[cfg(test)]
+mod tests {
+    use crate::feed::Format;
+    use crate::feed::tests::{check, check_problems, notes};
+
+    #[test]
+    fn generic_records_become_wire_form() {
+        check(
+            Format::Generic,
+            &[
+                ("a A 192.0.2.4", "a - 1 \\xc0\\x00\\x02\\x04"),
+                ("A.B  5m  in  a  192.0.2.4 x", "a.b 300 1 \\xc0\\x00\\x02\\x04"),
+                ("a IN A 192.0.2.4# c", "a - 1 \\xc0\\x00\\x02\\x04"),
+                ("@ 010 A 127.2", ". 10 1 \\x7f\\x00\\x00\\x02"),
+                ("a 0 A 1", "a - 1 \\x00\\x00\\x00\\x01"),
+                ("*.a A 0.0.0.0", "*.a - 1 \\x00\\x00\\x00\\x00"),
+                ("a MX 10 MX.example.", "a - 15 \\x00\\n\\x02MX\\x07example\\x00"),
+                ("a MX 10 .", "a - 15 \\x00\\n\\x00"),
+                ("a TXT te xt", "a - 16 \\x05te xt"),
+                ("a TXT \"te xt\"", "a - 16 \\x05te xt"),
+                ("a TXT \"esc\\\"aped\"", "a - 16 \\tesc\\\\\\\"aped"),
+                ("a TXT x \"q\" y", "a - 16 \\x07x \\\"q\\\" y"),
+                ("a TXT \"q\" # c", "a - 16 \\x07\\\"q\\\" # c"),
+                ("a TXT \"unclosed", "a - 16 \\t\\\"unclosed"),
+                ("a TXT \"", "a - 16 \\x01\\\""),
+                ("a TXT \"\"", "a - 16 \\x00"),
+                ("a TXT $ ; c", "a - 16 \\x05$ ; c"),
+                ("a TXT \"a\" \"b\\\"\\098\"", "a - 16 \\x01a\\x03b\\\"b"),
+                ("a TXT \"a\"\"b\"", "a - 16 \\x04a\\\"\\\"b"),
+                ("a AAAA 2001:db8::1", &format!("a - 28  \\x01\\r\\xb8{}\\x01", "\\x00".repeat(11))),
+                ("a CNAME b.example", "a - 5 \\x01b\\x07example\\x00"),
+                ("a NS b.example.", "a - 2 \\x01b\\x07example\\x00"),
+                ("_s._tcp SRV 1 2 443 b", "_s._tcp - 33 \\x00\\x01\\x00\\x02\\x01\\xbb\\x01b\\x00"),
+                ("@ CAA 128 issue \"ca.example; x\"", ". - 257 \\x80\\x05issueca.example; x"),
+                ("@ CAA 0 iodef ca.example", ". - 257 \\x00\\x05iodefca.example"),
+            ],
+        );
+        check_problems(
+            Format::Generic,
+            &[
+                ("a", "incomplete record"),
+                ("a IN", "incomplete record"),
+                ("a 5m", "incomplete record"),
+                ("a 5x A 192.0.2.4", "incomplete record"),
+                ("a 4294967296 A 192.0.2.4", "incomplete record"),
+                ("@A 192.0.2.4", "incomplete record"),
+                ("a IN IN A 192.0.2.4", "record type `IN`"),
+                ("a IN 5m A 192.0.2.4", "record type `5m`"),
+                ("a CH A 192.0.2.4", "record type `CH`"),
+                ("a SOA x", "record type `SOA`"),
+                (":1:x y", "record type `y`"),
+                ("a A 256", "invalid record data: write `A address`"),
+                ("a A x", "invalid record data"),
+                ("a TXT", "invalid record data"),
+                ("a MX mx.example", "invalid record data"),
+                ("a MX 65536 mx.example", "invalid record data"),
+                ("a MX 10 mx.example x", "invalid record data"),
+                ("a AAAA 192.0.2.4", "invalid record data"),
+                ("a SRV 1 2 b", "invalid record data"),
+                ("a CAA 0 issue", "invalid record data"),
+                ("a CAA 256 issue x", "invalid record data"),
+                (". A 192.0.2.4", "empty name"),
+            ],
+        );
+        let long = format!("a TXT \"{}\"", "x".repeat(256));
+        assert_eq!(notes(Format::Generic, long)[0], "? text over 255 bytes: the rest of it is cut off");
+    }
+}

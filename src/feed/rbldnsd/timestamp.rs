@@ -1,7 +1,7 @@
 //! `$TIMESTAMP`: when the data was made, and when it is too old.
 //!
-//! Times are UTC, from 1970 to 2038; fields are parted by `:`, `-` or nothing. Invariant: a time that no calendar has is
-//! none. Whether one is past or in the future is not asked here: there is no clock.
+//! Times are UTC, from 1970 to 2038; fields are parted by `:`, `-` or nothing. Invariant: a time that no calendar has
+//! is none. Whether one is past or in the future is not asked here: there is no clock.
 
 use super::super::text::{split_word, words};
 use super::special::parse_time;

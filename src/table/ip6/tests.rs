@@ -78,8 +78,8 @@ impl Model {
 
 /// Numbers that look random and are the same every time (splitmix64).
 fn random(seed: u64) -> impl Iterator<Item = u64> + Clone {
-    (0_u64..).map(move |n| {
-        let mut bits = (seed + n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (seed << 40..).map(move |n: u64| {
+        let mut bits = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         bits ^ bits >> 31
