@@ -59,6 +59,19 @@ struct Slot {
     counted: u64,
 }
 
+impl Slot {
+    /// Takes a dataset over, unless it says just what the one before said: then that one stays, and so do serials.
+    fn take(&mut self, dataset: Dataset, report: Report) -> Loaded {
+        if let Some(before) = self.dataset.as_ref().filter(|before| before.says_what(&dataset)) {
+            return Loaded { dataset: before.clone(), report, has_news: false };
+        }
+        let dataset = Arc::new(dataset);
+        self.dataset = Some(dataset.clone());
+        self.generation += 1;
+        Loaded { dataset, report, has_news: true }
+    }
+}
+
 /// What tells that a file is another one, or has other content: size and time alone miss a quick replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
@@ -100,6 +113,8 @@ pub struct Loaded {
     pub dataset: Arc<Dataset>,
     /// What loading had to say.
     pub report: Report,
+    /// Whether its content is another than before.
+    pub has_news: bool,
 }
 
 impl Store {
@@ -131,10 +146,8 @@ impl Store {
                 continue;
             }
             let result = dataset::load(spec, &self.plan.never, now.0).map(|(dataset, report)| {
-                let dataset = Arc::new(dataset);
-                (slot.stamps, slot.dataset) = (stamps, Some(dataset.clone()));
-                slot.generation += 1;
-                Loaded { dataset, report }
+                slot.stamps = stamps;
+                slot.take(dataset, report)
             });
             let keeps_last_good = result.is_err() && slot.dataset.is_some();
             events.push(Event { dataset: index, result, keeps_last_good });
@@ -175,5 +188,90 @@ impl Store {
 
     fn access(&self, index: Option<usize>) -> Access {
         index.and_then(|index| self.slots[index].dataset.clone()).map_or_else(Access::default, Access::by)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{BadLines, Defaults, Spec};
+    use crate::feed::{Format, Reading};
+    use crate::zone::{Choice, TestEntries};
+
+    fn store(folder: &Path, files: &[&str]) -> Store {
+        let spec = Spec {
+            name: "list".into(),
+            format: Format::Ip4Set,
+            files: files.iter().map(|file| folder.join(file)).collect(),
+            reading: Reading::default(),
+            defaults: Defaults::default(),
+            bad_lines: BadLines::Skip,
+            min_entries: 1,
+            ttl_bounds: 0..=u32::MAX,
+        };
+        let zone = ZoneSpec {
+            apex: Name::parse(b"bl.example").unwrap(),
+            soa: None,
+            ns: None,
+            own_addresses: Vec::new(),
+            least_serial: 0,
+            ttl: 300,
+            choice: Choice::All,
+            ns_in_authority: false,
+            test_entries: TestEntries::AsWritten,
+            others: Vec::new(),
+        };
+        let zones = vec![ZonePlan { spec: zone, datasets: vec![(0, Name::default())], access: None }];
+        Store::new(Plan {
+            datasets: vec![spec],
+            zones,
+            access: None,
+            never: NeverList::empty(),
+            version: Version::Refused,
+        })
+    }
+
+    fn serial(store: &mut Store) -> u32 {
+        store.snapshot().unwrap().zones()[0].soa.serial
+    }
+
+    #[test]
+    fn a_bad_load_keeps_the_last_good_and_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        let mut store = store(folder.path(), &["list"]);
+        let failed = store.load(UnixTime(0));
+        assert!(failed[0].result.is_err() && !failed[0].keeps_last_good);
+        assert!(store.snapshot().unwrap().zones()[0].unavailable);
+        fs::write(&path, "192.0.2.1\n").unwrap();
+        assert!(store.load(UnixTime(0))[0].result.is_ok());
+        assert!(store.load(UnixTime(0)).is_empty(), "nothing changed");
+        fs::remove_file(&path).unwrap();
+        for _ in 0..2 {
+            let failed = store.load(UnixTime(0));
+            assert!(failed[0].result.is_err() && failed[0].keeps_last_good);
+            assert!(!store.snapshot().unwrap().zones()[0].unavailable);
+        }
+    }
+
+    #[test]
+    fn the_serial_moves_with_news_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        fs::write(&path, "192.0.2.1\n").unwrap();
+        let mut store = store(folder.path(), &["list"]);
+        store.load(UnixTime(0));
+        let first = serial(&mut store);
+        // another file with the same content: seen, and no news
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "192.0.2.1 # the same\n").unwrap();
+        let events = store.load(UnixTime(0));
+        assert!(!events[0].result.as_ref().unwrap().has_news);
+        assert_eq!(serial(&mut store), first);
+        fs::write(&path, "192.0.2.2\n").unwrap();
+        assert!(store.load(UnixTime(0))[0].result.as_ref().unwrap().has_news);
+        let second = serial(&mut store);
+        assert!(second > first, "{first} {second}");
+        assert_eq!(serial(&mut store), second);
     }
 }

@@ -4,7 +4,7 @@ use super::values::{Value, Values};
 use crate::table::{Table, ValueId};
 
 /// An access list, resolved.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Clients {
     /// Addresses to the index of an action, counted from one.
     pub table: Table,

@@ -50,7 +50,7 @@ struct File {
 }
 
 /// What specials say of a zone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Head {
     /// The first `$SOA`.
     pub soa: Option<SoaLine>,

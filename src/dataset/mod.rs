@@ -78,7 +78,7 @@ pub struct Dataset {
 }
 
 /// What one format's rules came to: most datasets are one part, a `combined` one has several.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Part {
     /// Names relative to the zone that the part stands under; an empty name is the apex itself.
     pub under: Vec<Name>,
@@ -106,6 +106,11 @@ pub struct Holds {
 }
 
 impl Dataset {
+    /// Whether this dataset and the other list the same, whenever and from whatever lines they were made.
+    pub fn says_what(&self, other: &Self) -> bool {
+        self.parts == other.parts && self.clients == other.clients && self.head == other.head
+    }
+
     /// Heap bytes of all parts.
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.table.bytes() + part.values.bytes() + part.records.bytes()).sum()
