@@ -13,6 +13,7 @@ pub mod names;
 pub mod never;
 pub mod origin;
 pub mod records;
+pub mod tally;
 pub mod values;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use clients::{ClientAction, Clients};
 pub use collect::Head;
 pub use never::NeverList;
 pub use records::{Records, RrSet};
+pub use tally::Tally;
 pub use values::{DEFAULT_ADDRESS, Defaults, Template, Value, Values};
 
 use crate::dnsxl::Name;
@@ -128,6 +130,8 @@ pub struct Report {
     pub total: u64,
     /// How many entries were taken.
     pub entries: u64,
+    /// What the sections came to.
+    pub tallies: Vec<Tally>,
 }
 
 impl Report {

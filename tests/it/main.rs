@@ -1,3 +1,9 @@
-//! infamy from the outside: one integration crate.
+//! infamy from the outside, as one integration crate: answers by RFC section, packets, doors, processes.
 
+mod layers;
+mod scenarios;
+mod script;
+mod serve;
 mod transport;
+mod wire;
+mod world;
