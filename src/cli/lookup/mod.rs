@@ -141,7 +141,7 @@ fn look_up_name(
 ) -> anyhow::Result<InZone> {
     let qname = name.under(&zone.apex).map_err(|error| anyhow!("{name}.{}: {error}", zone.apex))?;
     let [addresses, texts] = [TYPE_A, TYPE_TXT].map(|qtype| ask(snapshot, &qname, qtype, now()).unwrap_or_default());
-    let ttl = addresses.answers.first().or(texts.answers.first()).map(|record| record.ttl);
+    let ttl = addresses.answers.first().or_else(|| texts.answers.first()).map(|record| record.ttl);
     let listed = !addresses.answers.is_empty() || !texts.answers.is_empty();
     let mut origins = Vec::new();
     for (index, under) in &of_plan.datasets {
