@@ -98,6 +98,7 @@ impl Plan {
         let reading = Reading { host_bits: options.host_bits, compression: options.compression, ..Reading::default() };
         let ttl_bounds = options.ttl.least..=options.ttl.most;
         let (defaults, bad_lines) = (Defaults::default(), BadLines::Skip);
+        let (min_entries, heeds_never_list) = (0, false);
         self.datasets.push(Spec {
             name,
             format,
@@ -105,9 +106,9 @@ impl Plan {
             reading,
             defaults,
             bad_lines,
-            min_entries: 0,
+            min_entries,
+            heeds_never_list,
             ttl_bounds,
-            heeds_never_list: true,
         });
         Ok(self.datasets.len() - 1)
     }
