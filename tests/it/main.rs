@@ -2,6 +2,7 @@
 
 mod layers;
 mod oracle;
+mod real_lists;
 mod rfc8906;
 mod scenarios;
 mod script;
