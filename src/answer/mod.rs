@@ -18,7 +18,8 @@
 //! Not here: recursion, transfers (REFUSED), signing (DS and DNSKEY are NODATA), cookies (an unknown option is ignored).
 
 mod decide;
-mod hits;
+pub(crate) mod hits;
+pub(crate) mod listing;
 mod read;
 mod write;
 

@@ -13,7 +13,7 @@ use super::names::NameStatements;
 use super::never::{self, NeverList};
 use super::records::RecordStatements;
 use super::values::{Collected, Defaults, ListId, Lists, Met, TooManyValues};
-use super::{Holds, Part, Problem, Reason, Report, Spec};
+use super::{Holds, Part, Problem, Reason, Report, Spec, Spelling};
 use crate::dnsxl::Name;
 use crate::dnsxl::key::KeyShape;
 use crate::feed::{self, Action, ClientBlock, Entry, Format, LineError, NsLine, Said, Scope, Sink, SoaLine, Special};
@@ -277,8 +277,11 @@ impl<'s> Collector<'s> {
         }
     }
 
-    /// Resolves every section into a part.
-    pub(super) fn finish(&mut self) -> Result<(Vec<Part>, Option<Clients>), TooManyValues> {
+    /// Resolves every section into a part; `spelt` sees, for each of them in order, what its table does not keep.
+    pub(super) fn finish(
+        &mut self,
+        mut spelt: impl FnMut(Spelling),
+    ) -> Result<(Vec<Part>, Option<Clients>), TooManyValues> {
         let combined = self.common.format == Format::Combined;
         let common =
             std::mem::replace(&mut self.common, Section::new(Format::Combined, Vec::new(), Defaults::default()));
@@ -289,13 +292,15 @@ impl<'s> Collector<'s> {
             if section.format == Format::Acl {
                 clients = Some(resolve_clients(section)?);
             } else {
-                parts.push(self.resolve(section)?);
+                let (part, spelling) = self.resolve(section)?;
+                parts.push(part);
+                spelt(spelling);
             }
         }
         Ok((parts, clients))
     }
 
-    fn resolve(&mut self, mut section: Section) -> Result<Part, TooManyValues> {
+    fn resolve(&mut self, mut section: Section) -> Result<(Part, Spelling), TooManyValues> {
         let mut lists = Lists::default();
         let holds = section.holds(self.spec.reading.key);
         if let Some(shared) = section.shared {
@@ -343,7 +348,8 @@ impl<'s> Collector<'s> {
             names: Names::build(keys.iter().map(|(wire, key)| (wire, key.numbered(id)))),
             hashes: Hashes::build(hashes.iter().map(|(key, list)| (key, id(Some(list))))),
         };
-        Ok(Part { under: section.under, holds, table, values, records })
+        let part = Part { under: section.under, holds, table, values, records };
+        Ok((part, Spelling { keys, hashes, ids }))
     }
 
     fn report_at(&mut self, at: u32, reason: Reason) {
