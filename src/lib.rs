@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod dataset;
 pub mod dnsxl;
+pub mod export;
 pub mod feed;
 pub mod reload;
 pub mod server;
