@@ -1,10 +1,13 @@
 //! infamy answers DNS queries about the reputation of addresses and names.
 
 pub mod answer;
+pub mod cli;
+pub mod config;
 pub mod dataset;
 pub mod dnsxl;
 pub mod export;
 pub mod feed;
+pub mod rbldnsd;
 pub mod reload;
 pub mod server;
 pub mod snapshot;

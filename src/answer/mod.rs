@@ -26,6 +26,7 @@ mod write;
 use std::net::IpAddr;
 
 pub use decide::answer;
+pub(crate) use decide::sets_of;
 pub use read::{Edns, HEADER_LENGTH};
 
 use crate::dnsxl::QueryName;

@@ -61,19 +61,23 @@ pub struct Run<T> {
 }
 
 /// Resolves by rbldnsd's octet classes: the most specific of /32, /24, /16 and /8 that has the address decides; there,
-/// an exclusion wins and several values join.
-pub fn by_octet_class(statements: Vec<Statement<u32>>, lists: &mut Lists) -> Vec<Run<u32>> {
+/// an exclusion wins and several values join. Tells besides the runs how many entries each class has, from /8 to /32.
+pub fn by_octet_class(statements: Vec<Statement<u32>>, lists: &mut Lists) -> (Vec<Run<u32>>, [u64; 4]) {
     let mut classes: [Vec<Statement<u32>>; 4] = Default::default();
     for statement in statements {
         split_by_class(statement, 24, &mut classes);
     }
     let mut runs = Vec::new();
+    let mut entries = [0; 4];
     // from /8 up to /32: the more specific class is laid over the wider ones
-    for class in classes {
+    for (class, (entries, shift)) in classes.into_iter().zip(entries.iter_mut().zip([24, 16, 8, 0])) {
         let upper = exclusion_wins(class, lists);
+        let values = |run: &Run<u32>| run.list.map_or(1, |list| lists.values_of(list));
+        let blocks = |run: &Run<u32>| (u64::from(run.last - run.first) + 1) >> shift;
+        *entries = upper.iter().map(|run| blocks(run) * values(run)).sum();
         runs = if runs.is_empty() { upper } else { overlay(&runs, &upper) };
     }
-    runs
+    (runs, entries)
 }
 
 /// Cuts a range at octet boundaries into the widest whole blocks, as rbldnsd stores it.
@@ -398,7 +402,7 @@ mod tests {
         #[test]
         fn octet_classes_agree_with_the_naive_model(statements in ranges()) {
             let mut lists = Lists::default();
-            let runs = by_octet_class(statements.clone(), &mut lists);
+            let (runs, _) = by_octet_class(statements.clone(), &mut lists);
             prop_assert!(is_sorted_and_disjoint(&runs));
             for address in probes(&statements) {
                 let around = || statements.iter().filter(|s| (s.first..=s.last).contains(&address));

@@ -12,6 +12,7 @@ use super::hashes::HashStatements;
 use super::names::NameStatements;
 use super::never::{self, NeverList};
 use super::records::RecordStatements;
+use super::tally::Tally;
 use super::values::{Collected, Defaults, ListId, Lists, Met, TooManyValues};
 use super::{Holds, Part, Problem, Reason, Report, Spec, Spelling};
 use crate::dnsxl::Name;
@@ -65,6 +66,7 @@ pub struct Head {
 /// Statements that are resolved together.
 struct Section {
     format: Format,
+    name: Option<Box<str>>,
     under: Vec<Name>,
     defaults: Defaults,
     shared: Option<Met>,
@@ -91,6 +93,7 @@ impl Section {
     fn new(format: Format, under: Vec<Name>, defaults: Defaults) -> Self {
         Self {
             format,
+            name: None,
             under,
             defaults,
             shared: None,
@@ -290,7 +293,7 @@ impl<'s> Collector<'s> {
         let mut clients = None;
         for section in (!combined).then_some(common).into_iter().chain(sections) {
             if section.format == Format::Acl {
-                clients = Some(resolve_clients(section)?);
+                clients = Some(self.resolve_clients(section)?);
             } else {
                 let (part, spelling) = self.resolve(section)?;
                 parts.push(part);
@@ -308,24 +311,28 @@ impl<'s> Collector<'s> {
             let listings6 = section.ip6.iter_mut().map(|statement| &mut statement.said);
             listings4.chain(listings6).flatten().for_each(|met| *met = shared);
         }
+        let mut tally = Tally::new(section.format);
+        (tally.name, tally.places) = (section.name, section.under.len());
+        (tally.prefixes4, tally.prefixes6) = (section.ip4.len() as u64, section.ip6.len() as u64);
+        tally.excluded6 = section.ip6.iter().filter(|statement| statement.said.is_none()).count() as u64;
         let (runs4, repeated4) = match section.format {
-            Format::Ip4Set | Format::Ip4Tset => (blocks::by_octet_class(section.ip4, &mut lists), Vec::new()),
+            Format::Ip4Set | Format::Ip4Tset => {
+                let (runs, entries) = blocks::by_octet_class(section.ip4, &mut lists);
+                tally.octet_classes = entries;
+                (runs, Vec::new())
+            }
             Format::Ip4Trie => blocks::longest_prefix(section.ip4, &mut lists),
             _ => (blocks::exclusion_wins(section.ip4, &mut lists), Vec::new()),
         };
-        for statement in repeated4 {
-            let subject =
-                never::prefix4_text(statement.first, (statement.first ^ statement.last).leading_zeros() as u8);
-            self.report_at(statement.at, Reason::Repeated { subject });
-        }
+        tally.prefixes4 -= repeated4.len() as u64;
+        self.report_repeated(&repeated4, &[]);
         let (runs6, repeated6) = match section.format {
             Format::Ip6Trie | Format::Ip6Tset => blocks::longest_prefix(section.ip6, &mut lists),
             _ => (blocks::exclusion_wins(section.ip6, &mut lists), Vec::new()),
         };
-        for statement in repeated6.iter().filter(|_| section.format == Format::Ip6Trie) {
-            let subject =
-                never::prefix6_text(statement.first, (statement.first ^ statement.last).leading_zeros() as u8);
-            self.report_at(statement.at, Reason::Repeated { subject });
+        tally.prefixes6 -= repeated6.len() as u64;
+        if section.format == Format::Ip6Trie {
+            self.report_repeated(&[], &repeated6);
         }
         section.ip4_tests.sort_unstable();
         section.ip6_tests.sort_unstable();
@@ -335,6 +342,7 @@ impl<'s> Collector<'s> {
             self.never.names().iter().for_each(|name| section.names.push(name.as_wire(), Scope::Both, None));
         }
         let keys = section.names.resolve(&mut lists);
+        (tally.names, tally.wildcards) = (keys.exact, keys.below);
         let hashes = section.hashes.resolve(&mut lists);
         let (records, left_out) = section.records.resolve(section.defaults.ttl);
         for at in left_out {
@@ -348,36 +356,59 @@ impl<'s> Collector<'s> {
             names: Names::build(keys.iter().map(|(wire, key)| (wire, key.numbered(id)))),
             hashes: Hashes::build(hashes.iter().map(|(key, list)| (key, id(Some(list))))),
         };
+        tally.records = records.len() as u64;
+        tally.bytes = table.bytes() + values.bytes() + records.bytes();
+        self.report.tallies.push(tally);
         let part = Part { under: section.under, holds, table, values, records };
         Ok((part, Spelling { keys, hashes, ids }))
+    }
+
+    /// Resolves an access list.
+    fn resolve_clients(&mut self, section: Section) -> Result<Clients, TooManyValues> {
+        let mut painted = Lists::default();
+        let mut tally = Tally::new(Format::Acl);
+        (tally.prefixes4, tally.prefixes6) = (section.clients4.len() as u64, section.clients6.len() as u64);
+        let (runs4, repeated4) = blocks::longest_prefix(section.clients4, &mut painted);
+        let (runs6, repeated6) = blocks::longest_prefix(section.clients6, &mut painted);
+        tally.prefixes4 -= repeated4.len() as u64;
+        tally.prefixes6 -= repeated6.len() as u64;
+        self.report_repeated(&repeated4, &repeated6);
+        // here a table's value is the number of an action, counted from one
+        let id = |list: Option<ListId>| list.map_or(ValueId::NONE, |list| ValueId(painted.first(list).0 + 1));
+        let table = Table { ip4: table4(&runs4, id), ip6: table6(&runs6, id), ..Table::default() };
+        let mut lists = Lists::default();
+        let always = |action: &CollectedAction| match action {
+            CollectedAction::Always(met) => Some(lists.intern(&mut vec![*met])),
+            CollectedAction::Is(_) => None,
+        };
+        let always: Vec<Option<ListId>> = section.actions.iter().map(always).collect();
+        let (values, ids) = lists.finish(&section.values.encode(&section.defaults))?;
+        let resolved = section.actions.iter().zip(always).filter_map(|(action, list)| match action {
+            CollectedAction::Is(action) => Some(*action),
+            CollectedAction::Always(_) => Some(ClientAction::Always(ids[list?.0 as usize])),
+        });
+        tally.bytes = table.bytes() + values.bytes();
+        self.report.tallies.push(tally);
+        Ok(Clients { table, actions: resolved.collect(), values })
+    }
+
+    fn report_repeated(&mut self, repeated4: &[Statement<u32>], repeated6: &[Statement<u128>]) {
+        for statement in repeated4 {
+            let length = (statement.first ^ statement.last).leading_zeros() as u8;
+            let subject = never::prefix4_text(statement.first, length);
+            self.report_at(statement.at, Reason::Repeated { subject });
+        }
+        for statement in repeated6 {
+            let length = (statement.first ^ statement.last).leading_zeros() as u8;
+            let subject = never::prefix6_text(statement.first, length);
+            self.report_at(statement.at, Reason::Repeated { subject });
+        }
     }
 
     fn report_at(&mut self, at: u32, reason: Reason) {
         let (path, line) = self.place(at);
         self.report.push(Problem { path, line, reason });
     }
-}
-
-/// Resolves an access list.
-fn resolve_clients(section: Section) -> Result<Clients, TooManyValues> {
-    let mut painted = Lists::default();
-    let (runs4, _) = blocks::longest_prefix(section.clients4, &mut painted);
-    let (runs6, _) = blocks::longest_prefix(section.clients6, &mut painted);
-    // here a table's value is the number of an action, counted from one
-    let id = |list: Option<ListId>| list.map_or(ValueId::NONE, |list| ValueId(painted.first(list).0 + 1));
-    let table = Table { ip4: table4(&runs4, id), ip6: table6(&runs6, id), ..Table::default() };
-    let mut lists = Lists::default();
-    let always = |action: &CollectedAction| match action {
-        CollectedAction::Always(met) => Some(lists.intern(&mut vec![*met])),
-        CollectedAction::Is(_) => None,
-    };
-    let always: Vec<Option<ListId>> = section.actions.iter().map(always).collect();
-    let (values, ids) = lists.finish(&section.values.encode(&section.defaults))?;
-    let resolved = section.actions.iter().zip(always).filter_map(|(action, list)| match action {
-        CollectedAction::Is(action) => Some(*action),
-        CollectedAction::Always(_) => Some(ClientAction::Always(ids[list?.0 as usize])),
-    });
-    Ok(Clients { table, actions: resolved.collect(), values })
 }
 
 fn table4(runs: &[Run<u32>], id: impl Fn(Option<ListId>) -> ValueId + Copy) -> Ip4 {
@@ -419,7 +450,10 @@ impl Sink for Collector<'_> {
             }
             Special::Ns(ns) => {
                 let ttl = self.bounded(ns.ttl);
-                self.head.ns.get_or_insert(NsLine { ttl, ..ns });
+                // a line of which every name is commented out says nothing
+                if !ns.names.is_empty() {
+                    self.head.ns.get_or_insert(NsLine { ttl, ..ns });
+                }
             }
             Special::Ttl(ttl) => self.section().defaults.ttl = Some(self.bounded(ttl)).filter(|&ttl| ttl != 0),
             Special::Timestamp { created, expires } => {
@@ -446,9 +480,10 @@ impl Sink for Collector<'_> {
                 let section = self.section();
                 section.shared = section.shared.or(met);
             }
-            Special::Dataset { format, name: _, under } => {
+            Special::Dataset { format, name, under } => {
                 let defaults = self.common.defaults.clone();
-                self.sections.push(Section::new(format, under, defaults));
+                let name = name.map(|name| String::from_utf8_lossy(name).into());
+                self.sections.push(Section { name, ..Section::new(format, under, defaults) });
                 self.in_common = false;
             }
         }

@@ -14,6 +14,7 @@ pub mod never;
 pub mod origin;
 pub mod records;
 mod spelling;
+pub mod tally;
 pub mod values;
 
 use std::fmt;
@@ -26,6 +27,7 @@ pub use collect::Head;
 pub use never::NeverList;
 pub use records::{Records, RrSet};
 pub use spelling::Spelling;
+pub use tally::Tally;
 pub use values::{DEFAULT_ADDRESS, Defaults, Template, Value, Values};
 
 use crate::dnsxl::Name;
@@ -35,7 +37,7 @@ use crate::table::Table;
 use collect::Collector;
 
 /// What a dataset is made from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// What the configuration calls it.
     pub name: String,
@@ -53,6 +55,8 @@ pub struct Spec {
     pub min_entries: u64,
     /// TTLs in the files are kept within these seconds.
     pub ttl_bounds: RangeInclusive<u32>,
+    /// Whether the never-list holds for it.
+    pub heeds_never_list: bool,
 }
 
 /// What becomes of a wrong line.
@@ -128,6 +132,8 @@ pub struct Report {
     pub total: u64,
     /// How many entries were taken.
     pub entries: u64,
+    /// What the sections came to.
+    pub tallies: Vec<Tally>,
 }
 
 impl Report {
@@ -251,6 +257,8 @@ pub fn load_and_spell(
     now: i64,
     spelt: impl FnMut(Spelling),
 ) -> Result<(Dataset, Report), LoadError> {
+    let nothing = NeverList::empty();
+    let never = if spec.heeds_never_list { never } else { &nothing };
     let mut collector = Collector::new(spec, never);
     let mut modified = 0;
     for path in &spec.files {

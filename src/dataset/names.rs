@@ -66,6 +66,10 @@ impl Key {
 pub struct NameKeys {
     arena: Vec<u8>,
     keys: Vec<Key>,
+    /// How many entries there are for names themselves.
+    pub exact: u64,
+    /// How many entries there are for all names below one.
+    pub below: u64,
 }
 
 impl NameStatements {
@@ -96,8 +100,11 @@ impl NameStatements {
         let arena = &self.arena;
         self.statements.sort_unstable_by(|a, b| arena[a.range()].cmp(&arena[b.range()]));
         let mut walk = Walk { arena, open: vec![Open::root()], done: Vec::new(), lists };
+        let (mut exact, mut below) = (0, 0);
         for same in self.statements.chunk_by(|a, b| arena[a.range()] == arena[b.range()]) {
             walk.visit(same);
+            exact += distinct(same, |scope| scope != Scope::Below);
+            below += distinct(same, |scope| scope != Scope::Exact);
         }
         walk.close(0);
         let mut keys = walk.done;
@@ -105,7 +112,7 @@ impl NameStatements {
             reverse_in_place(&mut self.arena[statement.range()]);
         }
         keys.reverse();
-        NameKeys { arena: self.arena, keys }
+        NameKeys { arena: self.arena, keys, exact, below }
     }
 }
 
@@ -113,6 +120,19 @@ impl Statement {
     fn range(&self) -> std::ops::Range<usize> {
         self.begin..self.begin + usize::from(self.length)
     }
+}
+
+/// How many different things are said about one name in that scope.
+fn distinct(same: &[Statement], scope: impl Fn(Scope) -> bool) -> u64 {
+    let said = |statement: &&Statement| scope(statement.scope);
+    // nearly every name is there once
+    if let [one] = same {
+        return u64::from(said(&one));
+    }
+    let mut all: Vec<Option<Met>> = same.iter().filter(said).map(|statement| statement.said).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.len() as u64
 }
 
 /// A key whose descendants are still being visited.

@@ -224,7 +224,7 @@ impl Collected {
 pub struct TooManyValues;
 
 /// What a dataset as a whole says of its values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Defaults {
     /// The address of entries that give none.
     pub a: Ipv4Addr,
@@ -251,11 +251,12 @@ impl Raw {
             RawText::None => None,
             RawText::Template(text) => Some(&**text),
         };
+        let text = Pieces::of(text.unwrap_or_default(), defaults);
         let mut out = vec![HAS_ADDRESS | if text.is_some() { HAS_TEXT } else { 0 }];
         out.extend_from_slice(&defaults.ttl.unwrap_or(0).to_le_bytes());
         out.extend_from_slice(&self.a.unwrap_or(defaults.a).octets());
         if let Some(text) = text {
-            Pieces::of(text, defaults).write(&mut out);
+            text.write(&mut out);
         }
         out.into()
     }
@@ -268,14 +269,17 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// Applies the base template, and puts in the variables.
-    fn of(text: &[u8], defaults: &Defaults) -> Self {
+    /// Applies the base template, of which a leading `=` opts out, and puts in the variables; none if nothing is left.
+    ///
+    /// An entry without a text still has the base template's, with the subject for `$=`.
+    fn of(text: &[u8], defaults: &Defaults) -> Option<Self> {
         let mut pieces = Self { done: Vec::new(), open: Vec::new() };
+        let own = text.strip_prefix(b"=");
         match &defaults.base {
-            Some(base) if text.first() != Some(&b'=') => pieces.expand(base, defaults, Some(text)),
-            _ => pieces.expand(text.strip_prefix(b"=").unwrap_or(text), defaults, None),
+            Some(base) if own.is_none() => pieces.expand(base, defaults, Some(text)),
+            _ => pieces.expand(own.unwrap_or(text), defaults, None),
         }
-        pieces
+        (!pieces.done.is_empty() || !pieces.open.is_empty()).then_some(pieces)
     }
 
     fn expand(&mut self, template: &[u8], defaults: &Defaults, inner: Option<&[u8]>) {
@@ -351,6 +355,11 @@ impl Lists {
     /// The value of a list of one, or the first.
     pub fn first(&self, list: ListId) -> Met {
         self.lists[list.0 as usize][0]
+    }
+
+    /// How many values a list has.
+    pub fn values_of(&self, list: ListId) -> u64 {
+        self.lists[list.0 as usize].len() as u64
     }
 
     /// Numbers the lists by their content: the values, and the id of each list by its [`ListId`].
@@ -432,6 +441,15 @@ mod tests {
         let defaults = Defaults { base: Some(b"See $= ($)".as_slice().into()), ..Defaults::default() };
         assert_eq!(rendered(b"why $", &defaults), "See why $ (192.0.2.1)");
         assert_eq!(rendered(b"=own $", &defaults), "own 192.0.2.1");
+        assert_eq!(rendered(b"", &defaults), "See 192.0.2.1 (192.0.2.1)");
+    }
+
+    #[test]
+    fn an_equals_sign_alone_is_no_text() {
+        let mut collected = Collected::default();
+        collected.intern(feed::Value { a: None, text: feed::Text::Template(b"=") }).unwrap();
+        let encoded = collected.encode(&Defaults::default());
+        assert!(Encoded { rest: &encoded[0] }.all(|value| value.text.is_none()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::Source;
 use super::layers::{Layers, Node, has_asterisk};
 use super::rdata::{write_absolute, write_record};
 use crate::answer::hits::{Hits, find};
-use crate::answer::listing;
+use crate::answer::{listing, sets_of};
 use crate::dataset::RrSet;
 use crate::dnsxl::name::{MAX_WIRE, fmt_wire};
 use crate::dnsxl::{Labels, Name, QueryName};
@@ -235,18 +235,6 @@ fn write_line(line: &mut String, rtype: u16, ttl: Option<u32>, rdata: &[u8]) -> 
     write_record(rtype, rdata, line)?;
     line.push('\n');
     Ok(())
-}
-
-/// The RRsets that `generic` parts have at a name in front of the apex.
-fn sets_of<'z>(zone: &'z Zone, name: Labels<'_>) -> impl Iterator<Item = RrSet<'z>> {
-    zone.placed.iter().flat_map(move |placed| {
-        let records = &placed.part().records;
-        let inside = !records.is_empty()
-            && name.count() >= placed.under_labels
-            && name.suffix(placed.under_labels) == placed.under.as_wire();
-        let found = if inside { records.find(name.without_suffix(placed.under_labels)) } else { None };
-        found.into_iter().flatten()
-    })
 }
 
 /// Whether another server has the name: `true` if the zone is cut at the name itself.

@@ -28,6 +28,7 @@ fn plan(folder: &Path, lists: &[(Format, &str)], choice: Choice) -> Plan {
             bad_lines: BadLines::Refuse,
             min_entries: 0,
             ttl_bounds: 0..=u32::MAX,
+            heeds_never_list: false,
         }
     });
     let spec = ZoneSpec {

@@ -39,19 +39,19 @@ pub enum LineError {
         found: Excerpt,
     },
     /// An IPv4 address was due.
-    #[error("invalid address `{found}`: write an IPv4 address or {forms}")]
+    #[error("invalid address `{found}`: write {forms}")]
     Ip4 {
         /// What stands there.
         found: Excerpt,
-        /// The other forms that the format knows.
+        /// The forms that the format knows.
         forms: &'static str,
     },
     /// An IPv6 address was due.
-    #[error("invalid address `{found}`: write an IPv6 address or {forms}")]
+    #[error("invalid address `{found}`: write {forms}")]
     Ip6 {
         /// What stands there.
         found: Excerpt,
-        /// The other forms that the format knows.
+        /// The forms that the format knows.
         forms: &'static str,
     },
     /// A line that is neither an address nor a name.

@@ -147,8 +147,8 @@ fn parse_domain(line: &[u8], bare: Scope, name: &mut NameBuffer) -> Result<Scope
     Ok(scope)
 }
 
-const IP4_FORMS: &str = "a prefix as 192.0.2.0/24 or range as 192.0.2.4-192.0.2.9";
-const IP6_FORMS: &str = "a prefix as 2001:db8::/32";
+const IP4_FORMS: &str = "an IPv4 address, a prefix as 192.0.2.0/24, or a range as 192.0.2.4-192.0.2.9";
+const IP6_FORMS: &str = "an IPv6 address, or a prefix as 2001:db8::/32";
 
 #[cfg(test)]
 mod tests {

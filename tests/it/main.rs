@@ -1,3 +1,7 @@
-//! infamy from the outside: one integration crate.
+//! infamy from the outside, as one integration crate: answers by RFC section, packets, doors, processes.
 
+mod scenarios;
+mod script;
 mod transport;
+mod wire;
+mod world;

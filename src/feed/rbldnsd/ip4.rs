@@ -61,7 +61,7 @@ pub(in super::super) fn parse_octets(text: &[u8]) -> Option<(Octets, &[u8])> {
 pub(super) fn parse_address4(line: &[u8]) -> Result<(u32, &[u8]), LineError> {
     match parse_octets(line) {
         Some((Octets { bits, count: 4 }, rest)) => Ok((bits, rest)),
-        _ => Err(invalid(line, NO_FORMS)),
+        _ => Err(invalid(line, TSET_FORMS)),
     }
 }
 
@@ -139,9 +139,9 @@ fn invalid(line: &[u8], forms: &'static str) -> LineError {
     LineError::Ip4 { found: Excerpt::word(line), forms }
 }
 
-/// What `ip4set` takes besides addresses.
-const SET_FORMS: &str = "a prefix as 192.0.2.0/24 or range as 192.0.2.4-9";
-/// What `ip4trie` takes besides addresses.
-const TRIE_FORMS: &str = "a prefix as 192.0.2.0/24";
-/// What `ip4tset` takes besides addresses.
-pub(super) const NO_FORMS: &str = "nothing else";
+/// What `ip4set` takes.
+const SET_FORMS: &str = "an IPv4 address, a prefix as 192.0.2.0/24, or a range as 192.0.2.4-9";
+/// What `ip4trie` takes.
+const TRIE_FORMS: &str = "an IPv4 address, or a prefix as 192.0.2.0/24";
+/// What `ip4tset` takes.
+pub(super) const TSET_FORMS: &str = "a whole IPv4 address";

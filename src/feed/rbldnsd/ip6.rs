@@ -1,8 +1,7 @@
 //! IPv6 addresses and prefixes in rbldnsd's shorthand.
 //!
 //! Besides the text form of RFC 4291 (without embedded IPv4), missing words at the end are zero and give the length:
-//! `2001:db8` is a /32. Invariant: the bits behind a prefix's length are zero. A colon that follows a compressed
-//! address without a digit behind it is an error here; rbldnsd skips it.
+//! `2001:db8` is a /32. Invariant: the bits behind a prefix's length are zero.
 
 use std::net::Ipv6Addr;
 
@@ -23,7 +22,7 @@ pub(in super::super) struct Words {
 
 /// One to eight words and what follows them.
 ///
-/// After eight words a colon is not read on, as it may begin a value.
+/// After eight words, or behind `::` and a word where no digit follows, a colon is not read on, as it may begin a value.
 pub(in super::super) fn parse_words(text: &[u8]) -> Option<(Words, &[u8])> {
     let mut bits = 0u128;
     let mut count = 0;
@@ -50,7 +49,8 @@ pub(in super::super) fn parse_words(text: &[u8]) -> Option<(Words, &[u8])> {
                 before = Some(count);
                 rest = after;
             }
-            ([b':', after @ ..], _) if count < 8 => rest = after,
+            ([b':', after @ ..], None) if count < 8 => rest = after,
+            ([b':', after @ ..], Some(_)) if after.first().is_some_and(u8::is_ascii_hexdigit) => rest = after,
             _ => break,
         }
     }
@@ -66,18 +66,28 @@ pub(in super::super) fn parse_words(text: &[u8]) -> Option<(Words, &[u8])> {
     Some((Words { bits: high | low, count: count as u8, gap: true }, rest))
 }
 
+/// What follows an address without the one colon that rbldnsd skips there: behind the last word of a compressed one,
+/// so that `2001:db8::1::5` has the value 127.0.0.5.
+pub(super) fn skip_colon<'a>(line: &[u8], words: Words, rest: &'a [u8]) -> &'a [u8] {
+    let ends_in_gap = line[..line.len() - rest.len()].ends_with(b":");
+    match rest {
+        [b':', after @ ..] if words.gap && !ends_in_gap => after,
+        _ => rest,
+    }
+}
+
 /// A prefix, as `ip6trie` and `acl` have them: address bits, length, and what follows.
 pub(in super::super) fn parse_block6(line: &[u8], host_bits: bool) -> Result<(u128, u8, &[u8]), LineError> {
     let invalid = || LineError::Ip6 { found: Excerpt::word(line), forms: FORMS };
     let (words, rest) = parse_words(line).ok_or_else(invalid)?;
-    let (length, rest) = match rest {
+    let (length, rest) = match skip_colon(line, words, rest) {
         [b'/', rest @ ..] => match leading_number(rest) {
             Some((length @ 0..=128, rest)) => (length as u8, rest),
             _ => return Err(invalid()),
         },
-        _ if words.gap => (128, rest),
+        rest if words.gap => (128, rest),
         _ if words.count == 1 => return Err(invalid()),
-        _ => (16 * words.count, rest),
+        rest => (16 * words.count, rest),
     };
     if !matches!(rest, [] | [b' ' | b'\t' | b':' | b'#' | b';', ..]) {
         return Err(invalid());
@@ -103,7 +113,7 @@ fn word(text: &[u8]) -> Option<(u16, &[u8])> {
     if at == 0 { None } else { Some((value as u16, &text[at..])) }
 }
 
-/// What `ip6trie` takes besides addresses.
-const FORMS: &str = "a prefix as 2001:db8::/32";
+/// What `ip6trie` takes.
+const FORMS: &str = "an IPv6 address, or a prefix as 2001:db8::/32";
 /// What `ip6tset` takes.
-pub(super) const TSET_FORMS: &str = "here a /64 as four words, 2001:db8:1:2, or exclude a whole address";
+pub(super) const TSET_FORMS: &str = "a /64 as four words, 2001:db8:1:2; or `!` and a whole address";

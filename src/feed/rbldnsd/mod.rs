@@ -197,22 +197,27 @@ impl Parser {
 /// The entries of a dataset with one value for all say nothing themselves; what stands behind them is ignored.
 fn parse_ip4tset(number: u64, line: &[u8], sink: &mut impl Sink) -> Result<(), LineError> {
     let (address, rest) = ip4::parse_address4(line)?;
-    ip4::check_end(rest, line, ip4::NO_FORMS)?;
+    ip4::check_end(rest, line, ip4::TSET_FORMS)?;
     sink.entry(number, Entry::Ip4 { first: address, last: address, said: Said::Listed(UNSAID) });
     Ok(())
 }
 
 fn parse_ip6tset(number: u64, excluded: bool, line: &[u8], sink: &mut impl Sink) -> Result<(), LineError> {
-    let invalid = |forms| LineError::Ip6 { found: Excerpt::word(line), forms };
-    let (words, rest) = parse_words(line).ok_or_else(|| invalid(ip6::TSET_FORMS))?;
-    if !matches!(rest, [] | [b' ' | b'\t' | b'#' | b';', ..]) {
-        return Err(invalid(ip6::TSET_FORMS));
-    }
+    let invalid = || LineError::Ip6 { found: Excerpt::word(line), forms: ip6::TSET_FORMS };
+    let (words, rest) = parse_words(line).ok_or_else(invalid)?;
     let whole = words.count == 8 || words.gap;
+    let ends = match ip6::skip_colon(line, words, rest) {
+        [] | [b' ' | b'\t' | b'#' | b';', ..] => true,
+        [b':', ..] => whole,
+        _ => false,
+    };
+    if !ends {
+        return Err(invalid());
+    }
     let entry = match (excluded, whole) {
         (true, true) => Entry::Ip6 { bits: words.bits, length: 128, said: Said::Excluded },
         (false, false) if words.count == 4 => Entry::Ip6 { bits: words.bits, length: 64, said: Said::Listed(UNSAID) },
-        _ => return Err(invalid(ip6::TSET_FORMS)),
+        _ => return Err(invalid()),
     };
     sink.entry(number, entry);
     Ok(())

@@ -1,0 +1,181 @@
+//! The drop-in for rbldnsd: its command line, files, signals, messages, query log and statistics.
+//!
+//! [`run`] is the whole program: it reads the options, binds, gives up privileges, loads, goes into the background, and
+//! serves until it is told to end. Invariant: that order, which is rbldnsd's, holds: nothing of a list file is read with
+//! privileges, and whoever starts the program learns from its exit code whether every zone is served, unless `-q` says
+//! that it may not be. What was served once stays served when its files become unreadable.
+//!
+//! It decides no answer: where those differ from rbldnsd's, the difference is the answer's or the dataset's.
+
+mod addresses;
+mod announce;
+mod log;
+mod options;
+mod plan;
+mod query_line;
+mod query_log;
+mod serve;
+mod statistics;
+mod time;
+mod usage;
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::ExitCode;
+
+use nix::unistd::{Uid, daemon, dup2_stderr, dup2_stdin, dup2_stdout};
+use tracing::level_filters::LevelFilter;
+
+use crate::server::notify::Notifier;
+use crate::server::privileges::{ConfineError, Confinement, confine};
+use crate::server::{self, Listen};
+use addresses::AddressError;
+use log::Log;
+use options::{OptionError, Options, Request};
+use plan::SpecError;
+use serve::Service;
+
+/// Why nothing is served.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Options(#[from] OptionError),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error("unable to bind to {0}")]
+    Server(#[from] server::Error),
+    #[error("daemon should not run as root, specify -u option")]
+    Root,
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    #[error("unable to write pidfile: {0}")]
+    PidFile(io::Error),
+    #[error("zone loading errors, aborting")]
+    Loading,
+    #[error("unable to go into the background: {0}")]
+    Background(io::Error),
+    #[error("unable to start: {0}")]
+    Start(io::Error),
+    #[error("zone {0}")]
+    Zone(#[from] crate::zone::ZoneError),
+    #[error("-d is not supported: `infamy dump` writes a zone as a master file")]
+    Dump,
+}
+
+/// Runs as rbldnsd does, with these arguments; the program's name is not among them.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let options = match options::parse(arguments) {
+        Ok(Request::Serve(options)) => options,
+        Ok(Request::Help) => {
+            // a closed pipe is no reason to fail
+            let _ = io::stdout().lock().write_all(usage::USAGE.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            Log::foreground().error(error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let log = if options.foreground { Log::foreground() } else { Log::background(options.facility) };
+    match serve(&options, &log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.error(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until a signal ends it.
+fn serve(options: &Options, log: &Log) -> Result<(), StartError> {
+    // what the server has to say goes the same way as everything else; a second call in one process is of no use
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).without_time();
+    let subscriber = subscriber.with_target(false).with_level(false).with_max_level(LevelFilter::WARN);
+    let _ = subscriber.try_init();
+    // before anything is opened: a mistake in a zone spec needs no privileges to be found
+    plan::plan(options, &[])?;
+    if options.dump {
+        return Err(StartError::Dump);
+    }
+    let addresses = addresses::addresses(&options.bind, options.family)?;
+    let user = user(options)?;
+    let listen = Listen { plain: addresses, udp_workers: workers(), ..Listen::default() };
+    let bound = server::bind(&listen)?;
+    for address in bound.addresses() {
+        log.info(format_args!("listening on {}/{}", address.ip(), address.port()));
+    }
+    let own: Vec<IpAddr> = bound.addresses().iter().map(|address| address.ip()).collect();
+    let own: Vec<IpAddr> = own.into_iter().filter(|address| !address.is_unspecified()).collect();
+    let plan = plan::plan(options, &own)?;
+    let notifier = Notifier::from_env().map_err(StartError::Start)?;
+    let mut pid_file = options.pid_file.as_deref().map(open_pid_file).transpose()?;
+    let null = (!options.foreground).then(open_null).transpose().map_err(StartError::Background)?;
+    confine(&Confinement { user, root: options.root.clone(), directory: options.directory.clone() })?;
+
+    let mut service = Service::new(plan, options, log.clone());
+    if !options.quick && !service.load()? {
+        return Err(StartError::Loading);
+    }
+    if let Some(null) = null {
+        // no thread has been started yet: a fork would leave it behind
+        daemon(true, true).map_err(|why| StartError::Background(why.into()))?;
+        for redirect in [dup2_stdin, dup2_stdout, dup2_stderr] {
+            redirect(null.as_fd()).map_err(|why| StartError::Background(why.into()))?;
+        }
+        log.detach();
+    }
+    if let Some(file) = &mut pid_file {
+        writeln!(file, "{}", std::process::id()).map_err(StartError::PidFile)?;
+    }
+    if options.quick {
+        service.load()?;
+    }
+    service.run(bound, &notifier)?;
+    if let Some(file) = pid_file {
+        // a stale number would be worse than none; the file itself may be out of reach by now
+        let _ = file.set_len(0);
+    }
+    Ok(())
+}
+
+/// The account to become: started as root it is one without privileges.
+fn user(options: &Options) -> Result<Option<String>, StartError> {
+    let is_root = Uid::effective().is_root();
+    match &options.user {
+        None => Ok(is_root.then(|| DEFAULT_USER.to_owned())),
+        Some(user) => {
+            let name = user.split(':').next().unwrap_or_default();
+            let account = name.parse::<u32>().map_or_else(
+                |_| nix::unistd::User::from_name(name).ok().flatten().map(|user| user.uid),
+                |number| Some(Uid::from_raw(number)),
+            );
+            if account.is_some_and(Uid::is_root) { Err(StartError::Root) } else { Ok(Some(user.clone())) }
+        }
+    }
+}
+
+/// Opened while it is allowed, and written when the number is known.
+fn open_pid_file(path: &Path) -> Result<File, StartError> {
+    File::create(path).map_err(StartError::PidFile)
+}
+
+/// Opened before a chroot, in which there may be none.
+fn open_null() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/null")
+}
+
+/// Threads for each address: rbldnsd has one, and hosts of lists are rarely large.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS)
+}
+
+/// The account that distributions make for it.
+const DEFAULT_USER: &str = "rbldns";
+/// The most threads for each address.
+const MAX_WORKERS: usize = 4;

@@ -1,0 +1,189 @@
+//! One line of the query log: `time client qname qtype qclass: rcode/answers/bytes`.
+//!
+//! Invariant: a line is one line of printable bytes whatever the name holds.
+
+use std::io::Write;
+
+use crate::answer::{HEADER_LENGTH, Outcome};
+use crate::server::Exchange;
+
+/// Appends the line of a query that got a reply.
+pub(super) fn write_line(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
+    let Outcome::Reply { length, summary } = exchange.outcome else { return };
+    // writing into memory does not fail
+    let _ = write!(out, "{} {} ", exchange.now.0, exchange.client);
+    write_question(exchange.query.get(HEADER_LENGTH..).unwrap_or_default(), out);
+    out.extend_from_slice(b": ");
+    match RCODES.get(usize::from(summary.rcode)) {
+        Some(name) => out.extend_from_slice(name.as_bytes()),
+        None => {
+            let _ = write!(out, "rcode{}", summary.rcode);
+        }
+    }
+    let _ = writeln!(out, "/{}/{}", summary.answers, length);
+}
+
+/// Appends name, type and class as far as they are there.
+fn write_question(question: &[u8], out: &mut Vec<u8>) {
+    let mut rest = question;
+    let begin = out.len();
+    loop {
+        match rest {
+            [0, after @ ..] => {
+                rest = after;
+                break;
+            }
+            [length @ 1..=63, after @ ..] if after.len() > usize::from(*length) => {
+                if out.len() > begin {
+                    out.push(b'.');
+                }
+                let (label, after) = after.split_at(usize::from(*length));
+                label.iter().for_each(|&byte| write_byte(byte, out));
+                rest = after;
+            }
+            _ => {
+                out.truncate(begin);
+                return out.extend_from_slice(b"? ? ?");
+            }
+        }
+    }
+    if out.len() == begin {
+        out.push(b'.');
+    }
+    let Some(&[t1, t2, c1, c2]) = rest.first_chunk() else { return out.extend_from_slice(b" ? ?") };
+    let (qtype, class) = (u16::from_be_bytes([t1, t2]), u16::from_be_bytes([c1, c2]));
+    let _ = match TYPES.iter().find(|(number, _)| *number == qtype) {
+        Some((_, name)) => write!(out, " {name}"),
+        None => write!(out, " type{qtype}"),
+    };
+    let _ = match class {
+        0 => write!(out, " INVALID"),
+        1 => write!(out, " IN"),
+        3 => write!(out, " CH"),
+        4 => write!(out, " HS"),
+        255 => write!(out, " ANY"),
+        _ => write!(out, " class{class}"),
+    };
+}
+
+fn write_byte(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        b'"' | b'$' | b'.' | b';' | b'@' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        0x21..=0x7e => out.push(byte),
+        _ => {
+            let _ = write!(out, "\\{byte:03}");
+        }
+    }
+}
+
+/// By number.
+const RCODES: [&str; 17] = [
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMPL", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH",
+    "NOTZONE", "rcode11", "rcode12", "rcode13", "rcode14", "rcode15", "BADVERS",
+];
+/// The types that rbldnsd's log has names for; it writes others as numbers, and so do we.
+const TYPES: [(u16, &str); 49] = [
+    (0, "INVALID"),
+    (1, "A"),
+    (2, "NS"),
+    (3, "MD"),
+    (4, "MF"),
+    (5, "CNAME"),
+    (6, "SOA"),
+    (7, "MB"),
+    (8, "MG"),
+    (9, "MR"),
+    (10, "NULL"),
+    (11, "WKS"),
+    (12, "PTR"),
+    (13, "HINFO"),
+    (14, "MINFO"),
+    (15, "MX"),
+    (16, "TXT"),
+    (17, "RP"),
+    (18, "AFSDB"),
+    (19, "X25"),
+    (20, "ISDN"),
+    (21, "RT"),
+    (22, "NSAP"),
+    (23, "NSAP_PTR"),
+    (24, "SIG"),
+    (25, "KEY"),
+    (26, "PX"),
+    (27, "GPOS"),
+    (28, "AAAA"),
+    (29, "LOC"),
+    (30, "NXT"),
+    (31, "EID"),
+    (32, "NIMLOC"),
+    (33, "SRV"),
+    (34, "ATMA"),
+    (35, "NAPTR"),
+    (36, "KX"),
+    (37, "CERT"),
+    (38, "A6"),
+    (39, "DNAME"),
+    (40, "SINK"),
+    (41, "OPT"),
+    (250, "TSIG"),
+    (251, "IXFR"),
+    (252, "AXFR"),
+    (253, "MAILB"),
+    (254, "MAILA"),
+    (255, "ANY"),
+    (256, "ZXFR"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::{Summary, Transport};
+    use crate::snapshot::Snapshot;
+    use crate::zone::UnixTime;
+
+    fn line(labels: &[&[u8]], qtype: u16, class: u16, rcode: u16) -> String {
+        let mut query = vec![0; HEADER_LENGTH];
+        for label in labels {
+            query.push(label.len() as u8);
+            query.extend_from_slice(label);
+        }
+        query.push(0);
+        query.extend_from_slice(&qtype.to_be_bytes());
+        query.extend_from_slice(&class.to_be_bytes());
+        shown(&query, rcode)
+    }
+
+    fn shown(query: &[u8], rcode: u16) -> String {
+        let mut out = Vec::new();
+        let exchange = Exchange {
+            client: "192.0.2.1".parse().unwrap(),
+            transport: Transport::Udp,
+            now: UnixTime(1_795_449_895),
+            query,
+            reply: &[0],
+            outcome: Outcome::Reply { length: 94, summary: Summary { zone: None, rcode, answers: 1 } },
+            snapshot: &Snapshot::default(),
+        };
+        write_line(&exchange, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_are_those_of_rbldnsd() {
+        let listed = line(&[b"4", b"3", b"2", b"1", b"bl", b"Ex"], 1, 1, 0);
+        assert_eq!(listed, "1795449895 192.0.2.1 4.3.2.1.bl.Ex A IN: NOERROR/1/94\n");
+        assert!(
+            line(&[b"wei rd\\x\x01\xff", b"a.b"], 257, 4, 3)
+                .contains(" wei\\032rd\\\\x\\001\\255.a\\.b type257 HS: NXDOMAIN/")
+        );
+        assert!(line(&[], 255, 254, 16).contains(" . ANY class254: BADVERS/"));
+        assert!(line(&[b"x"], 0, 0, 4).contains(" x INVALID INVALID: NOTIMPL/"));
+    }
+
+    #[test]
+    fn a_question_that_is_not_whole_is_a_line_all_the_same() {
+        assert!(shown(&[0; 12], 1).contains(" ? ? ?: FORMERR/"));
+        assert!(shown(b"\0\0\0\0\0\0\0\0\0\0\0\0\x05ab", 1).contains(" ? ? ?: FORMERR/"));
+        assert!(shown(b"\0\0\0\0\0\0\0\0\0\0\0\0\x01a\0\0", 1).ends_with(" a ? ?: FORMERR/1/94\n"));
+    }
+}

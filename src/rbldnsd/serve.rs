@@ -1,0 +1,160 @@
+//! Serving: the first load, then signals and the check of files, until the end.
+//!
+//! Invariant: one thread does all of it, so that a reload, a reset and the end never meet. Answering goes on meanwhile.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::StartError;
+use super::announce::{Announcer, Began};
+use super::log::Log;
+use super::options::{Options, Output};
+use super::query_log::QueryLog;
+use super::statistics::{Counters, Statistics, append_mark};
+use crate::reload::{Plan, Store};
+use crate::server::notify::Notifier;
+use crate::server::signals::{self, Signal};
+use crate::server::{Bound, Exchange, Observer};
+use crate::snapshot::Published;
+use crate::zone::{UnixTime, ZoneError};
+
+/// What is served, and how it is told.
+#[derive(Debug)]
+pub(super) struct Service<'o> {
+    options: &'o Options,
+    store: Store,
+    announcer: Announcer,
+    log: Log,
+}
+
+impl<'o> Service<'o> {
+    /// With nothing loaded yet.
+    pub(super) fn new(plan: Plan, options: &'o Options, log: Log) -> Self {
+        Self { options, store: Store::new(plan), announcer: Announcer::new(log.clone()), log }
+    }
+
+    /// Loads what is new; whether every zone has its data.
+    pub(super) fn load(&mut self) -> Result<bool, ZoneError> {
+        let began = Began::now();
+        let events = self.store.load(UnixTime(now()));
+        let lacks_data = self.announcer.tell(&self.store, &events, &began);
+        // what cannot be a zone at all is a mistake of whoever starts the program
+        self.store.snapshot().map(|_| !lacks_data)
+    }
+
+    /// Answers until a signal ends it.
+    pub(super) fn run(mut self, bound: Bound, notifier: &Notifier) -> Result<(), StartError> {
+        // before the first query: a signal is never lethal once somebody may send one
+        let (sender, events) = mpsc::channel::<Signal>();
+        signals::forward(sender).map_err(StartError::Start)?;
+        let published = Arc::new(Published::new(self.store.snapshot()?));
+        let zones: Vec<String> = self.store.plan().zones.iter().map(|zone| zone.spec.apex.to_string()).collect();
+        let query_log = self.options.query_log.as_ref();
+        let query_log = query_log.map(|output| QueryLog::start(output, self.log.clone())).transpose();
+        let query_log = query_log.map_err(StartError::Start)?;
+        let watch = Arc::new(Watch { counters: Counters::new(zones.len()), query_log });
+        let sockets = bound.addresses().len();
+        let running = bound.run(published.clone(), Some(watch.clone()))?;
+        let version = env!("CARGO_PKG_VERSION");
+        let count = zones.len();
+        self.log.info(format_args!("infamy version {version} started ({sockets} socket(s), {count} zone(s))"));
+        notifier.ready();
+
+        let mut statistics = Statistics::new(zones, now());
+        self.write(|output, now| append_mark(output, now));
+        let mut checked = Instant::now();
+        loop {
+            let wait = self.options.check.saturating_sub(checked.elapsed());
+            let event = match self.options.check {
+                Duration::ZERO => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                _ => events.recv_timeout(wait),
+            };
+            match event {
+                Ok(Signal::Terminate) => break,
+                Ok(Signal::User1) => {
+                    self.tell(&statistics, &watch);
+                    self.write(|output, now| statistics.append(&watch.counters, output, now));
+                }
+                Ok(Signal::User2) => {
+                    self.tell(&statistics, &watch);
+                    self.write(|output, now| statistics.append(&watch.counters, output, now));
+                    statistics.reset(&watch.counters, now());
+                    self.write(|output, now| append_mark(output, now));
+                }
+                Ok(Signal::Hangup) => {
+                    watch.query_log.iter().for_each(QueryLog::reopen);
+                    self.check(&published);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    // from now and not from when it was due: a load that takes longer is not made up for
+                    checked = Instant::now();
+                    self.write(|output, now| statistics.append(&watch.counters, output, now));
+                    self.check(&published);
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        notifier.stopping();
+        self.log.info("terminating");
+        running.shutdown();
+        self.tell(&statistics, &watch);
+        self.write(|output, now| statistics.append(&watch.counters, output, now));
+        self.write(|output, now| append_mark(output, now));
+        // the last lines of the query log are written when its last holder goes
+        drop(watch);
+        Ok(())
+    }
+
+    /// Looks at the files, and serves what is new in them.
+    fn check(&mut self, published: &Published) {
+        let began = Began::now();
+        let events = self.store.load(UnixTime(now()));
+        let has_news = events.iter().any(|event| event.result.is_ok());
+        self.announcer.tell(&self.store, &events, &began);
+        if !has_news {
+            return;
+        }
+        match self.store.snapshot() {
+            // dropped here, and not by a thread that answers
+            Ok(snapshot) => drop(published.publish(snapshot)),
+            Err(error) => self.log.error(format_args!("zone {error}: what was loaded before stays in use")),
+        }
+    }
+
+    fn tell(&self, statistics: &Statistics, watch: &Watch) {
+        statistics.messages(&watch.counters, now()).iter().for_each(|message| self.log.info(message));
+    }
+
+    /// Writes to the file of `-s`, if there is one.
+    fn write(&self, write: impl FnOnce(&Output, i64) -> io::Result<()>) {
+        let Some(output) = &self.options.statistics else { return };
+        if let Err(why) = write(output, now()) {
+            let path = output.path.as_deref().unwrap_or_else(|| "-".as_ref());
+            self.log.error(format_args!("error writing stats to `{}': {why}", path.display()));
+        }
+    }
+}
+
+/// Sees every query.
+#[derive(Debug)]
+struct Watch {
+    counters: Counters,
+    query_log: Option<QueryLog>,
+}
+
+impl Observer for Watch {
+    fn observe(&self, exchange: &Exchange<'_>) {
+        self.counters.count(exchange);
+        if let Some(log) = &self.query_log {
+            log.note(exchange);
+        }
+    }
+}
+
+/// The time.
+fn now() -> i64 {
+    // a clock before 1970 was never set
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
