@@ -30,6 +30,7 @@
 //! Every number that limits something is a constant with a sentence.
 
 pub mod dnsxl;
+pub mod export;
 pub mod feed;
 pub mod table;
 

@@ -7,6 +7,7 @@
 
 mod ask;
 mod check;
+mod dump;
 mod load;
 mod lookup;
 mod selftest;
@@ -37,6 +38,8 @@ enum Command {
     Check(check::Arguments),
     /// Says what every zone answers about a subject, and why; exits 1 if none lists it
     Lookup(lookup::Arguments),
+    /// Prints a zone as a standard master file, for BIND, NSD and Knot
+    Dump(dump::Arguments),
     /// Prints the annotated configuration
     Example,
     /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
@@ -65,6 +68,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
+        Command::Dump(arguments) => dump::run(&arguments),
         Command::Example => print(EXAMPLE),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
     };

@@ -73,6 +73,11 @@ impl Placed {
         &self.dataset.parts[self.part]
     }
 
+    /// The part's index in its dataset.
+    pub fn part_index(&self) -> usize {
+        self.part
+    }
+
     /// The dataset that the part is of.
     pub fn dataset(&self) -> &Arc<Dataset> {
         &self.dataset

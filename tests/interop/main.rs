@@ -3,6 +3,7 @@
 mod harness;
 mod lab;
 mod mail;
+mod master_file;
 mod resolvers;
 #[path = "../it/wire.rs"]
 #[allow(dead_code)]
