@@ -46,7 +46,6 @@ impl World {
             min_entries: 0,
             heeds_never_list: true,
             ttl_bounds: 0..=u32::MAX,
-            heeds_never_list: true,
         });
         self.plan.datasets.len() - 1
     }
