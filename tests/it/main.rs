@@ -1,6 +1,9 @@
 //! infamy from the outside, as one integration crate: answers by RFC section, packets, doors, processes.
 
 mod layers;
+mod oracle;
+mod real_lists;
+mod rfc8906;
 mod scenarios;
 mod script;
 mod serve;

@@ -1,0 +1,9 @@
+//! infamy beside real servers and clients: tests that need them are ignored unless asked for.
+
+mod harness;
+mod lab;
+mod mail;
+mod resolvers;
+#[path = "../it/wire.rs"]
+#[allow(dead_code)]
+mod wire;
