@@ -45,6 +45,7 @@ impl World {
             bad_lines: BadLines::Skip,
             min_entries: 0,
             ttl_bounds: 0..=u32::MAX,
+            heeds_never_list: true,
         });
         self.plan.datasets.len() - 1
     }
