@@ -323,4 +323,23 @@ mod tests {
         assert!(second > first, "{first} {second}");
         assert_eq!(serial(&mut store), second);
     }
+
+    #[test]
+    fn another_plan_begins_with_what_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("list"), "192.0.2.1\n").unwrap();
+        let mut store = store(folder.path(), &["list"]);
+        store.load(UnixTime(0));
+        let first = serial(&mut store);
+        let mut plan = store.plan().clone();
+        plan.zones[0].spec.least_serial = 1;
+        let mut same = store.replanned(plan.clone());
+        assert!(same.load(UnixTime(0)).is_empty(), "nothing is read again");
+        assert_eq!(serial(&mut same), first);
+        plan.zones[0].spec.ttl = 600;
+        plan.datasets[0].min_entries = 2;
+        let mut other = store.replanned(plan);
+        assert!(other.load(UnixTime(0))[0].keeps_last_good, "what was loaded under the name stays");
+        assert!(serial(&mut other) > first, "a zone that is another has another serial");
+    }
 }
