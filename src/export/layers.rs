@@ -295,7 +295,8 @@ fn wildcard<T: crate::dataset::blocks::Address + Into<u128>>(
 
 /// The deepest key on a name: it decides what is below the name.
 fn deepest_key(spelling: &Spelling, name: Labels<'_>) -> Option<NameKey> {
-    (0..=name.count()).rev().find_map(|count| spelling.name(name.suffix(count)))
+    // keys are closed under parents: above one there is no gap
+    (0..=name.count()).map_while(|count| spelling.name(name.suffix(count))).last()
 }
 
 impl From<Block4> for Block {
