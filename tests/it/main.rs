@@ -2,6 +2,7 @@
 
 mod oracle;
 mod real_lists;
+mod rfc8020;
 mod rfc8906;
 mod scenarios;
 mod script;
