@@ -3,6 +3,7 @@
 mod layers;
 mod oracle;
 mod real_lists;
+mod rfc8020;
 mod rfc8906;
 mod scenarios;
 mod script;

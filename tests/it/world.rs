@@ -107,6 +107,11 @@ pub(crate) fn ask(
     }
 }
 
+/// How many random cases a test has: `INFAMY_LONG` has it twenty times the usual.
+pub(crate) fn cases(usual: u32) -> u32 {
+    if std::env::var_os("INFAMY_LONG").is_some() { 20 * usual } else { usual }
+}
+
 fn name(text: &str) -> Name {
     Name::parse(text.as_bytes()).unwrap()
 }
