@@ -12,7 +12,7 @@ use crate::dnsxl::{Labels, Name, QueryName};
 use crate::snapshot::{Snapshot, Version};
 use crate::zone::{Choice, Permit, Zone};
 
-use super::hits::{About, Hits, exists_below, find};
+use super::hits::{About, Hits, Seen, exists_below, find, is_subject};
 
 /// Decides the answer to a query, and gives its records to `out`; none if the access list has no reply for the client.
 pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -> Option<Decision> {
@@ -105,27 +105,33 @@ impl<S: Sections> Reply<'_, S> {
         if name.count() == 0 {
             return self.apex();
         }
-        if let Some(values) = self.permit.always() {
+        let always = self.permit.always();
+        if let Some(values) = always.filter(|_| is_subject(self.zone, name)) {
             let about = About::Client(self.query.client);
             return self.listed(values.map(|value| (about, value)), name);
         }
         let hits = match self.permit {
-            Permit::Empty => Hits::new(),
+            Permit::Empty | Permit::Always(..) => Hits::new(),
             _ => find(self.zone, name),
         };
-        let owns = self.owned(name, Owner::Qname, 0);
+        let owns = self.owned(name, &hits, Owner::Qname, 0);
         if hits.is_empty() {
             return match owns {
-                Outcome::NxDomain if exists_below(self.zone, name, matches!(self.permit, Permit::Empty)) => {
-                    Outcome::NoData
-                }
+                Outcome::NxDomain if exists_below(self.zone, name, self.seen()) => Outcome::NoData,
                 owns => owns,
             };
         }
-        let values = hits.iter().flat_map(|hit| hit.values(self.zone).map(|value| (hit.about, value)));
-        match (self.listed(values, name), owns) {
+        match (self.listed(values_of(self.zone, &hits), name), owns) {
             (Outcome::Found, _) | (_, Outcome::Found) => Outcome::Found,
             _ => Outcome::NoData,
+        }
+    }
+
+    fn seen(&self) -> Seen {
+        match self.permit {
+            Permit::Empty => Seen::Records,
+            Permit::Always(..) => Seen::Everything,
+            _ => Seen::All,
         }
     }
 
@@ -143,7 +149,7 @@ impl<S: Sections> Reply<'_, S> {
                 }
             }
             _ => {
-                return if self.owned(at_apex, Owner::Qname, 0) == Outcome::Found {
+                return if self.owned(at_apex, &Hits::new(), Owner::Qname, 0) == Outcome::Found {
                     Outcome::Found
                 } else {
                     Outcome::NoData
@@ -157,7 +163,7 @@ impl<S: Sections> Reply<'_, S> {
     fn listed<'v>(&mut self, values: impl Iterator<Item = (About, Value<'v>)> + Clone, name: Labels<'_>) -> Outcome {
         let before = self.answers;
         if matches!(self.query.qtype, TYPE_A | TYPE_ANY) {
-            self.addresses(values.clone());
+            self.addresses(values.clone(), name);
         }
         if self.query.qtype == TYPE_TXT || self.query.qtype == TYPE_ANY && self.answers == before {
             self.texts(values, name);
@@ -165,33 +171,29 @@ impl<S: Sections> Reply<'_, S> {
         if self.answers > before { Outcome::Found } else { Outcome::NoData }
     }
 
-    fn addresses<'v>(&mut self, values: impl Iterator<Item = (About, Value<'v>)> + Clone) {
-        let addresses = values.filter_map(|(_, value)| Some((value.a?, value.ttl.unwrap_or(self.zone.ttl))));
-        let Some(ttl) = addresses.clone().map(|(_, ttl)| ttl).min() else { return };
+    fn addresses<'v>(&mut self, values: impl Iterator<Item = (About, Value<'v>)> + Clone, name: Labels<'_>) {
+        let ttl = self.ttl(TYPE_A, values.clone(), name);
+        let addresses = values.filter_map(|(_, value)| value.a);
         if self.zone.choice == Choice::Or {
-            let or = addresses.map(|(a, _)| u32::from(a)).reduce(|all, a| all | a & LOW_24_BITS);
+            let or = addresses.map(u32::from).reduce(|all, a| all | a & LOW_24_BITS);
             if let Some(or) = or {
                 self.give(TYPE_A, ttl, &or.to_be_bytes());
             }
             return;
         }
-        for (index, (a, _)) in addresses.clone().enumerate() {
-            if !addresses.clone().take(index).any(|(before, _)| before == a) {
+        for (index, a) in addresses.clone().enumerate() {
+            if !addresses.clone().take(index).any(|before| before == a) {
                 self.give(TYPE_A, ttl, &a.octets());
             }
         }
     }
 
     fn texts<'v>(&mut self, values: impl Iterator<Item = (About, Value<'v>)> + Clone, name: Labels<'_>) {
-        let texts = values.filter_map(|(about, value)| {
-            let mut text = ArrayVec::new();
-            value.text?.render(&about.text(name), &mut text);
-            Some((text, value.ttl.unwrap_or(self.zone.ttl)))
-        });
-        let Some(ttl) = texts.clone().map(|(_, ttl)| ttl).min() else { return };
+        let ttl = self.ttl(TYPE_TXT, values.clone(), name);
+        let texts = values.filter_map(|(about, value)| text_of(about, value, name));
         let mut joined = ArrayVec::<u8, MAX_TEXT>::new();
-        for (index, (text, _)) in texts.clone().enumerate() {
-            if texts.clone().take(index).any(|(before, _)| before == text) {
+        for (index, text) in texts.clone().enumerate() {
+            if texts.clone().take(index).any(|before| before == text) {
                 continue;
             }
             if self.zone.choice != Choice::Or {
@@ -202,9 +204,26 @@ impl<S: Sections> Reply<'_, S> {
             let room = joined.remaining_capacity();
             joined.extend(separator.iter().chain(&text).copied().take(room));
         }
-        if self.zone.choice == Choice::Or {
+        if self.zone.choice == Choice::Or && texts.clone().next().is_some() {
             self.give_text(ttl, &joined);
         }
+    }
+
+    /// The TTL of an RRset at a name: of all its records, wherever they come from, the smallest (RFC 2181, section 5.2).
+    fn ttl<'v>(&self, rtype: u16, values: impl Iterator<Item = (About, Value<'v>)>, name: Labels<'_>) -> u32 {
+        let has = |value: &Value<'_>| match rtype {
+            TYPE_A => value.a.is_some(),
+            TYPE_TXT => value.text.is_some(),
+            _ => false,
+        };
+        let of_values = values.filter(|(_, value)| has(value)).map(|(_, value)| value.ttl.unwrap_or(self.zone.ttl));
+        let sets = sets_of(self.zone, name).filter(|set| set.rtype() == rtype && !self.hides_records());
+        of_values.chain(sets.map(|set| set.ttl(self.zone.ttl))).min().unwrap_or(self.zone.ttl)
+    }
+
+    /// Whether the client gets no data of `generic` records: it is to see nothing, or the access list's value alone.
+    fn hides_records(&self) -> bool {
+        matches!(self.permit, Permit::Always(..) | Permit::Empty)
     }
 
     fn give_text(&mut self, ttl: u32, text: &[u8]) {
@@ -225,26 +244,38 @@ impl<S: Sections> Reply<'_, S> {
     }
 
     /// Gives the `generic` records that a name relative to the apex owns; follows CNAMEs within the zone.
-    fn owned(&mut self, name: Labels<'_>, owner: Owner<'_>, followed: usize) -> Outcome {
-        let (mut exists, mut found) = (false, false);
-        for set in sets_of(self.zone, name) {
+    ///
+    /// Those that the listings of the name, `hits`, come to as well are left to them.
+    fn owned(&mut self, name: Labels<'_>, hits: &Hits, owner: Owner<'_>, followed: usize) -> Outcome {
+        let (mut exists, mut found) = (false, None);
+        for (index, set) in sets_of(self.zone, name).enumerate() {
             exists = true;
-            let is_alias = set.rtype() == TYPE_CNAME && !matches!(self.query.qtype, TYPE_CNAME | TYPE_ANY);
-            let any = self.query.qtype == TYPE_ANY && !found && set.rtype() != TYPE_NS;
+            let rtype = set.rtype();
+            let is_alias = rtype == TYPE_CNAME && !matches!(self.query.qtype, TYPE_CNAME | TYPE_ANY);
             // the NS of the apex are given with those that the zone has from elsewhere
-            if set.rtype() != self.query.qtype && !is_alias && !any {
+            let first = found.unwrap_or(if hits.is_empty() { rtype } else { TYPE_A });
+            let any = self.query.qtype == TYPE_ANY && rtype != TYPE_NS && rtype == first;
+            if rtype != self.query.qtype && !is_alias && !any || self.hides_records() {
                 continue;
             }
-            found = true;
-            self.give_set(Section::Answer, owner, set);
+            found = Some(rtype);
+            let ttl = self.ttl(rtype, values_of(self.zone, hits), name);
+            for rdata in rotated(set.data(), self.query.id) {
+                let same = |before: RrSet<'_>| before.rtype() == rtype && before.data().any(|data| data == rdata);
+                let again =
+                    sets_of(self.zone, name).take(index).any(same) || listing_has(self.zone, hits, name, rtype, rdata);
+                if !again {
+                    self.give_at(Section::Answer, owner, rtype, ttl, rdata);
+                }
+            }
             if is_alias && let Some(target) = set.data().next() {
                 self.follow(target, followed);
             }
         }
         match (exists, found) {
-            (_, true) => Outcome::Found,
-            (true, false) => Outcome::NoData,
-            (false, false) => Outcome::NxDomain,
+            (_, Some(_)) => Outcome::Found,
+            (true, None) => Outcome::NoData,
+            (false, None) => Outcome::NxDomain,
         }
     }
 
@@ -255,13 +286,13 @@ impl<S: Sections> Reply<'_, S> {
         let apex = self.zone.apex_labels;
         let inside = labels.count() > apex && labels.suffix(apex) == self.zone.apex.as_wire();
         if inside && followed < MAX_CNAMES {
-            self.owned(labels.without_suffix(apex), Owner::Other(labels.wire()), followed + 1);
+            self.owned(labels.without_suffix(apex), &Hits::new(), Owner::Other(labels.wire()), followed + 1);
         }
     }
 
     /// Gives the records of a set, beginning with another one for every id.
     fn give_set(&mut self, section: Section, owner: Owner<'_>, set: RrSet<'_>) {
-        let ttl = set.ttl().unwrap_or(self.zone.ttl);
+        let ttl = set.ttl(self.zone.ttl);
         for rdata in rotated(set.data(), self.query.id) {
             self.give_at(section, owner, set.rtype(), ttl, rdata);
         }
@@ -317,14 +348,35 @@ impl<S: Sections> Reply<'_, S> {
     }
 }
 
+/// The values of listings, each with what it is about.
+fn values_of<'z>(zone: &'z Zone, hits: &Hits) -> impl Iterator<Item = (About, Value<'z>)> + Clone {
+    hits.iter().flat_map(move |hit| hit.values(zone).map(|value| (hit.about, value)))
+}
+
+/// The text of a value, if it has one.
+fn text_of(about: About, value: Value<'_>, name: Labels<'_>) -> Option<ArrayVec<u8, MAX_TEXT>> {
+    let mut text = ArrayVec::new();
+    value.text?.render(&about.text(name), &mut text);
+    Some(text)
+}
+
+/// Whether the listings of a name come to this record too.
+fn listing_has(zone: &Zone, hits: &Hits, name: Labels<'_>, rtype: u16, rdata: &[u8]) -> bool {
+    let is_same = |(about, value): (About, Value<'_>)| match rtype {
+        TYPE_A => value.a.is_some_and(|a| a.octets() == rdata),
+        // the first byte of the data is the text's length
+        TYPE_TXT => text_of(about, value, name).is_some_and(|text| rdata.get(1..) == Some(&text)),
+        _ => false,
+    };
+    zone.choice != Choice::Or && values_of(zone, hits).any(is_same)
+}
+
 /// The RRsets that `generic` parts have at a name relative to the apex.
 fn sets_of<'z>(zone: &'z Zone, name: Labels<'_>) -> impl Iterator<Item = RrSet<'z>> {
     zone.placed.iter().flat_map(move |placed| {
         let records = &placed.part().records;
-        let inside = !records.is_empty()
-            && name.count() >= placed.under_labels
-            && name.suffix(placed.under_labels) == placed.under.as_wire();
-        let found = if inside { records.find(name.without_suffix(placed.under_labels)) } else { None };
+        let relative = if records.is_empty() { None } else { placed.relative(name) };
+        let found = relative.and_then(|relative| records.find(relative));
         found.into_iter().flatten()
     })
 }

@@ -10,7 +10,7 @@ use infamy::snapshot::{Snapshot, Version};
 use infamy::zone::{Choice, TestEntries, UnixTime};
 
 use crate::script::{self, Expected, Question, Records, Scenario};
-use crate::wire::{AA, AD, CD, DO, Message, Query, QR, RA, RD, TC, TYPE_SOA, Z};
+use crate::wire::{AA, AD, CD, DO, Message, QR, Query, RA, RD, TC, TYPE_SOA, Z};
 use crate::world::{NOW, World, ask};
 
 #[test]
@@ -51,7 +51,8 @@ fn a_wrong_answer_in_a_script_is_noticed() {
         let scenarios = script::parse(&format!("{set_up}{wrong}\n")).unwrap();
         assert!(!run(&scenarios[0]).is_empty(), "passed: {wrong}");
     }
-    let problem = script::parse(&format!("{set_up}problem nothing of the kind\nQUERY bl.example A -> NODATA\n")).unwrap();
+    let problem =
+        script::parse(&format!("{set_up}problem nothing of the kind\nQUERY bl.example A -> NODATA\n")).unwrap();
     assert!(!run(&problem[0]).is_empty());
 }
 

@@ -85,7 +85,12 @@ pub(crate) struct Question {
 pub(crate) enum Expected {
     /// No reply.
     Drop,
-    Reply { rcode: u16, aa: bool, tc: bool, records: Records },
+    Reply {
+        rcode: u16,
+        aa: bool,
+        tc: bool,
+        records: Records,
+    },
 }
 
 #[derive(Debug)]
@@ -229,8 +234,7 @@ fn key_shape(word: &str) -> Result<KeyShape, String> {
 
 fn zone(rest: &str) -> Result<Zone, String> {
     let mut words = rest.split_whitespace();
-    let mut zone =
-        Zone { apex: words.next().ok_or("no apex")?.to_owned(), settings: Vec::new(), datasets: Vec::new() };
+    let mut zone = Zone { apex: words.next().ok_or("no apex")?.to_owned(), settings: Vec::new(), datasets: Vec::new() };
     for word in words {
         match word.split_once('=') {
             Some((key, value)) => zone.settings.push((key.to_owned(), value.to_owned())),
@@ -303,10 +307,17 @@ fn verdict_on(verdict: &str, name: &str) -> Result<Expected, String> {
         // an ANSWER follows
         "" => reply(u16::MAX, false, Records::Listed(Vec::new())),
         "LISTED" if !rest.is_empty() => listed("A", rest.split_whitespace().collect()),
-        "TEXT" if !rest.is_empty() => listed("TXT", rest.split_inclusive('"').collect::<Vec<_>>().chunks(2).map(|pair| {
-            let begin = pair[0].as_ptr() as usize - rest.as_ptr() as usize;
-            rest[begin..begin + pair.iter().map(|part| part.len()).sum::<usize>()].trim_start()
-        }).collect()),
+        "TEXT" if !rest.is_empty() => listed(
+            "TXT",
+            rest.split_inclusive('"')
+                .collect::<Vec<_>>()
+                .chunks(2)
+                .map(|pair| {
+                    let begin = pair[0].as_ptr() as usize - rest.as_ptr() as usize;
+                    rest[begin..begin + pair.iter().map(|part| part.len()).sum::<usize>()].trim_start()
+                })
+                .collect(),
+        ),
         "NODATA" => reply(0, true, Records::Negative),
         "UNLISTED" => reply(3, true, Records::Negative),
         "DROP" => Expected::Drop,
@@ -332,6 +343,10 @@ fn rcode(word: &str) -> Result<u16, String> {
     let known = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
     match word {
         "BADVERS" => Ok(16),
-        word => known.iter().position(|&name| name == word).map(|rcode| rcode as u16).ok_or(format!("no such RCODE: {word}")),
+        word => known
+            .iter()
+            .position(|&name| name == word)
+            .map(|rcode| rcode as u16)
+            .ok_or(format!("no such RCODE: {word}")),
     }
 }

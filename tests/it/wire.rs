@@ -203,7 +203,9 @@ impl<'b> Reader<'b> {
         let end = self.at + length;
         Ok(match rtype {
             TYPE_A => Ipv4Addr::from(<[u8; 4]>::try_from(self.take(length)?).map_err(|_| "A length")?).to_string(),
-            TYPE_AAAA => Ipv6Addr::from(<[u8; 16]>::try_from(self.take(length)?).map_err(|_| "AAAA length")?).to_string(),
+            TYPE_AAAA => {
+                Ipv6Addr::from(<[u8; 16]>::try_from(self.take(length)?).map_err(|_| "AAAA length")?).to_string()
+            }
             TYPE_NS | TYPE_CNAME => self.name()?,
             TYPE_MX => {
                 let [preference] = self.words()?;

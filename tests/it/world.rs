@@ -89,7 +89,13 @@ impl World {
 }
 
 /// What `respond` says to a query: the reply, or why there is none.
-pub(crate) fn ask(snapshot: &Snapshot, query: &[u8], client: IpAddr, transport: Transport, now: UnixTime) -> Result<Vec<u8>, DropReason> {
+pub(crate) fn ask(
+    snapshot: &Snapshot,
+    query: &[u8],
+    client: IpAddr,
+    transport: Transport,
+    now: UnixTime,
+) -> Result<Vec<u8>, DropReason> {
     let mut out = vec![0; usize::from(u16::MAX)];
     match respond(snapshot, query, client, transport, now, &mut out) {
         Outcome::Reply { length, .. } => {
