@@ -1,6 +1,8 @@
 //! infamy answers DNS queries about the reputation of addresses and names.
 
 pub mod answer;
+pub mod cli;
+pub mod config;
 pub mod dataset;
 pub mod dnsxl;
 pub mod feed;

@@ -29,6 +29,17 @@ pub struct Plan {
     pub version: Version,
 }
 
+impl Plan {
+    /// Whether a zone of this plan is made of the same as one of another plan; what has other indices may be the same.
+    fn means_what(&self, zone: &ZonePlan, other: &Self, of_other: &ZonePlan) -> bool {
+        let placed = |plan: &Self, zone: &ZonePlan| -> Vec<(String, Name)> {
+            let name = |index: usize| plan.datasets[index].name.clone();
+            zone.datasets.iter().map(|(index, under)| (name(*index), under.clone())).collect()
+        };
+        zone.spec == of_other.spec && placed(self, zone) == placed(other, of_other)
+    }
+}
+
 /// A zone and what it is made of.
 #[derive(Clone, Debug)]
 pub struct ZonePlan {
@@ -40,15 +51,15 @@ pub struct ZonePlan {
     pub access: Option<usize>,
 }
 
-/// The loaded datasets of a plan.
-#[derive(Debug)]
+/// The loaded datasets of a plan. A clone shares them.
+#[derive(Clone, Debug)]
 pub struct Store {
     plan: Plan,
     slots: Vec<Slot>,
     serials: HashMap<Name, u32>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Slot {
     dataset: Option<Arc<Dataset>>,
     /// What the files looked like when they were last read.
@@ -138,21 +149,55 @@ impl Store {
     ///
     /// A dataset that failed is tried again at the next call, whether or not its files change.
     pub fn load(&mut self, now: UnixTime) -> Vec<Event> {
-        let mut events = Vec::new();
-        for (index, (spec, slot)) in self.plan.datasets.iter().zip(&mut self.slots).enumerate() {
-            // taken before reading: a change meanwhile is then seen at the next call
-            let stamps: Vec<_> = spec.files.iter().map(|path| Stamp::of(path)).collect();
-            if slot.dataset.is_some() && slot.stamps == stamps {
-                continue;
-            }
-            let result = dataset::load(spec, &self.plan.never, now.0).map(|(dataset, report)| {
-                slot.stamps = stamps;
-                slot.take(dataset, report)
-            });
-            let keeps_last_good = result.is_err() && slot.dataset.is_some();
-            events.push(Event { dataset: index, result, keeps_last_good });
+        (0..self.slots.len()).filter_map(|index| self.load_one(index, now)).collect()
+    }
+
+    /// As [`Self::load`], for one dataset by its index in the plan.
+    pub fn load_one(&mut self, index: usize, now: UnixTime) -> Option<Event> {
+        let (spec, slot) = (&self.plan.datasets[index], &mut self.slots[index]);
+        // taken before reading: a change meanwhile is then seen at the next call
+        let stamps: Vec<_> = spec.files.iter().map(|path| Stamp::of(path)).collect();
+        if slot.dataset.is_some() && slot.stamps == stamps {
+            return None;
         }
-        events
+        let result = dataset::load(spec, &self.plan.never, now.0).map(|(dataset, report)| {
+            slot.stamps = stamps;
+            slot.take(dataset, report)
+        });
+        let keeps_last_good = result.is_err() && slot.dataset.is_some();
+        Some(Event { dataset: index, result, keeps_last_good })
+    }
+
+    /// A store of another plan that begins with what this one has.
+    ///
+    /// A dataset that is to be made as before is not loaded again; one of the same name that is not, is the last good
+    /// one until it is loaded. The serial of a zone that is to be another moves on.
+    pub fn replanned(&self, plan: Plan) -> Self {
+        let slot = |spec: &dataset::Spec| {
+            let before = self.plan.datasets.iter().position(|before| before.name == spec.name);
+            let Some(index) = before else { return Slot::default() };
+            let mut slot = self.slots[index].clone();
+            if self.plan.datasets[index] != *spec || spec.heeds_never_list && self.plan.never != plan.never {
+                slot.stamps.clear();
+            }
+            slot
+        };
+        let slots = plan.datasets.iter().map(slot).collect();
+        let mut serials = self.serials.clone();
+        for zone in &plan.zones {
+            let before = self.plan.zones.iter().find(|before| before.spec.apex == zone.spec.apex);
+            if let Some(serial) = serials.get_mut(&zone.spec.apex)
+                && before.is_none_or(|before| !self.plan.means_what(before, &plan, zone))
+            {
+                *serial = serial.wrapping_add(1);
+            }
+        }
+        Self { plan, slots, serials }
+    }
+
+    /// The serials of the zones of the last generation, and of those that were there before.
+    pub fn serials(&self) -> impl Iterator<Item = (&Name, u32)> {
+        self.serials.iter().map(|(apex, &serial)| (apex, serial))
     }
 
     /// Makes a generation of what is loaded. A zone that lacks a dataset is there, and answers SERVFAIL.
@@ -208,6 +253,7 @@ mod tests {
             bad_lines: BadLines::Skip,
             min_entries: 1,
             ttl_bounds: 0..=u32::MAX,
+            heeds_never_list: true,
         };
         let zone = ZoneSpec {
             apex: Name::parse(b"bl.example").unwrap(),

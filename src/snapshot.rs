@@ -57,6 +57,14 @@ impl Snapshot {
         let index = suffixes.filter_map(|suffix| self.by_apex.get(suffix)).copied().next()?;
         Some((index, &self.zones[index]))
     }
+
+    /// The zone that is above `name`, where `name` is the apex of one: the zone that its DS would be in.
+    pub fn zone_above(&self, name: Labels<'_>) -> Option<(usize, &Zone)> {
+        let count = name.count();
+        let suffixes = self.apex_labels.iter().filter(|&&labels| labels < count).map(|&labels| name.suffix(labels));
+        let index = suffixes.filter_map(|suffix| self.by_apex.get(suffix)).copied().next()?;
+        Some((index, &self.zones[index]))
+    }
 }
 
 /// The generation that is being served.

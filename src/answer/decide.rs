@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use super::{Decision, Owner, Query, RCODE_NXDOMAIN, RCODE_REFUSED, RCODE_SERVFAIL, Record, Section, Sections};
 use crate::dataset::values::MAX_TEXT;
 use crate::dataset::{RrSet, Value};
-use crate::dnsxl::{Labels, Name, QueryName};
+use crate::dnsxl::{Labels, QueryName};
 use crate::snapshot::{Snapshot, Version};
 use crate::zone::{Choice, Permit, Zone};
 
@@ -20,7 +20,13 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
     if query.qclass == CLASS_CH {
         return Some(version(snapshot, query, labels, out));
     }
-    let found = if matches!(query.qclass, CLASS_IN | CLASS_ANY) { snapshot.zone_of(labels) } else { None };
+    let found = match query.qclass {
+        CLASS_IN | CLASS_ANY if query.qtype == TYPE_DS => {
+            snapshot.zone_above(labels).or_else(|| snapshot.zone_of(labels))
+        }
+        CLASS_IN | CLASS_ANY => snapshot.zone_of(labels),
+        _ => None,
+    };
     let Some((index, zone)) = found else {
         return match snapshot.access.permit(&snapshot.access, query.client) {
             Permit::Ignore => None,
@@ -40,18 +46,43 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
     if matches!(query.qtype, TYPE_AXFR | TYPE_IXFR) {
         return decision(RCODE_REFUSED, false);
     }
-    let mut reply = Reply { zone, query, labels, permit, out, answers: 0 };
-    let rcode = match reply.decide(labels) {
-        Outcome::Found => 0,
-        Outcome::NoData => reply.negative(0),
-        Outcome::NxDomain => reply.negative(RCODE_NXDOMAIN),
-        Outcome::Referral => return decision(0, false),
-    };
-    if zone.ns_in_authority && reply.answers > 0 && !(query.qtype == TYPE_NS && labels.count() == zone.apex_labels) {
-        reply.apex_ns(Section::Authority);
-    }
     // RFC 1035, section 6.2: an answer to QCLASS=* is never authoritative
-    decision(rcode, query.qclass == CLASS_IN)
+    let authoritative = query.qclass == CLASS_IN;
+    let (mut aliases, mut answers) = (ArrayVec::<QueryName, MAX_CNAMES>::new(), 0);
+    let outcome = loop {
+        let alias = aliases.last().map(|alias| (alias.labels(), Owner::Other(alias.labels().wire())));
+        let (labels, owner) = alias.unwrap_or((labels, Owner::Qname));
+        let mut reply = Reply { zone, query, labels, owner, permit, out: &mut *out, answers };
+        let outcome = reply.decide();
+        answers = reply.answers;
+        let Outcome::Alias(target) = outcome else { break outcome };
+        // RFC 1034, section 4.3.2: from here on the canonical name is asked for, as far as this zone goes
+        let Ok((target, _)) = QueryName::read(target) else { break Outcome::Found };
+        let is_known = |name: &QueryName| name.labels().wire() == target.labels().wire();
+        let goes_on = snapshot.zone_of(target.labels()).is_some_and(|(other, _)| other == index)
+            && !is_known(query.name)
+            && !aliases.iter().any(is_known);
+        if !goes_on || aliases.try_push(target).is_err() {
+            break Outcome::Found;
+        }
+    };
+    let mut reply = Reply { zone, query, labels, owner: Owner::Qname, permit, out, answers };
+    match outcome {
+        Outcome::NoData => reply.soa(),
+        Outcome::NxDomain => {
+            reply.soa();
+            return decision(RCODE_NXDOMAIN, authoritative);
+        }
+        // RFC 1034, section 4.3.1: the CNAMEs before a referral are ours, the referral alone is not
+        Outcome::Referral => return decision(0, authoritative && answers > 0),
+        Outcome::Found | Outcome::Alias(_) => {
+            let gave_ns = query.qtype == TYPE_NS && labels.count() == zone.apex_labels;
+            if zone.ns_in_authority && answers > 0 && !gave_ns {
+                reply.apex_ns(Section::Authority);
+            }
+        }
+    }
+    decision(0, authoritative)
 }
 
 /// Answers `version.bind` and its like (RFC 4892).
@@ -73,9 +104,11 @@ fn version(snapshot: &Snapshot, query: &Query<'_>, labels: Labels<'_>, out: &mut
 
 /// How a name came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum Outcome<'z> {
     /// Records were given.
     Found,
+    /// A CNAME was given, which leads to this name in wire form.
+    Alias(&'z [u8]),
     /// The name exists, and has none of the type.
     NoData,
     /// Neither the name nor anything below it exists.
@@ -85,20 +118,22 @@ enum Outcome {
 }
 
 /// An answer while it is put together.
-struct Reply<'a, S> {
-    zone: &'a Zone,
+struct Reply<'z, 'a, S> {
+    zone: &'z Zone,
     query: &'a Query<'a>,
-    /// The QNAME.
+    /// The name that is looked up: the QNAME, or where a CNAME led.
     labels: Labels<'a>,
+    /// The same name, as the owner of its records.
+    owner: Owner<'a>,
     permit: Permit<'a>,
     out: &'a mut S,
     /// Records in the answer section.
     answers: usize,
 }
 
-impl<S: Sections> Reply<'_, S> {
-    fn decide(&mut self, labels: Labels<'_>) -> Outcome {
-        let name = labels.without_suffix(self.zone.apex_labels);
+impl<'z, S: Sections> Reply<'z, '_, S> {
+    fn decide(&mut self) -> Outcome<'z> {
+        let name = self.labels.without_suffix(self.zone.apex_labels);
         if self.zone.has_cuts && self.refer(name) {
             return Outcome::Referral;
         }
@@ -108,20 +143,37 @@ impl<S: Sections> Reply<'_, S> {
         let always = self.permit.always();
         if let Some(values) = always.filter(|_| is_subject(self.zone, name)) {
             let about = About::Client(self.query.client);
-            return self.listed(values.map(|value| (about, value)), name);
+            return self.listed(values.map(|value| (about, value)), name, self.query.qtype, None);
         }
         let hits = match self.permit {
             Permit::Empty | Permit::Always(..) => Hits::new(),
             _ => find(self.zone, name),
         };
-        let owns = self.owned(name, &hits, Owner::Qname, 0);
         if hits.is_empty() {
-            return match owns {
+            return match self.owned(name, self.query.qtype, None, None) {
                 Outcome::NxDomain if exists_below(self.zone, name, self.seen()) => Outcome::NoData,
                 owns => owns,
             };
         }
-        match (self.listed(values_of(self.zone, &hits), name), owns) {
+        let zone = self.zone;
+        let values = values_of(zone, &hits);
+        let rtype = match self.query.qtype {
+            // RFC 8482, section 4.1: one RRset
+            TYPE_ANY if values.clone().any(|(_, value)| value.a.is_some()) => TYPE_A,
+            TYPE_ANY => TYPE_TXT,
+            qtype => qtype,
+        };
+        // RFC 2181, section 5.2: where records and listings come to one RRset, it has one TTL
+        let is_given = |value: &Value<'_>| match rtype {
+            TYPE_A => value.a.is_some(),
+            TYPE_TXT => value.text.is_some(),
+            _ => false,
+        };
+        let given = values.clone().map(|(_, value)| value).filter(is_given);
+        let of_values = given.map(|value| value.ttl.unwrap_or(zone.ttl));
+        let of_records = sets_of(zone, name).filter(|set| set.rtype() == rtype).map(|set| set.ttl(zone.ttl));
+        let ttl = of_values.chain(of_records).min();
+        match (self.listed(values, name, rtype, ttl), self.owned(name, rtype, ttl, Some(&hits))) {
             (Outcome::Found, _) | (_, Outcome::Found) => Outcome::Found,
             _ => Outcome::NoData,
         }
@@ -136,9 +188,8 @@ impl<S: Sections> Reply<'_, S> {
     }
 
     /// What the zone itself has, and `generic` records at its apex.
-    fn apex(&mut self) -> Outcome {
+    fn apex(&mut self) -> Outcome<'z> {
         let soa = &self.zone.soa;
-        let at_apex = self.labels.without_suffix(self.zone.apex_labels);
         match self.query.qtype {
             // RFC 8482, section 4.1: one RRset
             TYPE_SOA | TYPE_ANY => self.give(TYPE_SOA, soa.ttl, &soa.rdata),
@@ -149,51 +200,64 @@ impl<S: Sections> Reply<'_, S> {
                 }
             }
             _ => {
-                return if self.owned(at_apex, &Hits::new(), Owner::Qname, 0) == Outcome::Found {
-                    Outcome::Found
-                } else {
-                    Outcome::NoData
+                let at_apex = self.labels.without_suffix(self.zone.apex_labels);
+                return match self.owned(at_apex, self.query.qtype, None, Some(&Hits::new())) {
+                    Outcome::NxDomain => Outcome::NoData,
+                    owns => owns,
                 };
             }
         }
         Outcome::Found
     }
 
-    /// Gives the records of a listing; ANY gets the addresses, or else the texts (RFC 8482, section 4.1).
-    fn listed<'v>(&mut self, values: impl Iterator<Item = (About, Value<'v>)> + Clone, name: Labels<'_>) -> Outcome {
+    /// Gives the records of a listing with that TTL, or else the smallest of the values.
+    fn listed<'v>(
+        &mut self,
+        values: impl Iterator<Item = (About, Value<'v>)> + Clone,
+        name: Labels<'_>,
+        rtype: u16,
+        ttl: Option<u32>,
+    ) -> Outcome<'z> {
         let before = self.answers;
-        if matches!(self.query.qtype, TYPE_A | TYPE_ANY) {
-            self.addresses(values.clone(), name);
+        if matches!(rtype, TYPE_A | TYPE_ANY) {
+            self.addresses(values.clone(), ttl);
         }
-        if self.query.qtype == TYPE_TXT || self.query.qtype == TYPE_ANY && self.answers == before {
-            self.texts(values, name);
+        if rtype == TYPE_TXT || rtype == TYPE_ANY && self.answers == before {
+            self.texts(values, name, ttl);
         }
         if self.answers > before { Outcome::Found } else { Outcome::NoData }
     }
 
-    fn addresses<'v>(&mut self, values: impl Iterator<Item = (About, Value<'v>)> + Clone, name: Labels<'_>) {
-        let ttl = self.ttl(TYPE_A, values.clone(), name);
-        let addresses = values.filter_map(|(_, value)| value.a);
+    fn addresses<'v>(&mut self, values: impl Iterator<Item = (About, Value<'v>)> + Clone, ttl: Option<u32>) {
+        let addresses = values.filter_map(|(_, value)| Some((value.a?, value.ttl.unwrap_or(self.zone.ttl))));
+        let Some(ttl) = ttl.or_else(|| addresses.clone().map(|(_, ttl)| ttl).min()) else { return };
         if self.zone.choice == Choice::Or {
-            let or = addresses.map(u32::from).reduce(|all, a| all | a & LOW_24_BITS);
+            let or = addresses.map(|(a, _)| u32::from(a)).reduce(|all, a| all | a & LOW_24_BITS);
             if let Some(or) = or {
                 self.give(TYPE_A, ttl, &or.to_be_bytes());
             }
             return;
         }
-        for (index, a) in addresses.clone().enumerate() {
-            if !addresses.clone().take(index).any(|before| before == a) {
+        for (index, (a, _)) in addresses.clone().enumerate() {
+            if !addresses.clone().take(index).any(|(before, _)| before == a) {
                 self.give(TYPE_A, ttl, &a.octets());
             }
         }
     }
 
-    fn texts<'v>(&mut self, values: impl Iterator<Item = (About, Value<'v>)> + Clone, name: Labels<'_>) {
-        let ttl = self.ttl(TYPE_TXT, values.clone(), name);
-        let texts = values.filter_map(|(about, value)| text_of(about, value, name));
+    fn texts<'v>(
+        &mut self,
+        values: impl Iterator<Item = (About, Value<'v>)> + Clone,
+        name: Labels<'_>,
+        ttl: Option<u32>,
+    ) {
+        let texts = values
+            .filter_map(|(about, value)| Some((text_of(about, value, name)?, value.ttl.unwrap_or(self.zone.ttl))));
+        let Some(least) = texts.clone().map(|(_, ttl)| ttl).min() else { return };
+        let ttl = ttl.unwrap_or(least);
         let mut joined = ArrayVec::<u8, MAX_TEXT>::new();
-        for (index, text) in texts.clone().enumerate() {
-            if texts.clone().take(index).any(|before| before == text) {
+        for (index, (text, _)) in texts.clone().enumerate() {
+            if texts.clone().take(index).any(|(before, _)| before == text) {
                 continue;
             }
             if self.zone.choice != Choice::Or {
@@ -204,26 +268,9 @@ impl<S: Sections> Reply<'_, S> {
             let room = joined.remaining_capacity();
             joined.extend(separator.iter().chain(&text).copied().take(room));
         }
-        if self.zone.choice == Choice::Or && texts.clone().next().is_some() {
+        if self.zone.choice == Choice::Or {
             self.give_text(ttl, &joined);
         }
-    }
-
-    /// The TTL of an RRset at a name: of all its records, wherever they come from, the smallest (RFC 2181, section 5.2).
-    fn ttl<'v>(&self, rtype: u16, values: impl Iterator<Item = (About, Value<'v>)>, name: Labels<'_>) -> u32 {
-        let has = |value: &Value<'_>| match rtype {
-            TYPE_A => value.a.is_some(),
-            TYPE_TXT => value.text.is_some(),
-            _ => false,
-        };
-        let of_values = values.filter(|(_, value)| has(value)).map(|(_, value)| value.ttl.unwrap_or(self.zone.ttl));
-        let sets = sets_of(self.zone, name).filter(|set| set.rtype() == rtype && !self.hides_records());
-        of_values.chain(sets.map(|set| set.ttl(self.zone.ttl))).min().unwrap_or(self.zone.ttl)
-    }
-
-    /// Whether the client gets no data of `generic` records: it is to see nothing, or the access list's value alone.
-    fn hides_records(&self) -> bool {
-        matches!(self.permit, Permit::Always(..) | Permit::Empty)
     }
 
     fn give_text(&mut self, ttl: u32, text: &[u8]) {
@@ -233,9 +280,9 @@ impl<S: Sections> Reply<'_, S> {
         self.give(TYPE_TXT, ttl, &rdata);
     }
 
-    /// Gives a record of the QNAME in the answer section.
+    /// Gives a record of the name in the answer section.
     fn give(&mut self, rtype: u16, ttl: u32, rdata: &[u8]) {
-        self.give_at(Section::Answer, Owner::Qname, rtype, ttl, rdata);
+        self.give_at(Section::Answer, self.owner, rtype, ttl, rdata);
     }
 
     fn give_at(&mut self, section: Section, owner: Owner<'_>, rtype: u16, ttl: u32, rdata: &[u8]) {
@@ -243,51 +290,49 @@ impl<S: Sections> Reply<'_, S> {
         self.out.record(section, Record { owner, rtype, class: CLASS_IN, ttl, rdata });
     }
 
-    /// Gives the `generic` records that a name relative to the apex owns; follows CNAMEs within the zone.
+    /// Gives the `generic` records of a type that a name relative to the apex owns: with that TTL, or else their own.
     ///
-    /// Those that the listings of the name, `hits`, come to as well are left to them.
-    fn owned(&mut self, name: Labels<'_>, hits: &Hits, owner: Owner<'_>, followed: usize) -> Outcome {
-        let (mut exists, mut found) = (false, None);
-        for (index, set) in sets_of(self.zone, name).enumerate() {
+    /// `listed`: what the name has besides, so that no CNAME can stand there; what that comes to is not given again.
+    fn owned(&mut self, name: Labels<'_>, rtype: u16, ttl: Option<u32>, listed: Option<&Hits>) -> Outcome<'z> {
+        let zone = self.zone;
+        // a CNAME stands alone (RFC 1034, section 3.6.2): beside anything else it gives way
+        let (mut exists, mut alias) = (false, listed.is_none());
+        for set in sets_of(zone, name) {
             exists = true;
-            let rtype = set.rtype();
-            let is_alias = rtype == TYPE_CNAME && !matches!(self.query.qtype, TYPE_CNAME | TYPE_ANY);
-            // the NS of the apex are given with those that the zone has from elsewhere
-            let first = found.unwrap_or(if hits.is_empty() { rtype } else { TYPE_A });
-            let any = self.query.qtype == TYPE_ANY && rtype != TYPE_NS && rtype == first;
-            if rtype != self.query.qtype && !is_alias && !any || self.hides_records() {
-                continue;
-            }
-            found = Some(rtype);
-            let ttl = self.ttl(rtype, values_of(self.zone, hits), name);
+            alias &= set.rtype() == TYPE_CNAME;
+        }
+        if !exists {
+            return Outcome::NxDomain;
+        }
+        // a client that is to see nothing, or the access list's value alone, gets no data of records
+        if matches!(self.permit, Permit::Empty | Permit::Always(..)) {
+            return Outcome::NoData;
+        }
+        let rtype = match rtype {
+            _ if alias => TYPE_CNAME,
+            // RFC 8482, section 4.1: one RRset
+            TYPE_ANY => sets_of(zone, name).map(|set| set.rtype()).find(|&rtype| rtype != TYPE_CNAME).unwrap_or(rtype),
+            rtype => rtype,
+        };
+        if rtype == TYPE_CNAME && !alias {
+            return Outcome::NoData;
+        }
+        // RFC 2181, section 5: what several datasets have of a type is one RRset, each datum once and with one TTL
+        let sets = || sets_of(zone, name).filter(|set| set.rtype() == rtype);
+        let Some(own_ttl) = sets().map(|set| set.ttl(zone.ttl)).min() else { return Outcome::NoData };
+        for (index, set) in sets().enumerate() {
             for rdata in rotated(set.data(), self.query.id) {
-                let same = |before: RrSet<'_>| before.rtype() == rtype && before.data().any(|data| data == rdata);
-                let again =
-                    sets_of(self.zone, name).take(index).any(same) || listing_has(self.zone, hits, name, rtype, rdata);
+                let again = sets().take(index).any(|before| before.data().any(|other| other == rdata))
+                    || listed.is_some_and(|hits| listing_has(zone, hits, name, rtype, rdata));
                 if !again {
-                    self.give_at(Section::Answer, owner, rtype, ttl, rdata);
+                    self.give(rtype, ttl.unwrap_or(own_ttl), rdata);
+                }
+                if alias && !matches!(self.query.qtype, TYPE_CNAME | TYPE_ANY) {
+                    return Outcome::Alias(rdata);
                 }
             }
-            if is_alias && let Some(target) = set.data().next() {
-                self.follow(target, followed);
-            }
         }
-        match (exists, found) {
-            (_, Some(_)) => Outcome::Found,
-            (true, None) => Outcome::NoData,
-            (false, None) => Outcome::NxDomain,
-        }
-    }
-
-    /// Goes on at the target of a CNAME, if it is in this zone (RFC 1034, section 4.3.2).
-    fn follow(&mut self, target: &[u8], followed: usize) {
-        let Ok((target, _)) = QueryName::read(target) else { return };
-        let labels = target.labels();
-        let apex = self.zone.apex_labels;
-        let inside = labels.count() > apex && labels.suffix(apex) == self.zone.apex.as_wire();
-        if inside && followed < MAX_CNAMES {
-            self.owned(labels.without_suffix(apex), &Hits::new(), Owner::Other(labels.wire()), followed + 1);
-        }
+        Outcome::Found
     }
 
     /// Gives the records of a set, beginning with another one for every id.
@@ -323,14 +368,20 @@ impl<S: Sections> Reply<'_, S> {
     /// Gives a referral if `generic` records delegate the name, or one above it (RFC 1034, section 4.3.2).
     fn refer(&mut self, name: Labels<'_>) -> bool {
         for count in 1..=name.count() {
-            let cut = QueryName::from(&Name::from_wire(name.suffix(count)).unwrap_or_default());
-            let ns = sets_of(self.zone, cut.labels()).find(|set| set.rtype() == TYPE_NS);
-            let Some(ns) = ns else { continue };
+            let mut cut: ArrayVec<u8, 256> = name.suffix(count).iter().copied().collect();
+            cut.push(0);
+            let Ok((cut, _)) = QueryName::read(&cut) else { continue };
+            let Some(ns) = sets_of(self.zone, cut.labels()).find(|set| set.rtype() == TYPE_NS) else { continue };
             // the parent answers for the DS of a cut (RFC 4035, section 3.1.4.1)
             if count == name.count() && self.query.qtype == TYPE_DS {
                 return false;
             }
-            self.give_set(Section::Authority, Owner::Ancestor(count + self.zone.apex_labels), ns);
+            let labels = count + self.zone.apex_labels;
+            let owner = match self.owner {
+                Owner::Other(_) => Owner::Other(self.labels.suffix(labels)),
+                _ => Owner::Ancestor(labels),
+            };
+            self.give_set(Section::Authority, owner, ns);
             for server in ns.data() {
                 self.glue(server);
             }
@@ -339,12 +390,11 @@ impl<S: Sections> Reply<'_, S> {
         false
     }
 
-    /// Gives the SOA of a negative answer (RFC 2308, section 3), unless there are CNAMEs that led to it.
-    fn negative(&mut self, rcode: u16) -> u16 {
+    /// Gives the SOA of a negative answer (RFC 2308, section 3).
+    fn soa(&mut self) {
         let soa = &self.zone.soa;
         let owner = Owner::Ancestor(self.zone.apex_labels);
         self.give_at(Section::Authority, owner, TYPE_SOA, soa.negative_ttl, &soa.rdata);
-        rcode
     }
 }
 

@@ -35,7 +35,7 @@ use crate::table::Table;
 use collect::Collector;
 
 /// What a dataset is made from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// What the configuration calls it.
     pub name: String,
@@ -53,6 +53,8 @@ pub struct Spec {
     pub min_entries: u64,
     /// TTLs in the files are kept within these seconds.
     pub ttl_bounds: RangeInclusive<u32>,
+    /// Whether the never-list holds for it.
+    pub heeds_never_list: bool,
 }
 
 /// What becomes of a wrong line.
@@ -239,6 +241,8 @@ pub enum LoadError {
 /// A file that cannot be read to its end, a wrong line where those are fatal, a time stamp later than `now`, too few
 /// entries, too many values, or, with a never-list, a listing of every address there is.
 pub fn load(spec: &Spec, never: &NeverList, now: i64) -> Result<(Dataset, Report), LoadError> {
+    let nothing = NeverList::empty();
+    let never = if spec.heeds_never_list { never } else { &nothing };
     let mut collector = Collector::new(spec, never);
     let mut modified = 0;
     for path in &spec.files {

@@ -11,14 +11,14 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::dnsxl::Name;
 
 /// Addresses and names that are cut out of every dataset.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NeverList {
     ip4: Vec<Range<u32>>,
     ip6: Vec<Range<u128>>,
     names: Vec<Name>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Range<T> {
     first: T,
     last: T,

@@ -224,7 +224,7 @@ impl Collected {
 pub struct TooManyValues;
 
 /// What a dataset as a whole says of its values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Defaults {
     /// The address of entries that give none.
     pub a: Ipv4Addr,

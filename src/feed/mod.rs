@@ -285,7 +285,7 @@ pub struct NsLine {
 }
 
 /// How the files of a dataset are to be read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     /// Host bits of a CIDR are masked away instead of being an error (rbldnsd's `-e`; always so in plain formats).
     pub host_bits: bool,

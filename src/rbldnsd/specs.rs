@@ -98,7 +98,18 @@ impl Plan {
         let reading = Reading { host_bits: options.host_bits, compression: options.compression, ..Reading::default() };
         let ttl_bounds = options.ttl.least..=options.ttl.most;
         let (defaults, bad_lines) = (Defaults::default(), BadLines::Skip);
-        self.datasets.push(Spec { name, format, files, reading, defaults, bad_lines, min_entries: 0, ttl_bounds });
+        let (min_entries, heeds_never_list) = (0, false);
+        self.datasets.push(Spec {
+            name,
+            format,
+            files,
+            reading,
+            defaults,
+            bad_lines,
+            min_entries,
+            heeds_never_list,
+            ttl_bounds,
+        });
         Ok(self.datasets.len() - 1)
     }
 

@@ -8,6 +8,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use listenfd::ListenFd;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::server::{Error, udp};
@@ -49,6 +50,18 @@ impl Inherited {
     fn take_tcp(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let at = self.tcp.iter().position(|socket| socket.local_addr().is_ok_and(|local| local == address))?;
         Some(self.tcp.swap_remove(at))
+    }
+}
+
+/// Lets the process have as many files open as its hard limit says.
+///
+/// The usual soft limit of 1024 is there for programs that use select(2); [`Limits`](crate::server::Limits) lets in
+/// more connections than that.
+pub(super) fn raise_open_files() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it was, which may be too low for all connections");
     }
 }
 
@@ -168,6 +181,13 @@ mod tests {
         let first = plain(LOOPBACK, &[], 2, &mut Inherited::default()).unwrap();
         let error = plain(first.address, &[], 2, &mut Inherited::default()).unwrap_err();
         assert_eq!(error.to_string(), format!("{}: address in use: another server listens there", first.address));
+    }
+
+    #[test]
+    fn the_limit_of_open_files_becomes_the_hard_one() {
+        raise_open_files();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(soft, hard);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The doors: opens all DNS sockets, has queries answered, and ends without losing one.
 //!
-//! [`Listen`] says where; [`bind`] opens the sockets, the only step that may need privileges; [`Bound::run`] starts the
+//! [`Listen`] says where; [`bind()`] opens the sockets, the only step that may need privileges; [`Bound::run`] starts the
 //! threads; [`Running::shutdown`] drains. Queries over UDP and TCP go through [`crate::answer::respond`], bytes to bytes.
 //!
 //! Invariant: no query and no client can end a thread here, hold more than the named limits, or delay a change of
@@ -18,7 +18,9 @@ mod observe;
 mod panics;
 pub mod privileges;
 pub mod signals;
+mod stream;
 mod tcp;
+mod tls;
 mod udp;
 
 use std::io;
@@ -70,12 +72,14 @@ pub struct Encrypted {
 /// What stream connections may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections on all plain addresses, and as many again on all encrypted ones. Beyond it, of plain ones the
-    /// one idle longest is closed, and new encrypted ones are refused.
+    /// Open connections on all plain addresses, and as many again on all encrypted ones; beyond it, the one idle longest
+    /// is closed.
     pub connections: usize,
-    /// Open plain connections of one client (IPv4 address or IPv6 /64); beyond it new ones are refused.
+    /// Open connections of one client (IPv4 address or IPv6 /64), plain and encrypted ones counted apart; beyond it new
+    /// ones are refused.
     pub connections_per_client: usize,
-    /// How long a connection may go without a whole query, and how long a client may take to read a batch of replies.
+    /// How long a connection may go without a whole query, from its beginning and so with the handshake, and how long a
+    /// client may take to read a batch of replies.
     pub idle: Duration,
 }
 
@@ -123,12 +127,15 @@ fn reason(why: &io::Error) -> String {
 
 /// Opens all sockets, or takes those that a service manager handed over (LISTEN_FDS) where the addresses agree.
 ///
-/// The certificate is read here as well, as its key often is root's alone. Afterwards privileges can be dropped. Queries that arrive before [`Bound::run`] wait in the sockets.
+/// The certificate is read here as well, as its key often is root's alone. The process may have as many files open from
+/// here on as its hard limit lets it. Afterwards privileges can be dropped. Queries that arrive before [`Bound::run`] wait
+/// in the sockets.
 ///
 /// # Errors
 ///
 /// [`Error::Bind`] for the first address that cannot be opened, [`Error::Certificate`].
 pub fn bind(listen: &Listen) -> Result<Bound, Error> {
+    bind::raise_open_files();
     let mut inherited = Inherited::from_env();
     let plain = listen
         .plain
@@ -210,10 +217,11 @@ impl Bound {
         }
         if let Some((listeners, certificate)) = self.encrypted {
             running.certificate = Some(certificate.clone());
-            let answering = answering.with(decide);
-            running.start_encrypted(listeners, certificate, answering, self.limits)?;
+            let acceptor = tls::acceptor(certificate).map_err(|error| Error::Thread(io::Error::other(error)))?;
+            let door = hickory::Tls::new(acceptor, answering.clone(), decide);
+            running.start_streams("tls", listeners, door, self.limits)?;
         }
-        running.start_tcp(listeners, answering, self.limits)?;
+        running.start_streams("tcp", listeners, tcp::Tcp(answering), self.limits)?;
         Ok(running)
     }
 }
@@ -257,16 +265,17 @@ impl Running {
 
     /// Drains and ends: queries that have arrived are answered, new ones are not, all threads are gone afterwards.
     ///
-    /// Takes up to half a second under load or with clients that keep their connection open, and [`Limits::idle`]
+    /// Takes about half a second under load or with clients that keep their connection open, and [`Limits::idle`]
     /// with one that does not read its replies.
     pub fn shutdown(self) {
         drop(self);
     }
 
-    fn start_tcp(
+    fn start_streams(
         &mut self,
+        name: &str,
         listeners: Vec<TcpListener>,
-        answering: Answering<impl Respond>,
+        door: impl stream::Door,
         limits: Limits,
     ) -> Result<(), Error> {
         if listeners.is_empty() {
@@ -281,19 +290,7 @@ impl Running {
             .map_err(Error::Thread)?;
         drop(registered);
         let stop = self.stream_stop.subscribe();
-        self.start("tcp", move || runtime.block_on(tcp::serve(listeners, answering, limits, stop)))
-    }
-
-    fn start_encrypted(
-        &mut self,
-        listeners: Vec<TcpListener>,
-        certificate: Arc<Certificate>,
-        answering: Answering<impl Decide>,
-        limits: Limits,
-    ) -> Result<(), Error> {
-        let runtime = event_loop()?;
-        let stop = self.stream_stop.subscribe();
-        self.start("tls", move || runtime.block_on(hickory::serve(listeners, certificate, answering, limits, stop)))
+        self.start(name, move || runtime.block_on(stream::serve(listeners, door, limits, stop)))
     }
 
     fn start(&mut self, name: &str, serve: impl FnOnce() + Send + 'static) -> Result<(), Error> {
@@ -320,7 +317,8 @@ fn event_loop() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)
 }
 
-/// Connections at most: 150 MiB if every client sends and asks for the longest messages, 2 MiB with usual ones.
+/// Connections at most: 150 MiB if every client sends and asks for the longest messages, 2 MiB with usual ones. TLS adds
+/// 10 KiB to a usual connection, and some 100 KiB at worst.
 const CONNECTIONS: usize = 1024;
 
 /// Connections of one client at most: a resolver farm behind one address needs a few.

@@ -56,7 +56,7 @@ impl Counters {
         self.panics.load(Ordering::Relaxed)
     }
 
-    /// Replies over UDP that the kernel did not take.
+    /// Replies over UDP that the kernel did not take, and over TLS ones that could not be written.
     pub fn lost_replies(&self) -> u64 {
         self.lost_replies.load(Ordering::Relaxed)
     }

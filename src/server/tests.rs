@@ -295,11 +295,11 @@ fn start(listen: Listen, respond: impl Respond) -> Running {
     bind(&listen).unwrap().run_with(published(), None, respond, no_decision).unwrap()
 }
 
-fn no_decision(_: &Snapshot, _: &answer::Query<'_>, _: &mut hickory::Reply) -> Option<answer::Decision> {
+pub(super) fn no_decision(_: &Snapshot, _: &answer::Query<'_>, _: &mut hickory::Reply) -> Option<answer::Decision> {
     None
 }
 
-fn published() -> Arc<Published> {
+pub(super) fn published() -> Arc<Published> {
     Arc::new(Published::new(Snapshot::default()))
 }
 
@@ -311,11 +311,11 @@ fn wildcard(address: impl Into<IpAddr>) -> SocketAddr {
     SocketAddr::new(address.into(), 0)
 }
 
-fn echo(_: &Snapshot, query: &[u8], _: IpAddr, _: Transport, _: UnixTime, out: &mut [u8]) -> Outcome {
+pub(super) fn echo(_: &Snapshot, query: &[u8], _: IpAddr, _: Transport, _: UnixTime, out: &mut [u8]) -> Outcome {
     reply(query, out)
 }
 
-fn reply(bytes: &[u8], out: &mut [u8]) -> Outcome {
+pub(super) fn reply(bytes: &[u8], out: &mut [u8]) -> Outcome {
     out[..bytes.len()].copy_from_slice(bytes);
     Outcome::Reply { length: bytes.len(), summary: Summary { zone: None, rcode: 0, answers: 0 } }
 }
@@ -344,16 +344,16 @@ fn connect(server: SocketAddr) -> TcpStream {
     stream
 }
 
-fn framed(query: &[u8]) -> Vec<u8> {
+pub(super) fn framed(query: &[u8]) -> Vec<u8> {
     [&(query.len() as u16).to_be_bytes()[..], query].concat()
 }
 
-fn send(stream: &mut TcpStream, query: &[u8]) {
+pub(super) fn send(stream: &mut impl Write, query: &[u8]) {
     stream.write_all(&framed(query)).unwrap();
 }
 
 /// One reply; `None` once the server has closed.
-fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub(super) fn receive(stream: &mut impl Read) -> Option<Vec<u8>> {
     let mut prefix = [0; 2];
     match stream.read_exact(&mut prefix) {
         Ok(()) => {}
@@ -370,4 +370,4 @@ fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Far longer than anything takes; a test that runs into it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);

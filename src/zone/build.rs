@@ -11,7 +11,7 @@ use crate::feed::{NsLine, SoaLine};
 use crate::table::{Ip4, Ip6, NameKey, Names, Prefix6, Run4, Table};
 
 /// What a zone is to be, as the configuration says it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneSpec {
     /// The apex.
     pub apex: Name,
@@ -264,11 +264,13 @@ pub const TEST_IP4: u32 = 0x7f00_0002;
 pub const TEST_IP6: u128 = 0xffff_7f00_0002;
 const TEST_TEXT: &[u8] = b"Test entry (RFC 5782, section 5)";
 /// Seconds. With these four a checker of zones has nothing to remark.
-const DEFAULT_REFRESH: u32 = 14_400;
-const DEFAULT_RETRY: u32 = 3600;
-const DEFAULT_EXPIRE: u32 = 604_800;
+pub const DEFAULT_REFRESH: u32 = 14_400;
+/// Seconds.
+pub const DEFAULT_RETRY: u32 = 3600;
+/// Seconds.
+pub const DEFAULT_EXPIRE: u32 = 604_800;
 /// Seconds: how long a resolver believes that something is not listed.
-const DEFAULT_MINIMUM: u32 = 150;
+pub const DEFAULT_MINIMUM: u32 = 150;
 const TYPE_A: u16 = 1;
 const TYPE_NS: u16 = 2;
 const TYPE_AAAA: u16 = 28;

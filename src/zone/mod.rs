@@ -9,7 +9,10 @@ mod build;
 use std::sync::Arc;
 
 pub use access::{Access, Permit};
-pub use build::{Input, MAX_PARTS, TEST_IP4, TEST_IP6, TEST_NAME, TestEntries, ZoneError, ZoneSpec, build};
+pub use build::{
+    DEFAULT_EXPIRE, DEFAULT_MINIMUM, DEFAULT_REFRESH, DEFAULT_RETRY, Input, MAX_PARTS, TEST_IP4, TEST_IP6, TEST_NAME,
+    TestEntries, ZoneError, ZoneSpec, build,
+};
 
 use crate::dataset::{Dataset, Part};
 use crate::dnsxl::{Labels, Name};

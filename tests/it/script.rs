@@ -13,7 +13,8 @@
 //! zone APEX [ttl=N] [choice=one|or] [as-written] [ns-in-authority] [acl=DATASET] [own=ADDRESS] DATASET[@UNDER] ...
 //! QUERY NAME TYPE [OPTION ...]
 //! ANSWER RCODE [aa] [tc]                  all flags, then all records:
-//! answer OWNER TTL TYPE DATA              a TTL of * is any; so too `authority` and `additional`
+//! answer OWNER TTL TYPE DATA              a TTL of * is any, and so is the rest of DATA behind one;
+//!                                         so too `authority` and `additional`
 //! count SECTION N                         in the place of records: how many
 //! ```
 //!
@@ -347,6 +348,6 @@ fn rcode(word: &str) -> Result<u16, String> {
             .iter()
             .position(|&name| name == word)
             .map(|rcode| rcode as u16)
-            .ok_or(format!("no such RCODE: {word}")),
+            .ok_or_else(|| format!("no such RCODE: {word}")),
     }
 }

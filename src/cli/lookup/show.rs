@@ -1,0 +1,46 @@
+//! What was found, for people.
+
+use std::io::{self, Write};
+
+use super::{Found, FoundOrigin, InZone, Kind};
+
+/// Prints a subject, a line for each zone, and below it a line for each reason.
+pub(super) fn print(out: &mut impl Write, found: &Found) -> io::Result<()> {
+    writeln!(out, "{}", found.subject)?;
+    if found.zones.is_empty() {
+        writeln!(out, "  no zone is about such subjects")?;
+    }
+    for zone in &found.zones {
+        print_zone(out, zone)?;
+    }
+    Ok(())
+}
+
+fn print_zone(out: &mut impl Write, zone: &InZone) -> io::Result<()> {
+    match zone.listed {
+        true => {
+            write!(out, "  {}: listed, {}", zone.zone, zone.a.join(" "))?;
+            for text in &zone.txt {
+                write!(out, " {text:?}")?;
+            }
+            writeln!(out)?;
+        }
+        false => writeln!(out, "  {}: not listed, {}", zone.zone, zone.status)?,
+    }
+    for origin in &zone.origins {
+        print_origin(out, origin)?;
+    }
+    Ok(())
+}
+
+fn print_origin(out: &mut impl Write, origin: &FoundOrigin) -> io::Result<()> {
+    let FoundOrigin { kind, dataset, path, line, entry } = origin;
+    let (dataset, path, line) =
+        (dataset.as_deref().unwrap_or_default(), path.as_deref().unwrap_or_default(), line.unwrap_or(0));
+    match kind {
+        Kind::Listing => writeln!(out, "    {dataset} {path}:{line}: {entry}"),
+        Kind::Exclusion => writeln!(out, "    {dataset} {path}:{line}: {entry} excluded"),
+        Kind::TestEntry => writeln!(out, "    test entry (RFC 5782, section 5)"),
+        Kind::NeverList => writeln!(out, "    never listed: {entry}"),
+    }
+}

@@ -1,0 +1,127 @@
+//! The command line: one file a subcommand.
+//!
+//! Invariant: a command that fails says so in one line on stderr, `error: what: why`, and exits 2; other codes are
+//! named by the command. A reader that closes the pipe early is no failure.
+//!
+//! What a command does is mostly elsewhere: here are arguments, order, and what is printed.
+
+mod ask;
+mod check;
+mod load;
+mod lookup;
+mod selftest;
+mod serve;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::EXAMPLE;
+use crate::zone::UnixTime;
+
+#[derive(Debug, Parser)]
+#[command(name = "infamy", version, about, max_term_width = 100, after_help = CONFIG_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answers queries in the foreground until SIGTERM or SIGINT; SIGHUP reloads
+    Serve(serve::Arguments),
+    /// Reads configuration and all data, tests every zone, prints every problem
+    Check(check::Arguments),
+    /// Says what every zone answers about a subject, and why; exits 1 if none lists it
+    Lookup(lookup::Arguments),
+    /// Prints the annotated configuration
+    Example,
+    /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
+    #[command(disable_help_flag = true)]
+    Rbldnsd {
+        /// The arguments of rbldnsd
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// Runs the program with its arguments, its own name being the first.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    let is_rbldnsd = |name: &OsString| Path::new(name).file_name().is_some_and(|name| name == "rbldnsd");
+    if arguments.first().is_some_and(is_rbldnsd) {
+        return crate::rbldnsd::run(arguments.into_iter().skip(1));
+    }
+    let command = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments.command,
+        Err(error) => return explain(&error),
+    };
+    let result = match command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Lookup(arguments) => lookup::run(&arguments),
+        Command::Example => print(EXAMPLE),
+        Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
+    };
+    result.unwrap_or_else(|error| fail(&error))
+}
+
+/// Says what is wrong with the arguments, or prints what they ask of the program itself.
+fn explain(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return error.print().map_or_else(|error| fail(&error.into()), |()| ExitCode::SUCCESS);
+    }
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let line = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    // help instead of a command is what clap gives where there is none
+    let line = if line.starts_with("error:") { line } else { "error: no command: see `infamy help`".to_owned() };
+    eprintln!("{line}");
+    ExitCode::from(FAILURE)
+}
+
+/// Says why the command failed; a closed pipe is the reader's decision.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let is_broken_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    if error.chain().any(|cause| cause.downcast_ref().is_some_and(is_broken_pipe)) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::from(FAILURE)
+}
+
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration to read: the one that is named, or the first of the usual ones that is there.
+fn config_path(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    let found = USUAL_CONFIGS.iter().map(Path::new).find(|path| path.exists());
+    found.map(Path::to_owned).ok_or_else(|| {
+        anyhow::anyhow!(
+            "{}: no such file, and none is named; `infamy example` prints one to begin with",
+            USUAL_CONFIGS.join(" or ")
+        )
+    })
+}
+
+/// The time, to the second.
+fn now() -> UnixTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    UnixTime(since.map_or(0, |since| since.as_secs() as i64))
+}
+
+/// The exit code of every error.
+const FAILURE: u8 = 2;
+/// Where the configuration is looked for if none is named.
+const USUAL_CONFIGS: [&str; 2] = ["infamy.toml", "/etc/infamy/infamy.toml"];
+const CONFIG_HELP: &str = "CONFIG is infamy.toml in the working folder if none is named, else /etc/infamy/infamy.toml.";

@@ -1,0 +1,161 @@
+//! From one generation to the next while queries are answered.
+//!
+//! Invariant: a generation is loaded and tested aside, published with one swap, and the one before is dropped here and
+//! never by a thread that answers. If anything about the next is wrong, the store goes back to what is served, so that
+//! the next attempt looks at everything anew.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::super::load::{self, Timed};
+use super::super::now;
+use super::super::selftest::{self, Finding};
+use super::serials::Serials;
+use super::starting_at;
+use crate::config::Config;
+use crate::reload::{Plan, Store};
+use crate::snapshot::{Published, Snapshot};
+
+/// What is served, and what the next generation is made from.
+pub(super) struct Generations {
+    config: Config,
+    store: Store,
+    published: Arc<Published>,
+    serials: Serials,
+}
+
+impl Generations {
+    /// Begins with a first generation that was made of the store.
+    pub(super) fn new(config: Config, store: Store, first: Snapshot, serials: Serials) -> Self {
+        Self { config, store, published: Arc::new(Published::new(first)), serials }
+    }
+
+    /// Where the doors find the current generation.
+    pub(super) fn published(&self) -> Arc<Published> {
+        self.published.clone()
+    }
+
+    /// Looks for what changed in configuration and data, and publishes a generation if anything did.
+    pub(super) fn renew(&mut self) {
+        let begin = Instant::now();
+        let changed = self.changed_config();
+        if let Some((config, plan)) = changed {
+            let next = self.store.replanned(starting_at(plan, self.serials.known()));
+            if self.advance(next, true, begin) {
+                tracing::info!("configuration taken over: {}", config.path.display());
+                self.config = config;
+                return;
+            }
+            tracing::error!("configuration not taken over, the one before stays: {}", config.path.display());
+        }
+        let next = self.store.clone();
+        self.advance(next, false, begin);
+    }
+
+    /// The configuration if it says another thing than before, and can be served.
+    fn changed_config(&self) -> Option<(Config, Plan)> {
+        if self.config.confinement.root.is_some() {
+            tracing::debug!("the configuration is outside the chroot, and not read again");
+            return None;
+        }
+        let refuse = |error| tracing::error!("configuration not taken over, the one before stays: {error}");
+        let config = Config::open(&self.config.path).map_err(refuse).ok()?;
+        if config.says_what(&self.config) {
+            return None;
+        }
+        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        if config.needs_restart(&self.config) {
+            tracing::warn!("[listen], [limits] and the process keys of [server] have changed: they need a restart");
+        }
+        let plan = config.confined_plan().map_err(refuse).ok()?;
+        Some((config, plan))
+    }
+
+    /// Loads what changed of a store, and publishes if there is news; whether the store was taken over.
+    fn advance(&mut self, mut next: Store, is_new_plan: bool, begin: Instant) -> bool {
+        let mut has_news = is_new_plan;
+        for timed in load::load(&mut next, || false) {
+            log(next.plan(), &timed);
+            match &timed.event.result {
+                Ok(loaded) => has_news |= loaded.has_news,
+                // without it a zone that is served now would be without answers
+                Err(_) if !timed.event.keeps_last_good => return false,
+                Err(_) => {}
+            }
+        }
+        if !has_news {
+            tracing::info!("reloaded: no news");
+            self.store = next;
+            return true;
+        }
+        let snapshot = match next.snapshot() {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                tracing::error!("not published, the generation before stays: {error}");
+                return false;
+            }
+        };
+        if !report(&test(&snapshot, next.plan())) {
+            tracing::error!("not published, the generation before stays");
+            return false;
+        }
+        if let Err(error) = self.serials.keep(&next) {
+            tracing::error!("state-directory: {error}");
+        }
+        for zone in snapshot.zones() {
+            tracing::info!(zone = %zone.apex, serial = zone.soa.serial, "zone published");
+        }
+        let before = self.published.publish(snapshot);
+        self.store = next;
+        tracing::info!(took = ?begin.elapsed(), "reloaded");
+        retire(before);
+        true
+    }
+}
+
+/// Tests a generation before it is published.
+pub(super) fn test(snapshot: &Snapshot, plan: &Plan) -> Vec<Finding> {
+    selftest::test(snapshot, plan, now())
+}
+
+/// Says what a test found; whether the generation may be published.
+pub(super) fn report(findings: &[Finding]) -> bool {
+    for finding in findings {
+        match finding.is_error {
+            true => tracing::error!("self-test: {finding}"),
+            false => tracing::warn!("self-test: {finding}"),
+        }
+    }
+    findings.iter().all(|finding| !finding.is_error)
+}
+
+/// One line about a dataset.
+pub(super) fn log(plan: &Plan, Timed { event, took }: &Timed) {
+    let name = &plan.datasets[event.dataset].name;
+    match &event.result {
+        Ok(loaded) => {
+            let (entries, problems, bytes) = (loaded.report.entries, loaded.report.total, loaded.dataset.bytes());
+            tracing::info!(name, entries, problems, bytes, ?took, "dataset loaded");
+            if let Some(problem) = loaded.report.problems.first() {
+                tracing::warn!(name, "first of {problems}: {problem}");
+            }
+        }
+        // at the start nothing is served yet, and the failure is told as an error of the program
+        Err(error) if event.keeps_last_good => {
+            tracing::error!(name, "dataset not loaded, the last good one stays: {error}");
+        }
+        Err(error) => tracing::debug!(name, "dataset not loaded: {error}"),
+    }
+}
+
+/// Drops a generation once no query holds it any more, so that it is freed here.
+fn retire(generation: Arc<Snapshot>) {
+    let begin = Instant::now();
+    while Arc::strong_count(&generation) > 1 && begin.elapsed() < LONGEST_QUERY {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A query is answered in microseconds; one that takes longer than this frees the generation itself.
+const LONGEST_QUERY: Duration = Duration::from_secs(10);

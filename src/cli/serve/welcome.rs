@@ -1,0 +1,61 @@
+//! What the log says once queries are answered: where, and how to try it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::super::selftest::{reversed4, reversed6};
+use crate::dnsxl::Name;
+use crate::server::Running;
+use crate::snapshot::Snapshot;
+use crate::zone::Zone;
+
+/// Says where the server listens, and a question for every zone.
+pub(super) fn say(running: &Running, snapshot: &Snapshot) {
+    for address in running.addresses() {
+        tracing::info!("listening on {address} (UDP and TCP)");
+    }
+    for address in running.encrypted_addresses() {
+        tracing::info!("listening on {address} (TLS)");
+    }
+    let Some(&address) = running.addresses().first() else { return };
+    for zone in snapshot.zones().iter().take(SHOWN_ZONES) {
+        tracing::info!("try: {} {} SOA", dig(address), zone.apex);
+        for name in test_names(zone) {
+            tracing::info!("try: {} {name} ANY", dig(address));
+        }
+    }
+    tracing::info!("ready");
+}
+
+fn dig(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    match address.port() {
+        53 => format!("dig @{ip}"),
+        port => format!("dig @{ip} -p {port}"),
+    }
+}
+
+/// Names of the zone that RFC 5782, section 5 has listed.
+fn test_names(zone: &Zone) -> impl Iterator<Item = Name> {
+    let mut relative: Vec<Name> = Vec::new();
+    for placed in &zone.placed {
+        let holds = placed.part().holds;
+        let test = match (holds.ip4, holds.ip6, holds.names) {
+            (true, ..) => reversed4(Ipv4Addr::new(127, 0, 0, 2)),
+            (_, true, _) => reversed6(Ipv4Addr::new(127, 0, 0, 2).to_ipv6_mapped()),
+            (.., true) => Name::parse(b"test").unwrap_or_default(),
+            _ => continue,
+        };
+        let name = test.under(&placed.under).and_then(|name| name.under(&zone.apex)).unwrap_or_default();
+        if !relative.contains(&name) {
+            relative.push(name);
+        }
+    }
+    relative.into_iter()
+}
+
+/// A server of hundreds of zones should not begin with hundreds of lines.
+const SHOWN_ZONES: usize = 10;

@@ -1,0 +1,112 @@
+//! The configuration: a TOML file becomes a checked [`Config`], and that what the other rooms take.
+//!
+//! The way is [`spec`], the file as it is written, then `check`, everything that can be wrong with it. Invariant: a
+//! [`Config`] holds only valid values, names that are defined once, and references that lead somewhere; what is wrong
+//! is told with `path:line:`, the key, and how to mend it.
+//!
+//! It reads no list, save the first line of one whose format is to be recognised, and opens no socket.
+
+mod check;
+mod error;
+pub mod spec;
+mod values;
+
+pub(crate) use check::is_like_address;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub use error::{ConfigError, Place, Problem, ValueError, Warning};
+
+use crate::reload::Plan;
+use crate::server::Listen;
+use crate::server::privileges::Confinement;
+use spec::Spec;
+
+/// A configuration that can be served.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// Where to listen.
+    pub listen: Listen,
+    /// The privileges to give up.
+    pub confinement: Confinement,
+    /// Where the process id is written.
+    pub pid_file: Option<PathBuf>,
+    /// Where the serials are kept, so that they never go back across restarts.
+    pub state_directory: Option<PathBuf>,
+    /// The datasets and zones; their paths as they are seen from outside of any chroot.
+    pub plan: Plan,
+    /// What is allowed, and rarely meant.
+    pub warnings: Vec<Warning>,
+    /// What was written, for [`Self::needs_restart`].
+    spec: Spec,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or something in it is wrong.
+    pub fn open(path: &Path) -> Result<Self, ConfigError> {
+        let read = |why| ConfigError::Read { path: path.to_owned(), why };
+        let text = fs::read(path).map_err(read)?;
+        let text = String::from_utf8(text).map_err(|_| ConfigError::NotText { path: path.to_owned() })?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks the text of a configuration; paths in it are relative to `path`'s folder.
+    ///
+    /// # Errors
+    ///
+    /// Something in it is wrong.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let source = error::Source { path, text };
+        let spec = Spec::parse(&source)?;
+        check::check(spec, &source)
+    }
+
+    /// Whether the other configuration differs in what is only done at the start: sockets, limits, privileges.
+    pub fn needs_restart(&self, other: &Self) -> bool {
+        self.spec.of_process() != other.spec.of_process()
+    }
+
+    /// Whether the other configuration says the same.
+    pub fn says_what(&self, other: &Self) -> bool {
+        self.spec == other.spec
+    }
+
+    /// The plan with its paths as they are seen after the chroot, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// A file that is not below the new root.
+    pub fn confined_plan(&self) -> Result<Plan, ConfigError> {
+        let mut plan = self.plan.clone();
+        for path in plan.datasets.iter_mut().flat_map(|dataset| &mut dataset.files) {
+            *path = self.confined(path)?;
+        }
+        Ok(plan)
+    }
+
+    /// A path as it is seen after the chroot, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// It is not below the new root.
+    pub fn confined(&self, path: &Path) -> Result<PathBuf, ConfigError> {
+        let Some(root) = &self.confinement.root else { return Ok(path.to_owned()) };
+        let outside = || ConfigError::OutsideRoot { path: path.to_owned(), root: root.clone() };
+        let whole = |path: &Path| std::path::absolute(path).map_err(|_| outside());
+        let inside = whole(path)?.strip_prefix(whole(root)?).map(Path::to_owned).map_err(|_| outside())?;
+        Ok(Path::new("/").join(inside))
+    }
+}
+
+/// The annotated configuration with every key and its default, as `infamy example` prints it.
+pub const EXAMPLE: &str = include_str!("example.toml");
+
+#[cfg(test)]
+mod tests;

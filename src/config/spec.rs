@@ -1,0 +1,358 @@
+//! The configuration as it is written: every key there is, with its default.
+//!
+//! Invariant: nothing is decided here. A value that cannot be meant in any configuration is refused while it is read;
+//! what depends on other keys is `check`'s affair. The keys are explained in the annotated example.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::error::{ConfigError, Problem, Source};
+pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Placement, Seconds};
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Spec {
+    /// What the keys mean; the defaults belong to it.
+    pub version: u32,
+    /// `[listen]`
+    #[serde(default)]
+    pub listen: Listen,
+    /// `[limits]`
+    #[serde(default)]
+    pub limits: Limits,
+    /// `[server]`
+    #[serde(default)]
+    pub server: Server,
+    /// `[never-list]`
+    #[serde(default)]
+    pub never_list: NeverList,
+    /// `[[dataset]]`
+    #[serde(default)]
+    pub dataset: Vec<Dataset>,
+    /// `[[zone]]`
+    #[serde(default)]
+    pub zone: Vec<Zone>,
+}
+
+/// `[listen]`: where queries come in.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Listen {
+    /// For UDP and TCP.
+    pub addresses: Vec<SocketAddr>,
+    /// Threads for each address; 0 is one for every processor.
+    pub udp_workers: usize,
+    /// `[listen.tls]`
+    pub tls: Option<Tls>,
+}
+
+/// `[listen.tls]`: DNS over TLS.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Tls {
+    /// Usually with port 853.
+    pub addresses: Vec<SocketAddr>,
+    /// PEM, the server's certificate first.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+}
+
+/// `[limits]`: what stream connections may hold.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Limits {
+    /// Open connections.
+    pub tcp_connections: usize,
+    /// Open connections of one client.
+    pub tcp_connections_per_client: usize,
+    /// How long a connection may go without a query.
+    pub tcp_idle: Seconds,
+}
+
+/// `[server]`: the process.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Server {
+    /// Whose privileges are kept once the sockets are open.
+    pub user: Option<String>,
+    /// The group, if it is not the user's.
+    pub group: Option<String>,
+    /// The folder that becomes `/`.
+    pub chroot: Option<PathBuf>,
+    /// Where the process id is written.
+    pub pid_file: Option<PathBuf>,
+    /// Where the serials are kept.
+    pub state_directory: Option<PathBuf>,
+    /// What `version.bind` gets.
+    pub version_text: Option<String>,
+    /// The access list for all zones.
+    pub access: Option<Spanned<String>>,
+}
+
+/// `[never-list]`: what no dataset may list.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct NeverList {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// What it has besides the built-in ranges.
+    pub own: Vec<Net>,
+}
+
+/// `[[dataset]]`: files that are loaded as one.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Dataset {
+    /// What zones call it.
+    pub name: Spanned<String>,
+    /// The format of its files; recognised if it is not named.
+    pub format: Option<FormatName>,
+    /// Its files.
+    pub files: OneOrMany,
+    /// Which names a domain means.
+    pub r#match: Option<Match>,
+    /// What an A query gets.
+    #[serde(default = "default_value")]
+    pub value: Ipv4Addr,
+    /// What a TXT query gets; with `$=` in it, the template around the entries' own texts.
+    pub text: Option<String>,
+    /// The TTL, if it is not the zone's.
+    pub ttl: Option<Seconds>,
+    /// What becomes of a wrong line.
+    #[serde(default)]
+    pub bad_lines: BadLines,
+    /// The fewest entries of a whole load.
+    #[serde(default = "default_min_entries")]
+    pub min_entries: u64,
+    /// The keys of a list of hashes.
+    pub key: Option<Key>,
+    /// Whether rbldnsd's formats accept prefixes with bits behind their length.
+    #[serde(default)]
+    pub host_bits: bool,
+    /// Whether `urlhaus` entries that are offline are left out.
+    #[serde(default)]
+    pub online_only: bool,
+    /// Whether the never-list holds for it.
+    #[serde(default = "yes")]
+    pub never_list: bool,
+}
+
+/// Which names a domain in a list means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Match {
+    /// The name alone.
+    Exact,
+    /// All names below it.
+    Below,
+    /// Both.
+    Both,
+}
+
+/// What becomes of a wrong line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BadLines {
+    /// It is reported and left out.
+    #[default]
+    Skip,
+    /// It fails the load.
+    Refuse,
+}
+
+/// The keys of a list of hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Key {
+    /// The hash function.
+    pub hash: Hash,
+    /// How a label spells a digest.
+    #[serde(default)]
+    pub alphabet: Alphabet,
+    /// How many characters of the spelling a label has; as many as there are, if none is written.
+    pub characters: Option<u8>,
+}
+
+/// A hash function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hash {
+    /// 128 bits.
+    Md5,
+    /// 160 bits.
+    Sha1,
+    /// 256 bits.
+    Sha256,
+}
+
+/// How a label spells a digest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alphabet {
+    /// Four bits a character.
+    #[default]
+    Hex,
+    /// RFC 4648.
+    Base32,
+    /// rspamd's.
+    Zbase32,
+}
+
+/// `[[zone]]`: what is answered below one name.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Zone {
+    /// The name.
+    pub apex: Spanned<Name>,
+    /// The SOA record.
+    pub soa: Option<Soa>,
+    /// The name servers.
+    pub ns: Option<Vec<Name>>,
+    /// The TTL of listings that say nothing else.
+    #[serde(default = "default_ttl")]
+    pub ttl: Seconds,
+    /// What several datasets that list one subject come to.
+    #[serde(default)]
+    pub choice: Choice,
+    /// The datasets in the order they are asked.
+    pub datasets: Vec<Spanned<Placement>>,
+    /// The zone's access list.
+    pub access: Option<Spanned<String>>,
+    /// Whether positive answers carry the NS records.
+    #[serde(default)]
+    pub ns_in_authority: bool,
+    /// Whether RFC 5782's test entries are put in.
+    #[serde(default = "yes")]
+    pub test_entries: bool,
+}
+
+/// A SOA record; what it leaves out has a sensible value.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Soa {
+    /// The primary; the first name server if none is written.
+    pub mname: Option<Name>,
+    /// The mailbox; `hostmaster` at the apex if none is written.
+    pub rname: Option<Mailbox>,
+    /// The serial; 0 is that of the data.
+    #[serde(default)]
+    pub serial: u32,
+    /// How often secondaries ask.
+    #[serde(default = "default_refresh")]
+    pub refresh: Seconds,
+    /// How soon they ask again.
+    #[serde(default = "default_retry")]
+    pub retry: Seconds,
+    /// How long they answer without the primary.
+    #[serde(default = "default_expire")]
+    pub expire: Seconds,
+    /// How long a resolver believes that something is not listed.
+    #[serde(default = "default_minimum")]
+    pub minimum: Seconds,
+    /// The record's TTL, if it is not the zone's.
+    pub ttl: Option<Seconds>,
+}
+
+/// What several datasets that list one subject come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Choice {
+    /// The union of their values.
+    #[default]
+    All,
+    /// The values of the first that lists it.
+    One,
+    /// One address, the OR of all, and one text, all of them joined.
+    Or,
+}
+
+impl Spec {
+    /// Reads the text of a configuration.
+    pub(super) fn parse(source: &Source<'_>) -> Result<Self, ConfigError> {
+        // the version first: another one has other keys, and the wrong version is what is to be told then
+        let keys: BTreeMap<String, Spanned<toml::Value>> =
+            toml::from_str(source.text).map_err(|error| source.syntax(&error))?;
+        match keys.get("version") {
+            None => return Err(ConfigError::Wrong { place: source.whole(), problem: Problem::NoVersion }),
+            Some(version) if *version.get_ref() != toml::Value::Integer(VERSION) => {
+                let found = version.get_ref().to_string();
+                return Err(source.wrong(&version.span(), Problem::Version { found }));
+            }
+            Some(_) => {}
+        }
+        toml::from_str(source.text).map_err(|error| source.syntax(&error))
+    }
+
+    /// What is only done at the start of the process.
+    pub(super) fn of_process(&self) -> impl PartialEq + '_ {
+        let Server { user, group, chroot, pid_file, state_directory, .. } = &self.server;
+        (&self.listen, &self.limits, [user, group], [chroot, pid_file, state_directory])
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let everywhere = ["0.0.0.0:53", "[::]:53"].map(|address| address.parse().expect("an address and a port"));
+        Self { addresses: everywhere.into(), udp_workers: 0, tls: None }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let limits = crate::server::Limits::default();
+        Self {
+            tcp_connections: limits.connections,
+            tcp_connections_per_client: limits.connections_per_client,
+            tcp_idle: Seconds(limits.idle.as_secs() as u32),
+        }
+    }
+}
+
+impl Default for NeverList {
+    fn default() -> Self {
+        Self { enabled: true, own: Vec::new() }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_value() -> Ipv4Addr {
+    crate::dataset::DEFAULT_ADDRESS
+}
+
+/// An empty list is rarely meant.
+fn default_min_entries() -> u64 {
+    1
+}
+
+/// Long enough to spare queries, short enough for a removal to be felt.
+fn default_ttl() -> Seconds {
+    Seconds(300)
+}
+
+fn default_refresh() -> Seconds {
+    Seconds(crate::zone::DEFAULT_REFRESH)
+}
+
+fn default_retry() -> Seconds {
+    Seconds(crate::zone::DEFAULT_RETRY)
+}
+
+fn default_expire() -> Seconds {
+    Seconds(crate::zone::DEFAULT_EXPIRE)
+}
+
+fn default_minimum() -> Seconds {
+    Seconds(crate::zone::DEFAULT_MINIMUM)
+}
+
+/// The version that this program reads.
+const VERSION: i64 = 1;

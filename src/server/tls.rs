@@ -1,0 +1,246 @@
+//! The handshake of the encrypted door: which versions, protocol and certificate (RFC 7858, section 3.2).
+//!
+//! Invariant: every handshake gets the certificate of the moment that it began in. Clients prove nothing, and nothing is
+//! accepted before the handshake is done (no early data), so that no query can be replayed.
+//!
+//! A handshake costs its thread far more than a query does. How many are under way is bounded, as they are connections;
+//! how many come in a second is not, and a flood of them slows this door, but no other.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio_rustls::TlsAcceptor;
+
+use crate::server::certificate::Certificate;
+
+/// What makes encrypted connections of accepted ones.
+pub(super) fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+    let mut config = builder.with_cert_resolver(certificate);
+    // a client that offers other protocols alone is refused; one that offers none is not
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
+}
+
+/// The protocol's registered name.
+const ALPN: &[u8] = b"dot";
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use rcgen::{CertifiedKey, KeyPair};
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+    use tempfile::TempDir;
+
+    use crate::server::hickory::Decide;
+    use crate::server::observe::Respond;
+    use crate::server::tests::{PATIENCE, echo, framed, no_decision, published, receive, reply, send};
+    use crate::server::{CertificatePaths, Encrypted, Limits, Listen, Observer, Running, bind};
+
+    use super::*;
+
+    #[test]
+    fn the_protocol_is_agreed_upon_and_no_other_is() {
+        let server = echoing(Limits::default());
+        let mut client = server.connect();
+        send(&mut client, b"dot");
+        assert_eq!(receive(&mut client).unwrap(), b"dot");
+        assert_eq!(client.conn.alpn_protocol(), Some(ALPN));
+        let mut other = server.connect_for(&server.certified, b"http/1.1");
+        assert!(other.write_all(&framed(b"GET")).is_err());
+    }
+
+    #[test]
+    fn pipelined_queries_are_answered_in_order_and_one_can_be_the_longest() {
+        let server = echoing(Limits::default());
+        let mut client = server.connect();
+        for _ in 0..5 {
+            let queries: Vec<u8> = (0..500_u16).flat_map(|number| framed(&number.to_be_bytes().repeat(4))).collect();
+            client.write_all(&queries).unwrap();
+            for number in 0..500_u16 {
+                assert_eq!(receive(&mut client).unwrap()[..2], number.to_be_bytes());
+            }
+        }
+        let longest = vec![0xff; 65_535];
+        send(&mut client, &longest);
+        assert_eq!(receive(&mut client).unwrap(), longest);
+    }
+
+    #[test]
+    fn a_new_certificate_is_for_new_connections_and_the_old_ones_stay() {
+        let server = echoing(Limits::default());
+        let mut before = server.connect();
+        send(&mut before, b"before");
+        assert_eq!(receive(&mut before).unwrap(), b"before");
+        let second = certify(&server.folder);
+        server.running.reload_certificate().unwrap();
+        let mut after = server.connect_for(&second, ALPN);
+        send(&mut after, b"after");
+        assert_eq!(receive(&mut after).unwrap(), b"after");
+        send(&mut before, b"still");
+        assert_eq!(receive(&mut before).unwrap(), b"still");
+    }
+
+    #[test]
+    fn the_connection_idle_longest_makes_room_and_one_client_has_its_share() {
+        let server = echoing(Limits { connections: 2, ..Limits::default() });
+        let mut clients = [0, 1].map(|_| server.connect());
+        for at in [1, 0] {
+            send(&mut clients[at], b"active");
+            receive(&mut clients[at]).unwrap();
+        }
+        let mut third = server.connect();
+        send(&mut third, b"newest");
+        assert_eq!(receive(&mut third).unwrap(), b"newest");
+        assert_eq!(receive(&mut clients[1]), None);
+        send(&mut clients[0], b"still there");
+        assert_eq!(receive(&mut clients[0]).unwrap(), b"still there");
+        assert_eq!(server.running.counters().evicted_connections(), 1);
+
+        let server = echoing(Limits { connections_per_client: 1, ..Limits::default() });
+        let mut first = server.connect();
+        send(&mut first, b"mine");
+        receive(&mut first).unwrap();
+        let mut second = server.connect();
+        assert!(second.write_all(&framed(b"mine too")).is_err());
+        send(&mut first, b"mine");
+        assert_eq!(receive(&mut first).unwrap(), b"mine");
+        assert_eq!(server.running.counters().refused_connections(), 1);
+    }
+
+    #[test]
+    fn single_bytes_do_not_keep_a_handshake() {
+        let server = echoing(Limits { idle: Duration::from_millis(200), ..Limits::default() });
+        let mut slow = server.connect_raw();
+        // the head of a handshake message of 16 000 bytes, and then 20 s of them
+        slow.write_all(&[22, 3, 1, 0x3e, 0x80, 1, 0, 0x3e, 0x7c]).unwrap();
+        let mut writing = slow.try_clone().unwrap();
+        let drip = thread::spawn(move || {
+            (0..1000).find(|_| {
+                thread::sleep(Duration::from_millis(20));
+                writing.write_all(&[0]).is_err()
+            })
+        });
+        assert_eq!(receive(&mut slow), None);
+        assert!(drip.join().unwrap().is_some());
+    }
+
+    #[test]
+    fn an_idle_connection_is_closed_and_told_so() {
+        // long enough for a handshake on a machine with much else to do
+        let server = echoing(Limits { idle: Duration::from_secs(1), ..Limits::default() });
+        let mut client = server.connect();
+        send(&mut client, b"once");
+        receive(&mut client).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_client_that_never_reads_is_closed() {
+        let limits = Limits { idle: Duration::from_secs(1), ..Limits::default() };
+        let respond = |_: &_, _: &[u8], _, _, _, out: &mut [u8]| reply(&[0; 60_000], out);
+        let server = Server::start(limits, None, respond, no_decision);
+        let mut client = server.connect();
+        client.sock.set_write_timeout(Some(PATIENCE)).unwrap();
+        let query = framed(b"much").repeat(1000);
+        // endless but for the server's close: first both sides' buffers fill up, then the writes fail
+        while client.write_all(&query).is_ok() {}
+    }
+
+    #[test]
+    fn the_drain_answers_all_pipelined_queries_that_have_arrived() {
+        let server = echoing(Limits::default());
+        let mut client = server.connect();
+        send(&mut client, b"first");
+        receive(&mut client).unwrap();
+        client.write_all(&framed(&[5; 10]).repeat(1000)).unwrap();
+        // neither this one nor the other keeps the server from its end
+        let silent = server.connect_raw();
+        let start_of_end = Instant::now();
+        server.running.shutdown();
+        assert!(start_of_end.elapsed() < Limits::default().idle / 2, "{:?}", start_of_end.elapsed());
+        drop(silent);
+        for _ in 0..1000 {
+            assert_eq!(receive(&mut client).unwrap(), [5; 10]);
+        }
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+
+    /// A server that sends back what hickory is not given: all messages here are short of a header, or responses.
+    fn echoing(limits: Limits) -> Server {
+        Server::start(limits, None, echo, no_decision)
+    }
+
+    /// An encrypted door on loopback, with a new certificate.
+    pub(in crate::server) struct Server {
+        pub(in crate::server) running: Running,
+        certified: CertifiedKey<KeyPair>,
+        folder: TempDir,
+    }
+
+    impl Server {
+        pub(in crate::server) fn start(
+            limits: Limits,
+            observer: Option<Arc<dyn Observer>>,
+            respond: impl Respond,
+            decide: impl Decide,
+        ) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let certified = certify(&folder);
+            let certificate = CertificatePaths { chain: folder.path().join("chain"), key: folder.path().join("key") };
+            let encrypted = Encrypted { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()], certificate };
+            let bound = bind(&Listen { encrypted: Some(encrypted), limits, ..Listen::default() }).unwrap();
+            let running = bound.run_with(published(), observer, respond, decide).unwrap();
+            Self { running, certified, folder }
+        }
+
+        /// A client that trusts the first certificate.
+        pub(in crate::server) fn connect(&self) -> Client {
+            self.connect_for(&self.certified, ALPN)
+        }
+
+        /// A client that trusts this one certificate, and offers this one protocol.
+        fn connect_for(&self, certified: &CertifiedKey<KeyPair>, protocol: &[u8]) -> Client {
+            let mut roots = RootCertStore::empty();
+            roots.add(certified.cert.der().clone()).unwrap();
+            let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+            let builder = builder.with_safe_default_protocol_versions().unwrap();
+            let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+            config.alpn_protocols = vec![protocol.to_vec()];
+            let name = ServerName::try_from("localhost").unwrap();
+            StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), self.connect_raw())
+        }
+
+        /// A connection before its handshake.
+        fn connect_raw(&self) -> TcpStream {
+            let stream = TcpStream::connect(self.running.encrypted_addresses()[0]).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream
+        }
+    }
+
+    pub(in crate::server) type Client = StreamOwned<ClientConnection, TcpStream>;
+
+    /// Writes a new self-signed certificate and its key into the folder.
+    fn certify(folder: &TempDir) -> CertifiedKey<KeyPair> {
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("chain"), certified.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key"), certified.signing_key.serialize_pem()).unwrap();
+        certified
+    }
+}
