@@ -5,7 +5,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::hits::{About, Hits, exists_below, find};
+use super::hits::{About, Hits, Seen, exists_below, find, is_subject, values_of};
 use super::{
     Decision, Owner, Query, RCODE_NXDOMAIN, RCODE_REFUSED, RCODE_SERVFAIL, Record, Section, Sections, listing,
 };
@@ -141,24 +141,23 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         if name.count() == 0 {
             return self.apex();
         }
-        if let Some(values) = self.permit.always() {
+        let always = self.permit.always();
+        if let Some(values) = always.filter(|_| is_subject(self.zone, name)) {
             let about = About::Client(self.query.client);
             return self.listed(values.map(|value| (about, value)), name, self.query.qtype, None);
         }
         let hits = match self.permit {
-            Permit::Empty => Hits::new(),
+            Permit::Empty | Permit::Always(..) => Hits::new(),
             _ => find(self.zone, name),
         };
         if hits.is_empty() {
-            return match self.owned(name, self.query.qtype, None, false) {
-                Outcome::NxDomain if exists_below(self.zone, name, matches!(self.permit, Permit::Empty)) => {
-                    Outcome::NoData
-                }
+            return match self.owned(name, self.query.qtype, None, None) {
+                Outcome::NxDomain if exists_below(self.zone, name, self.seen()) => Outcome::NoData,
                 owns => owns,
             };
         }
         let zone = self.zone;
-        let values = hits.iter().flat_map(move |hit| hit.values(zone).map(move |value| (hit.about, value)));
+        let values = values_of(zone, &hits);
         let rtype = match self.query.qtype {
             // RFC 8482, section 4.1: one RRset
             TYPE_ANY if values.clone().any(|(_, value)| value.a.is_some()) => TYPE_A,
@@ -171,12 +170,21 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
             TYPE_TXT => value.text.is_some(),
             _ => false,
         };
-        let of_values = values.clone().map(|(_, value)| value).filter(is_given).map(|value| value.ttl);
-        let of_records = sets_of(zone, name).filter(|set| set.rtype() == rtype).map(|set| set.ttl());
-        let ttl = of_values.chain(of_records).map(|ttl| ttl.unwrap_or(zone.ttl)).min();
-        match (self.listed(values, name, rtype, ttl), self.owned(name, rtype, ttl, true)) {
+        let given = values.clone().map(|(_, value)| value).filter(is_given);
+        let of_values = given.map(|value| value.ttl.unwrap_or(zone.ttl));
+        let of_records = sets_of(zone, name).filter(|set| set.rtype() == rtype).map(|set| set.ttl(zone.ttl));
+        let ttl = of_values.chain(of_records).min();
+        match (self.listed(values, name, rtype, ttl), self.owned(name, rtype, ttl, Some(&hits))) {
             (Outcome::Found, _) | (_, Outcome::Found) => Outcome::Found,
             _ => Outcome::NoData,
+        }
+    }
+
+    fn seen(&self) -> Seen {
+        match self.permit {
+            Permit::Empty => Seen::Records,
+            Permit::Always(..) => Seen::Everything,
+            _ => Seen::All,
         }
     }
 
@@ -194,7 +202,7 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
             }
             _ => {
                 let at_apex = self.labels.without_suffix(self.zone.apex_labels);
-                return match self.owned(at_apex, self.query.qtype, None, true) {
+                return match self.owned(at_apex, self.query.qtype, None, Some(&Hits::new())) {
                     Outcome::NxDomain => Outcome::NoData,
                     owns => owns,
                 };
@@ -233,17 +241,21 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
 
     /// Gives the `generic` records of a type that a name relative to the apex owns: with that TTL, or else their own.
     ///
-    /// `has_more`: the name has something besides, so that no CNAME can stand there.
-    fn owned(&mut self, name: Labels<'_>, rtype: u16, ttl: Option<u32>, has_more: bool) -> Outcome<'z> {
+    /// `listed`: what the name has besides, so that no CNAME can stand there; what that comes to is not given again.
+    fn owned(&mut self, name: Labels<'_>, rtype: u16, ttl: Option<u32>, listed: Option<&Hits>) -> Outcome<'z> {
         let zone = self.zone;
         // a CNAME stands alone (RFC 1034, section 3.6.2): beside anything else it gives way
-        let (mut exists, mut alias) = (false, !has_more);
+        let (mut exists, mut alias) = (false, listed.is_none());
         for set in sets_of(zone, name) {
             exists = true;
             alias &= set.rtype() == TYPE_CNAME;
         }
         if !exists {
             return Outcome::NxDomain;
+        }
+        // a client that is to see nothing, or the access list's value alone, gets no data of records
+        if matches!(self.permit, Permit::Empty | Permit::Always(..)) {
+            return Outcome::NoData;
         }
         let rtype = match rtype {
             _ if alias => TYPE_CNAME,
@@ -256,10 +268,12 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         }
         // RFC 2181, section 5: what several datasets have of a type is one RRset, each datum once and with one TTL
         let sets = || sets_of(zone, name).filter(|set| set.rtype() == rtype);
-        let Some(own_ttl) = sets().map(|set| set.ttl().unwrap_or(zone.ttl)).min() else { return Outcome::NoData };
+        let Some(own_ttl) = sets().map(|set| set.ttl(zone.ttl)).min() else { return Outcome::NoData };
         for (index, set) in sets().enumerate() {
             for rdata in rotated(set.data(), self.query.id) {
-                if !sets().take(index).any(|before| before.data().any(|other| other == rdata)) {
+                let again = sets().take(index).any(|before| before.data().any(|other| other == rdata))
+                    || listed.is_some_and(|hits| listing::has(zone, hits, name, rtype, rdata));
+                if !again {
                     self.give(rtype, ttl.unwrap_or(own_ttl), rdata);
                 }
                 if alias && !matches!(self.query.qtype, TYPE_CNAME | TYPE_ANY) {
@@ -272,7 +286,7 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
 
     /// Gives the records of a set, beginning with another one for every id.
     fn give_set(&mut self, section: Section, owner: Owner<'_>, set: RrSet<'_>) {
-        let ttl = set.ttl().unwrap_or(self.zone.ttl);
+        let ttl = set.ttl(self.zone.ttl);
         for rdata in rotated(set.data(), self.query.id) {
             self.give_at(section, owner, set.rtype(), ttl, rdata);
         }
@@ -337,10 +351,8 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
 pub(crate) fn sets_of<'z>(zone: &'z Zone, name: Labels<'_>) -> impl Iterator<Item = RrSet<'z>> {
     zone.placed.iter().flat_map(move |placed| {
         let records = &placed.part().records;
-        let inside = !records.is_empty()
-            && name.count() >= placed.under_labels
-            && name.suffix(placed.under_labels) == placed.under.as_wire();
-        let found = if inside { records.find(name.without_suffix(placed.under_labels)) } else { None };
+        let relative = if records.is_empty() { None } else { placed.relative(name) };
+        let found = relative.and_then(|relative| records.find(relative));
         found.into_iter().flatten()
     })
 }

@@ -55,8 +55,12 @@ impl About {
         // what does not fit is past the end of any text
         let _ = match self {
             Self::Ip4(address) => write!(text, "{address}"),
-            Self::Ip6(address) => write!(text, "{address}"),
             Self::Net(net) => write!(text, "{net}"),
+            // in hexadecimal throughout, as listings have always been linked to
+            Self::Ip6(address) => match address.to_ipv4_mapped().map(|mapped| mapped.to_bits()) {
+                Some(bits) => write!(text, "::ffff:{:x}:{:x}", bits >> 16, bits & 0xffff),
+                None => write!(text, "{address}"),
+            },
             Self::Client(address) => write!(text, "{address}"),
             Self::Name { labels, above } => {
                 let relative = name.without_suffix(above);
@@ -76,12 +80,15 @@ impl std::fmt::Display for Shown<'_> {
     }
 }
 
+/// The values of listings, each with what it is about.
+pub(super) fn values_of<'z>(zone: &'z Zone, hits: &Hits) -> impl Iterator<Item = (About, Value<'z>)> + Clone {
+    hits.iter().flat_map(move |hit| hit.values(zone).map(|value| (hit.about, value)))
+}
+
 /// A zone's parts that a name is below, with the name as each of them sees it.
 fn parts<'z, 'q>(zone: &'z Zone, name: Labels<'q>) -> impl Iterator<Item = (usize, &'z Placed, Labels<'q>)> {
-    zone.placed.iter().enumerate().filter_map(move |(index, placed)| {
-        let inside = name.count() >= placed.under_labels && name.suffix(placed.under_labels) == placed.under.as_wire();
-        inside.then(|| (index, placed, name.without_suffix(placed.under_labels)))
-    })
+    let placed = zone.placed.iter().enumerate();
+    placed.filter_map(move |(index, placed)| Some((index, placed, placed.relative(name)?)))
 }
 
 /// Finds the listings of `name`, what stands in front of the apex, as far as the zone's choice wants them.
@@ -103,10 +110,10 @@ pub(crate) fn find(zone: &Zone, name: Labels<'_>) -> Hits {
             }
         };
         let part = placed.part();
-        if let Some(address) = address4(zone, &subject) {
+        if let Some(address) = address4(placed, &subject) {
             hit(part.table.ip4.find(address), About::Ip4(address.into()));
         }
-        if let Some(address) = address6(zone, &subject) {
+        if let Some(address) = address6(placed, &subject) {
             hit(part.table.ip6.find(address), About::Ip6(address.into()));
         }
         if !part.table.names.is_empty() {
@@ -130,25 +137,47 @@ fn hash_key(part: &Part, name: Labels<'_>) -> Option<Key> {
 }
 
 /// The IPv4 address that is asked about: four octets, or one that is embedded in an IPv6 address.
-fn address4(zone: &Zone, subject: &Subject<'_>) -> Option<u32> {
+fn address4(placed: &Placed, subject: &Subject<'_>) -> Option<u32> {
     let embedded = |block: Block6| block.mapped().or_else(|| block.six_to_four());
     let block = match (subject.ip4, subject.ip6) {
         (Some(block), _) if block.is_address() => Some(block),
-        (_, Some(block)) if block.is_address() && zone.has_ip4 => embedded(block),
+        (_, Some(block)) if block.is_address() && placed.beside_ip4 => embedded(block),
         _ => None,
     };
     block.map(|block| block.bits)
 }
 
-/// The IPv6 address that is asked about; where the zone has IPv4, a mapped address is that one only.
-fn address6(zone: &Zone, subject: &Subject<'_>) -> Option<u128> {
+/// The IPv6 address that is asked about; beside IPv4, a mapped address is that one only.
+fn address6(placed: &Placed, subject: &Subject<'_>) -> Option<u128> {
     let block = subject.ip6.filter(|block| block.is_address())?;
-    let is_ip4 = zone.has_ip4 && block.mapped().is_some();
+    let is_ip4 = placed.beside_ip4 && block.mapped().is_some();
     (!is_ip4).then_some(block.bits)
 }
 
-/// Whether anything exists below `name`, what stands in front of the apex; only records are seen if `records_only`.
-pub(crate) fn exists_below(zone: &Zone, name: Labels<'_>, records_only: bool) -> bool {
+/// Whether `name`, what stands in front of the apex, is one that the zone's datasets could list.
+pub(super) fn is_subject(zone: &Zone, name: Labels<'_>) -> bool {
+    parts(zone, name).any(|(_, placed, relative)| {
+        let (holds, subject) = (&placed.part().holds, Subject::read(relative));
+        holds.names && relative.count() > 0
+            || holds.ip4 && address4(placed, &subject).is_some()
+            || holds.ip6 && address6(placed, &subject).is_some()
+            || relative.count() == 1 && holds.hashes.is_some_and(|key| key.read_label(relative.label(0)).is_some())
+    })
+}
+
+/// What of the datasets a client sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Listings and records.
+    All,
+    /// Records only.
+    Records,
+    /// Records, and everything that could be listed as if it were.
+    Everything,
+}
+
+/// Whether anything exists below `name`, what stands in front of the apex.
+pub(super) fn exists_below(zone: &Zone, name: Labels<'_>, seen: Seen) -> bool {
     let is_above = |other: &[u8]| other.len() >= name.wire().len() && ends_with_labels(other, name);
     if zone.children.iter().any(|child| is_above(child.as_wire())) {
         return true;
@@ -158,7 +187,12 @@ pub(crate) fn exists_below(zone: &Zone, name: Labels<'_>, records_only: bool) ->
     }
     parts(zone, name).any(|(_, placed, relative)| {
         let part = placed.part();
-        part.records.any_below(relative) || !records_only && lists_below(zone, part, relative)
+        part.records.any_below(relative)
+            || match seen {
+                Seen::All => lists_below(placed, relative),
+                Seen::Records => false,
+                Seen::Everything => could_list_below(placed, relative),
+            }
     })
 }
 
@@ -171,8 +205,8 @@ fn ends_with_labels(wire: &[u8], name: Labels<'_>) -> bool {
     wire[at..] == *name.wire()
 }
 
-fn lists_below(zone: &Zone, part: &Part, name: Labels<'_>) -> bool {
-    let (table, subject) = (&part.table, Subject::read(name));
+fn lists_below(placed: &Placed, name: Labels<'_>) -> bool {
+    let (table, subject) = (&placed.part().table, Subject::read(name));
     let below4 = |block: Block4| match block.is_address() {
         // all the names below a 6to4 address's /48 are that address
         true => table.ip4.find(block.bits).is_listed(),
@@ -187,15 +221,27 @@ fn lists_below(zone: &Zone, part: &Part, name: Labels<'_>) -> bool {
     if let Some(block) = subject.ip6
         && !block.is_address()
     {
-        let in_ip4 = zone.has_ip4 && [block.mapped(), block.six_to_four()].into_iter().flatten().any(below4);
-        // where the zone has IPv4, what an IPv6 list says of mapped addresses is never given
-        let in_ip6 =
-            table.ip6.any_below(block) && !(zone.has_ip4 && block.length >= MAPPED_LENGTH && block.mapped().is_some());
+        let in_ip4 = placed.beside_ip4 && [block.mapped(), block.six_to_four()].into_iter().flatten().any(below4);
+        // beside IPv4, what an IPv6 list says of mapped addresses is never given
+        let in_ip6 = table.ip6.any_below(block)
+            && !(placed.beside_ip4 && block.length >= MAPPED_LENGTH && block.mapped().is_some());
         if in_ip4 || in_ip6 {
             return true;
         }
     }
     !table.names.is_empty() && table.names.find(name).any_below
+}
+
+/// Whether any subject that the part could list is below the name.
+fn could_list_below(placed: &Placed, name: Labels<'_>) -> bool {
+    let (holds, subject) = (&placed.part().holds, Subject::read(name));
+    let partial6 = subject.ip6.filter(|block| !block.is_address());
+    let embedded = |block: Block6| block.mapped().is_some() || block.six_to_four().is_some();
+    holds.names
+        || holds.hashes.is_some() && name.count() == 0
+        || holds.ip4 && subject.ip4.is_some_and(|block| !block.is_address())
+        || holds.ip4 && partial6.is_some_and(embedded)
+        || holds.ip6 && partial6.is_some()
 }
 
 /// Kinds of subject that one part can list at once: IPv4, IPv6, name, hash.

@@ -5,7 +5,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::hits::About;
+use super::hits::{About, Hits, values_of};
 use crate::dataset::Value;
 use crate::dataset::values::MAX_TEXT;
 use crate::dnsxl::Labels;
@@ -40,11 +40,7 @@ pub(crate) fn texts<'v>(
     name: Labels<'_>,
     mut give: impl FnMut(u32, &[u8]),
 ) {
-    let texts = values.filter_map(|(about, value)| {
-        let mut text = ArrayVec::new();
-        value.text?.render(&about.text(name), &mut text);
-        Some((text, value.ttl.unwrap_or(zone.ttl)))
-    });
+    let texts = values.filter_map(|(about, value)| Some((text_of(about, value, name)?, value.ttl.unwrap_or(zone.ttl))));
     let Some(ttl) = texts.clone().map(|(_, ttl)| ttl).min() else { return };
     let mut joined = ArrayVec::<u8, MAX_TEXT>::new();
     for (index, (text, _)) in texts.clone().enumerate() {
@@ -64,6 +60,24 @@ pub(crate) fn texts<'v>(
     }
 }
 
+/// Whether the listings of a name come to this record too.
+pub(super) fn has(zone: &Zone, hits: &Hits, name: Labels<'_>, rtype: u16, rdata: &[u8]) -> bool {
+    let is_same = |(about, value): (About, Value<'_>)| match rtype {
+        TYPE_A => value.a.is_some_and(|a| a.octets() == rdata),
+        // the first byte of the data is the text's length
+        TYPE_TXT => text_of(about, value, name).is_some_and(|text| rdata.get(1..) == Some(&text)),
+        _ => false,
+    };
+    zone.choice != Choice::Or && values_of(zone, hits).any(is_same)
+}
+
+/// The text of a value, if it has one.
+fn text_of(about: About, value: Value<'_>, name: Labels<'_>) -> Option<ArrayVec<u8, MAX_TEXT>> {
+    let mut text = ArrayVec::new();
+    value.text?.render(&about.text(name), &mut text);
+    Some(text)
+}
+
 /// RFC 1035, section 3.3: a length byte and the text.
 fn character_string(text: &[u8]) -> ArrayVec<u8, { MAX_TEXT + 1 }> {
     let mut rdata = ArrayVec::new();
@@ -74,3 +88,5 @@ fn character_string(text: &[u8]) -> ArrayVec<u8, { MAX_TEXT + 1 }> {
 
 /// What joins of a bit-mask value: 127.x.y.z keeps its first octet.
 const LOW_24_BITS: u32 = 0x00ff_ffff;
+const TYPE_A: u16 = 1;
+const TYPE_TXT: u16 = 16;

@@ -23,7 +23,7 @@ pub enum ClientAction {
     Ignore,
     /// REFUSED for everything in the zone.
     Refuse,
-    /// Addresses and names look unlisted; SOA, NS and `generic` records are answered.
+    /// Addresses and names look unlisted, and names of `generic` records have no data; SOA and NS are answered.
     Empty,
     /// As usual.
     Pass,

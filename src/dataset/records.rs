@@ -53,13 +53,14 @@ impl RecordStatements {
                     continue;
                 }
                 // RFC 2181, section 5.2: one TTL for the set; the smallest is the one that misleads nobody
-                let ttl = set.iter().filter_map(|statement| statement.ttl.or(ttl)).min();
+                let ttls = set.iter().map(|statement| statement.ttl.or(ttl));
+                let (ttl, zone_ttl) = (ttls.clone().flatten().min(), ttls.clone().any(|ttl| ttl.is_none()));
                 let data_begin = records.ends.len() as u32;
                 for same in set.chunk_by(|a, b| a.rdata == b.rdata) {
                     records.data.extend_from_slice(&same[0].rdata);
                     records.ends.push(records.data.len() as u32);
                 }
-                records.sets.push(Set { rtype: set[0].rtype, ttl, data_begin });
+                records.sets.push(Set { rtype: set[0].rtype, ttl, zone_ttl, data_begin });
             }
             let begin = records.names.len() as u32;
             records.names.extend_from_slice(&of_owner[0].owner);
@@ -89,7 +90,10 @@ struct Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Set {
     rtype: u16,
+    /// The smallest TTL that a record has of its own.
     ttl: Option<u32>,
+    /// Whether a record has none, and so the zone's.
+    zone_ttl: bool,
     data_begin: u32,
 }
 
@@ -162,9 +166,10 @@ impl<'r> RrSet<'r> {
         self.records.sets[self.index].rtype
     }
 
-    /// Seconds; `None` is the zone's own.
-    pub fn ttl(&self) -> Option<u32> {
-        self.records.sets[self.index].ttl
+    /// Seconds, in a zone whose records have `zone` of themselves.
+    pub fn ttl(&self, zone: u32) -> u32 {
+        let set = &self.records.sets[self.index];
+        set.ttl.map_or(zone, |own| if set.zone_ttl { own.min(zone) } else { own })
     }
 
     /// The data of each record, in wire form, names uncompressed.
@@ -194,10 +199,10 @@ mod tests {
         all.resolve(Some(60))
     }
 
-    fn ask(records: &Records, name: &str) -> (Vec<(u16, usize, Option<u32>)>, bool) {
+    fn ask(records: &Records, name: &str) -> (Vec<(u16, usize, u32)>, bool) {
         let name = QueryName::from(&Name::parse(name.as_bytes()).unwrap());
         let found = records.find(name.labels()).into_iter().flatten();
-        (found.map(|set| (set.rtype(), set.data().count(), set.ttl())).collect(), records.any_below(name.labels()))
+        (found.map(|set| (set.rtype(), set.data().count(), set.ttl(900))).collect(), records.any_below(name.labels()))
     }
 
     #[test]
@@ -210,19 +215,31 @@ mod tests {
             ("a.b.www", 1, b"abcd", None),
             (".", 15, b"mx", None),
         ]);
-        assert_eq!(ask(&records, "www"), (vec![(1, 2, Some(30)), (16, 1, Some(60))], true));
+        assert_eq!(ask(&records, "www"), (vec![(1, 2, 30), (16, 1, 60)], true));
         assert_eq!(ask(&records, "b.www"), (vec![], true));
-        assert_eq!(ask(&records, "a.b.www"), (vec![(1, 1, Some(60))], false));
+        assert_eq!(ask(&records, "a.b.www"), (vec![(1, 1, 60)], false));
         assert_eq!(ask(&records, "ww"), (vec![], false));
-        assert_eq!(ask(&records, "."), (vec![(15, 1, Some(60))], true));
+        assert_eq!(ask(&records, "."), (vec![(15, 1, 60)], true));
         assert_eq!(records.iter().count(), 3);
+    }
+
+    #[test]
+    fn a_record_without_a_ttl_has_the_zone_s() {
+        let mut all = RecordStatements::default();
+        all.push(b"", Some(3600), 1, b"abcd", 1);
+        all.push(b"", None, 1, b"abce", 2);
+        all.push(b"", Some(3600), 16, b"\x01x", 3);
+        let (records, _) = all.resolve(None);
+        let name = QueryName::from(&Name::default());
+        let ttls: Vec<u32> = records.find(name.labels()).unwrap().map(|set| set.ttl(900)).collect();
+        assert_eq!(ttls, [900, 3600]);
     }
 
     #[test]
     fn a_cname_stands_alone() {
         let (records, left_out) = records(&[("a", 5, b"\0", None), ("a", 1, b"abcd", None), ("b", 5, b"\0", None)]);
         assert_eq!(left_out, [0]);
-        assert_eq!(ask(&records, "a").0, [(1, 1, Some(60))]);
-        assert_eq!(ask(&records, "b").0, [(5, 1, Some(60))]);
+        assert_eq!(ask(&records, "a").0, [(1, 1, 60)]);
+        assert_eq!(ask(&records, "b").0, [(5, 1, 60)]);
     }
 }

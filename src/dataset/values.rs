@@ -276,13 +276,14 @@ impl Pieces {
         let mut pieces = Self { done: Vec::new(), open: Vec::new() };
         let own = text.strip_prefix(b"=");
         match &defaults.base {
-            Some(base) if own.is_none() => pieces.expand(base, defaults, Some(text)),
-            _ => pieces.expand(own.unwrap_or(text), defaults, None),
+            Some(base) if own.is_none() => pieces.expand(base, defaults, text),
+            _ => pieces.expand(own.unwrap_or(text), defaults, own.unwrap_or(text)),
         }
         (!pieces.done.is_empty() || !pieces.open.is_empty()).then_some(pieces)
     }
 
-    fn expand(&mut self, template: &[u8], defaults: &Defaults, inner: Option<&[u8]>) {
+    /// `$=` in the template is the text as it is, also where that is the template itself.
+    fn expand(&mut self, template: &[u8], defaults: &Defaults, text: &[u8]) {
         let mut rest = template;
         while let Some((&byte, after)) = rest.split_first() {
             rest = after;
@@ -302,11 +303,11 @@ impl Pieces {
                         None => self.open.extend_from_slice(&[b'$', digit]),
                     }
                 }
-                Some(b'=') if inner.is_some() => {
+                Some(b'=') => {
                     rest = &after[1..];
-                    match inner {
-                        Some(text) if !text.is_empty() => self.open.extend_from_slice(text),
-                        _ => self.hole(),
+                    match text {
+                        [] => self.hole(),
+                        text => self.open.extend_from_slice(text),
                     }
                 }
                 _ => self.hole(),

@@ -83,7 +83,7 @@ impl<'s> Layers<'s> {
             }
             let mut mapped = Vec::new();
             Family::Nibbles.write_wire(Block { first: TEST_IP6, length: 128 }, &mut mapped);
-            let is_mixed = zone.has_ip4 && placed.part().holds.ip6;
+            let is_mixed = placed.beside_ip4 && placed.part().holds.ip6;
             if is_mixed
                 && let Some(name) = below(&mapped, placed)
                 && !find(zone, QueryName::from(&name).labels()).is_empty()
@@ -238,7 +238,7 @@ impl Place {
             (index, prefixes.map(move |prefix| (prefix.bits, last(prefix.bits, prefix.length), prefix.value)))
         });
         let (mut ip4, mut ip6) = (Space::merge(Family::Octets, ip4), Space::merge(Family::Nibbles, ip6));
-        if zone.has_ip4 {
+        if there().any(|(_, placed)| placed.beside_ip4) {
             // mapped addresses are looked up as IPv4, whatever the IPv6 lists say
             ip6.cut(MAPPED.0, MAPPED.1);
         }

@@ -157,7 +157,7 @@ impl<W: Write> Writer<'_, W> {
     fn push_sets<'r>(&mut self, sets: impl Iterator<Item = RrSet<'r>>) {
         for set in sets {
             for rdata in set.data() {
-                self.push(set.rtype(), set.ttl().unwrap_or(self.zone.ttl), rdata);
+                self.push(set.rtype(), set.ttl(self.zone.ttl), rdata);
             }
         }
     }

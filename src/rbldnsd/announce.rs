@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use super::log::Log;
-use super::plan::type_of;
+use super::specs::type_of;
 use super::time::show_time;
 use crate::dataset::{LoadError, Problem, Tally};
 use crate::feed::{FileError, Format};

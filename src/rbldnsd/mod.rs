@@ -11,10 +11,10 @@ mod addresses;
 mod announce;
 mod log;
 mod options;
-mod plan;
 mod query_line;
 mod query_log;
 mod serve;
+mod specs;
 mod statistics;
 mod time;
 mod usage;
@@ -30,20 +30,35 @@ use std::process::ExitCode;
 use nix::unistd::{Uid, daemon, dup2_stderr, dup2_stdin, dup2_stdout};
 use tracing::level_filters::LevelFilter;
 
+use crate::reload::Plan;
 use crate::server::notify::Notifier;
 use crate::server::privileges::{ConfineError, Confinement, confine};
 use crate::server::{self, Listen};
 use addresses::AddressError;
 use log::Log;
 use options::{OptionError, Options, Request};
-use plan::SpecError;
 use serve::Service;
+use specs::SpecError;
+
+/// A command line that cannot be followed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct CommandLineError(#[from] Wrong);
+
+/// What is wrong with a command line.
+#[derive(Debug, thiserror::Error)]
+enum Wrong {
+    #[error(transparent)]
+    Options(#[from] OptionError),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error("-h asks for nothing to be served")]
+    Help,
+}
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
-    #[error(transparent)]
-    Options(#[from] OptionError),
     #[error(transparent)]
     Spec(#[from] SpecError),
     #[error(transparent)]
@@ -66,6 +81,18 @@ enum StartError {
     Zone(#[from] crate::zone::ZoneError),
     #[error("-d is not supported: `infamy dump` writes a zone as a master file")]
     Dump,
+}
+
+/// What a command line asks to be served, for those who answer without sockets of their own.
+///
+/// # Errors
+///
+/// A command line that [`run`] would not follow either.
+pub fn plan(arguments: impl Iterator<Item = OsString>) -> Result<Plan, CommandLineError> {
+    match options::parse(arguments).map_err(Wrong::Options)? {
+        Request::Serve(options) => Ok(specs::plan(&options, &[]).map_err(Wrong::Spec)?),
+        Request::Help => Err(Wrong::Help.into()),
+    }
 }
 
 /// Runs as rbldnsd does, with these arguments; the program's name is not among them.
@@ -99,7 +126,7 @@ fn serve(options: &Options, log: &Log) -> Result<(), StartError> {
     let subscriber = subscriber.with_target(false).with_level(false).with_max_level(LevelFilter::WARN);
     let _ = subscriber.try_init();
     // before anything is opened: a mistake in a zone spec needs no privileges to be found
-    plan::plan(options, &[])?;
+    specs::plan(options, &[])?;
     if options.dump {
         return Err(StartError::Dump);
     }
@@ -112,7 +139,7 @@ fn serve(options: &Options, log: &Log) -> Result<(), StartError> {
     }
     let own: Vec<IpAddr> = bound.addresses().iter().map(|address| address.ip()).collect();
     let own: Vec<IpAddr> = own.into_iter().filter(|address| !address.is_unspecified()).collect();
-    let plan = plan::plan(options, &own)?;
+    let plan = specs::plan(options, &own)?;
     let notifier = Notifier::from_env().map_err(StartError::Start)?;
     let mut pid_file = options.pid_file.as_deref().map(open_pid_file).transpose()?;
     let null = (!options.foreground).then(open_null).transpose().map_err(StartError::Background)?;

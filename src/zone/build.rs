@@ -79,6 +79,16 @@ pub fn build(spec: &ZoneSpec, inputs: &[Input], access: Access) -> Result<Zone, 
     if placed.len() > MAX_PARTS {
         return Err(ZoneError::TooManyParts { apex: spec.apex.clone(), found: placed.len() });
     }
+    let with_ip4: Vec<Name> =
+        placed.iter().filter(|placed| placed.part().holds.ip4).map(|placed| placed.under.clone()).collect();
+    placed.iter_mut().for_each(|placed| placed.beside_ip4 = with_ip4.contains(&placed.under));
+    let places: Vec<(usize, Name)> = placed.iter().map(|placed| (placed.dataset_index, placed.under.clone())).collect();
+    for placed in &mut placed {
+        let is_deeper = |(dataset, under): &&(usize, Name)| {
+            *dataset == placed.dataset_index && *under != placed.under && under.is_at_or_below(&placed.under)
+        };
+        placed.deeper = places.iter().filter(is_deeper).map(|(_, under)| under.clone()).collect();
+    }
     let head = |pick: fn(&Head) -> bool| loaded().map(|dataset| &dataset.head).find(|head| pick(head));
     let soa = spec.soa.as_ref().or_else(|| head(|head| head.soa.is_some())?.soa.as_ref());
     let ns = spec.ns.as_ref().or_else(|| head(|head| head.ns.is_some())?.ns.as_ref());
@@ -89,8 +99,8 @@ pub fn build(spec: &ZoneSpec, inputs: &[Input], access: Access) -> Result<Zone, 
         ttl: spec.ttl,
         choice: spec.choice,
         access,
-        ns_in_authority: spec.ns_in_authority,
-        has_ip4: placed.iter().any(|placed| placed.part().holds.ip4),
+        // names made up here are for those who ask: a resolver that is told of them may prefer them to its parent's
+        ns_in_authority: spec.ns_in_authority && !own_names,
         has_cuts: placed.iter().any(has_cut),
         children: children(&spec.others, &apex),
         expires: loaded().filter_map(|dataset| dataset.head.expires).min().map(UnixTime),
@@ -114,7 +124,8 @@ fn place(dataset: &Arc<Dataset>, under: &Name, dataset_index: usize, placed: &mu
             // a name that is too long to be asked for needs no place
             let Ok(under) = name.to_lowercase().under(under) else { continue };
             let (under_labels, dataset) = (under.label_count(), dataset.clone());
-            placed.push(Placed { under, under_labels, dataset, part, dataset_index });
+            let (beside_ip4, deeper) = (false, Box::default());
+            placed.push(Placed { under, under_labels, beside_ip4, deeper, dataset, part, dataset_index });
         }
     }
 }
@@ -154,7 +165,7 @@ fn make_ns(line: Option<&NsLine>, spec: &ZoneSpec, placed: &[Placed]) -> NsSet {
     let mut ttl = line.map_or(0, |line| line.ttl);
     for placed in placed.iter().filter(|placed| placed.under.is_root()) {
         for set in apex_ns(&placed.part().records) {
-            ttl = set.ttl().unwrap_or(ttl);
+            ttl = set.ttl(if ttl == 0 { spec.ttl } else { ttl });
             names.extend(set.data().map(Box::from));
         }
     }

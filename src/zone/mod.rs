@@ -15,7 +15,7 @@ pub use build::{
 };
 
 use crate::dataset::{Dataset, Part};
-use crate::dnsxl::Name;
+use crate::dnsxl::{Labels, Name};
 
 /// Seconds since 1970-01-01T00:00:00Z. The core takes the time as an argument and never reads a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,8 +42,6 @@ pub struct Zone {
     pub access: Access,
     /// Whether positive answers carry the NS records in the authority section.
     pub ns_in_authority: bool,
-    /// Whether any part is about IPv4, so that mapped IPv6 addresses are looked up there.
-    pub has_ip4: bool,
     /// Whether records of a part delegate names below the apex.
     pub has_cuts: bool,
     /// The apexes of zones below this one, relative to it: the names above them exist.
@@ -61,6 +59,10 @@ pub struct Placed {
     pub under: Name,
     /// How many labels that is.
     pub under_labels: usize,
+    /// Whether a part under the same name is about IPv4, so that mapped IPv6 addresses are looked up there.
+    pub beside_ip4: bool,
+    /// Names below this one that other parts of the same dataset stand under: what is there is theirs alone.
+    deeper: Box<[Name]>,
     dataset: Arc<Dataset>,
     part: usize,
     /// The dataset's index in the zone, the same for all its parts.
@@ -76,6 +78,14 @@ impl Placed {
     /// The part's index in its dataset.
     pub fn part_index(&self) -> usize {
         self.part
+    }
+
+    /// `name`, relative to the apex, as the part sees it; none if it is not the part's to say anything of it.
+    pub fn relative<'n>(&self, name: Labels<'n>) -> Option<Labels<'n>> {
+        let is_inside = |under: &Name, labels| name.count() >= labels && name.suffix(labels) == under.as_wire();
+        let is_own = is_inside(&self.under, self.under_labels)
+            && !self.deeper.iter().any(|under| is_inside(under, under.label_count()));
+        is_own.then(|| name.without_suffix(self.under_labels))
     }
 
     /// The dataset that the part is of.

@@ -4,6 +4,7 @@ mod harness;
 mod lab;
 mod mail;
 mod master_file;
+mod rbldnsd_differential;
 mod resolvers;
 #[path = "../it/wire.rs"]
 #[allow(dead_code)]

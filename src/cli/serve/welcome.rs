@@ -43,7 +43,7 @@ fn test_names(zone: &Zone) -> impl Iterator<Item = Name> {
     let mut names: Vec<Name> = Vec::new();
     for placed in &zone.placed {
         let holds = placed.part().holds;
-        let test = match (holds.ip4, holds.ip6 && !zone.has_ip4, holds.names) {
+        let test = match (holds.ip4, holds.ip6 && !placed.beside_ip4, holds.names) {
             (true, ..) => reversed4(Ipv4Addr::new(127, 0, 0, 2)),
             (_, true, _) => reversed6(Ipv4Addr::new(127, 0, 0, 2).to_ipv6_mapped()),
             (.., true) => Name::parse(b"test").unwrap_or_default(),

@@ -1,0 +1,332 @@
+//! infamy against Debian's rbldnsd: random files, random questions, the same answers but for what is listed as allowed.
+//!
+//! `INFAMY_SEED` repeats a run; a failure prints the seed, the files and both answers.
+
+mod allowed;
+mod dice;
+mod files;
+mod message;
+mod servers;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::harness::{self, Program, free_address};
+use allowed::{ALLOWED, access_comes_first, as_known_type};
+use dice::Dice;
+use files::Subjects;
+use message::{Reply, query};
+use servers::{Ours, Theirs, name4, name6};
+
+#[test]
+#[ignore = "needs Debian's rbldnsd"]
+fn the_same_answers_as_rbldnsd() {
+    let seed = std::env::var("INFAMY_SEED").map_or_else(
+        |_| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64,
+        |seed| seed.parse().unwrap(),
+    );
+    let batches = std::env::var("INFAMY_BATCHES").map_or(BATCHES, |batches| batches.parse().unwrap());
+    let mut used = [0; ALLOWED.len()];
+    let mut cases = 0;
+    for batch in 0..batches {
+        let seed = seed.wrapping_add(batch);
+        cases += Batch::new(seed).compare(&mut used);
+    }
+    eprintln!("{cases} cases from seed {seed}; differences allowed for:");
+    for ((name, _), count) in ALLOWED.iter().zip(used) {
+        eprintln!("{count:7} {name}");
+    }
+}
+
+/// A zone under test.
+struct Zone {
+    apex: String,
+    subjects: Subjects,
+    has_acl: bool,
+    /// The texts of its files, for a failure.
+    shown: String,
+    /// Names that may exist.
+    names_to_try: Vec<String>,
+}
+
+/// One question.
+#[derive(Clone)]
+struct Case<'z> {
+    zone: &'z Zone,
+    /// What stands in front of the apex, with a dot at its end; empty for the apex.
+    front: String,
+    qtype: u16,
+    class: u16,
+    client: Ipv4Addr,
+}
+
+impl Zone {
+    fn owner(&self) -> String {
+        format!("{}.", self.apex)
+    }
+
+    /// What addresses and names can stand in front of.
+    fn suffixes(&self) -> Vec<String> {
+        let places = self.subjects.places.iter().map(|place| format!(".{place}.{}", self.apex));
+        places.chain([format!(".{}", self.apex)]).collect()
+    }
+
+    fn find_names_to_try(&mut self, others: &[String]) {
+        let mut names: Vec<String> =
+            others.iter().filter(|other| other.ends_with(&format!(".{}", self.apex))).cloned().collect();
+        for suffix in self.suffixes() {
+            names.push(suffix[1..].to_owned());
+            for &bits in &self.subjects.ip4 {
+                names.push(name4(bits.into(), &suffix));
+                if self.subjects.has_ip4 {
+                    names.push(name6(Ipv4Addr::from(bits).to_ipv6_mapped(), &suffix));
+                    for low in [0, !0 >> 48] {
+                        names.push(name6((0x2002 << 112 | u128::from(bits) << 80 | low).into(), &suffix));
+                    }
+                }
+            }
+            names.extend(self.subjects.ip6.iter().map(|&bits| name6(bits.into(), &suffix)));
+            for name in &self.subjects.names {
+                let name = name.to_lowercase();
+                names.extend([format!("{name}{suffix}"), format!("zz.{name}{suffix}")]);
+            }
+        }
+        self.names_to_try = names;
+    }
+}
+
+impl Case<'_> {
+    fn name(&self) -> String {
+        format!("{}{}", self.front, self.zone.apex)
+    }
+
+    fn is_apex(&self) -> bool {
+        self.front.is_empty()
+    }
+
+    fn random<'z>(dice: &mut Dice, zone: &'z Zone) -> Case<'z> {
+        let qtype = match dice.below(20) {
+            0..9 => 1,
+            9..14 => 16,
+            14 => 255,
+            _ => *dice.pick_of(&[2, 5, 6, 12, 13, 15, 28, 33, 43, 48, 64, 65, 99, 249, 251, 252, 257, 1000, 65_280]),
+        };
+        let class = if dice.chance(3) { *dice.pick_of(&[255, 4, 2]) } else { 1 };
+        let client = Ipv4Addr::new(127, 0, 0, *dice.pick_of(&[1, 1, 2, 3]));
+        Case { zone, front: front(dice, zone), qtype, class, client }
+    }
+}
+
+/// A name near what the zone's files say.
+fn front(dice: &mut Dice, zone: &Zone) -> String {
+    let subjects = &zone.subjects;
+    if dice.chance(4) {
+        return String::new();
+    }
+    let place = match subjects.places.as_slice() {
+        places if !places.is_empty() && dice.chance(60) => format!("{}.", dice.pick_of(places)),
+        _ => String::new(),
+    };
+    let name = match dice.below(10) {
+        0..4 if !subjects.ip4.is_empty() => {
+            let bits = *dice.pick_of(&subjects.ip4);
+            let [a, b, c, d] = bits.wrapping_add(dice.below(3) as u32).wrapping_sub(1).to_be_bytes();
+            match dice.below(12) {
+                0 => format!("00{d}.{c}.{b}.{a}."),
+                1 => format!("{c}.{b}.{a}."),
+                2 => format!("{b}.{a}."),
+                3 => format!("{a}."),
+                4 => format!("x.{d}.{c}.{b}.{a}."),
+                5 => name6(Ipv4Addr::from(bits).to_ipv6_mapped(), "."),
+                6 => name6((0x2002 << 112 | u128::from(bits) << 80 | u128::from(dice.bits() & 1)).into(), "."),
+                7 => format!("{d}.{c}.{b}.256."),
+                _ => format!("{d}.{c}.{b}.{a}."),
+            }
+        }
+        0..7 if !subjects.ip6.is_empty() => {
+            let bits = dice.pick_of(&subjects.ip6).wrapping_add(u128::from(dice.below(2)));
+            let name = name6(Ipv6Addr::from(bits), ".");
+            match dice.below(6) {
+                0 => name[2 * dice.below(32) as usize..].to_owned(),
+                1 => name.to_uppercase(),
+                2 => format!("0.{name}"),
+                _ => name,
+            }
+        }
+        0..8 if !subjects.names.is_empty() => {
+            let name = dice.pick_of(&subjects.names).clone();
+            match dice.below(8) {
+                0 => format!("sub.{name}."),
+                1 => format!("a.b.{name}."),
+                2 => name.split_once('.').map_or_else(String::new, |(_, parent)| format!("{parent}.")),
+                3 => format!("{}.", name.to_uppercase()),
+                4 => format!("x{name}."),
+                _ => format!("{name}."),
+            }
+        }
+        8 => String::new(),
+        _ => format!("{}.", files::name(dice)),
+    };
+    name + &place
+}
+
+/// Many zones for one start of rbldnsd.
+struct Batch {
+    seed: u64,
+    dice: Dice,
+    folder: tempfile::TempDir,
+    zones: Vec<Zone>,
+    arguments: Vec<String>,
+}
+
+impl Batch {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let mut zones: Vec<Zone> = Vec::new();
+        let mut arguments = Vec::new();
+        let mut specs: Vec<(String, Subjects, String)> = Vec::new();
+        for number in 0..ZONES {
+            let parent = zones.get(number.wrapping_sub(1)).map(|zone| zone.apex.clone());
+            let apex = match parent {
+                Some(parent) if dice.chance(10) => format!("{}.{parent}", dice.pick(&["sub", "a", "1", "x.y"])),
+                _ => format!("z{number}.test"),
+            };
+            let mut zone = Zone {
+                apex,
+                subjects: Subjects::default(),
+                has_acl: false,
+                shown: String::new(),
+                names_to_try: Vec::new(),
+            };
+            for count in 0..1 + dice.below(3) {
+                if specs.is_empty() || dice.chance(90) {
+                    let made = files::dataset(&mut dice);
+                    let file = format!("f{number}.{count}");
+                    fs::write(folder.path().join(&file), &made.text).unwrap();
+                    specs.push((format!("{}:{file}", made.kind), made.subjects, made.text));
+                    let index = specs.len() - 1;
+                    take(&mut zone, &mut arguments, &specs[index]);
+                } else {
+                    let index = dice.below(specs.len() as u64) as usize;
+                    take(&mut zone, &mut arguments, &specs[index]);
+                }
+            }
+            if dice.chance(15) {
+                zone.has_acl = true;
+                let text = files::acl(&mut dice);
+                let file = format!("acl{number}");
+                fs::write(folder.path().join(&file), &text).unwrap();
+                let _ = write!(zone.shown, "--- acl:{file}\n{text}");
+                arguments.push(format!("{}:acl:{file}", zone.apex));
+            }
+            zones.push(zone);
+        }
+        let apexes: Vec<String> = zones.iter().map(|zone| zone.apex.clone()).collect();
+        zones.iter_mut().for_each(|zone| zone.find_names_to_try(&apexes));
+        Self { seed, dice, folder, zones, arguments }
+    }
+
+    fn compare(mut self, used: &mut [usize; ALLOWED.len()]) -> usize {
+        let options = match self.dice.below(4) {
+            0 => vec!["-e".to_owned()],
+            1 => vec!["-t10m:1m:30m".to_owned()],
+            2 => vec!["-a".to_owned()],
+            _ => vec![],
+        };
+        let (address, log) = (free_address(), self.folder.path().join("log"));
+        let mut command = Command::new(RBLDNSD);
+        command.args(["-n", "-q", "-c0", "-b", &format!("{}/{}", address.ip(), address.port())]);
+        command.args(&options).args(&self.arguments).current_dir(self.folder.path());
+        hand_over(self.folder.path());
+        let mut program = Program::start(&mut command, &log);
+        program.wait_until(&log, || harness::ask(address, &query(1, "ready.invalid", 1, 1)).is_some());
+        let folder = self.folder.path().display();
+        let in_folder = |argument: &String| {
+            let (spec, file) = argument.rsplit_once(':').unwrap();
+            format!("{spec}:{folder}/{file}")
+        };
+        let ours = Ours::new(&options.iter().cloned().chain(self.arguments.iter().map(in_folder)).collect::<Vec<_>>());
+        let mut asking = Theirs::new(address);
+        for zone in &self.zones {
+            for _ in 0..QUESTIONS {
+                let case = Case::random(&mut self.dice, zone);
+                // a zone below this one answers for itself
+                let below = |other: &Zone| {
+                    let name = format!(".{}", case.name().to_lowercase());
+                    other.apex.len() > zone.apex.len() && name.ends_with(&format!(".{}", other.apex))
+                };
+                if self.zones.iter().any(below) {
+                    continue;
+                }
+                check(&case, &ours, &mut asking, used, self.seed, &options);
+            }
+        }
+        asking.asked
+    }
+}
+
+fn take(zone: &mut Zone, arguments: &mut Vec<String>, (spec, subjects, text): &(String, Subjects, String)) {
+    arguments.push(format!("{}:{spec}", zone.apex));
+    zone.subjects.join(subjects);
+    let _ = write!(zone.shown, "--- {spec}\n{text}\n");
+}
+
+fn check(
+    case: &Case<'_>,
+    ours: &Ours,
+    asking: &mut Theirs,
+    used: &mut [usize; ALLOWED.len()],
+    seed: u64,
+    options: &[String],
+) {
+    let (as_sent, ours) = (asking.ask(case), ours.ask(case));
+    let mut theirs = as_known_type(case, as_sent.clone(), asking);
+    access_comes_first(case, &mut theirs, ours.as_ref());
+    let (theirs, ours) = match (theirs, ours) {
+        (None, None) => return,
+        (Some(mut theirs), Some(ours)) => {
+            for ((_, allow), used) in ALLOWED.iter().zip(used) {
+                let before = theirs.clone();
+                allow(case, &mut theirs, &ours, asking);
+                *used += usize::from(theirs != before);
+            }
+            (Some(theirs), Some(ours))
+        }
+        differ => differ,
+    };
+    assert!(
+        theirs == ours,
+        "INFAMY_SEED={seed} {options:?}: {} type {} class {} from {}\n{}\nrbldnsd: {}\nallowing: {}\ninfamy: {}",
+        case.name(),
+        case.qtype,
+        case.class,
+        case.client,
+        case.zone.shown,
+        shown(as_sent.as_ref()),
+        shown(theirs.as_ref()),
+        shown(ours.as_ref()),
+    );
+}
+
+fn shown(reply: Option<&Reply>) -> String {
+    reply.map_or_else(|| "no reply".to_owned(), ToString::to_string)
+}
+
+/// Lets the account that rbldnsd becomes when root starts it read the folder.
+fn hand_over(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+const RBLDNSD: &str = "/usr/sbin/rbldnsd";
+/// Starts of rbldnsd.
+const BATCHES: u64 = 6;
+/// Zones of one start.
+const ZONES: usize = 50;
+/// Questions for one zone.
+const QUESTIONS: usize = 40;
