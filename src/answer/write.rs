@@ -122,7 +122,8 @@ impl Sections for Writer<'_, '_> {
             return;
         }
         self.at = before;
-        if section == Section::Answer || self.counts[0] == 0 && section == Section::Authority {
+        // the glue of a referral is required too (RFC 9471, section 3)
+        if section == Section::Answer || self.counts[0] == 0 {
             self.at = self.question_end;
             self.counts = [0; 3];
             self.truncated = true;

@@ -54,9 +54,11 @@ enum Command {
 /// Runs the program with its arguments, its own name being the first.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
-    let is_rbldnsd = |name: &OsString| Path::new(name).file_name().is_some_and(|name| name == "rbldnsd");
-    if arguments.first().is_some_and(is_rbldnsd) {
-        return crate::rbldnsd::run(arguments.into_iter().skip(1));
+    // its options are its own: they do not go through the parser of ours
+    let called = arguments.first().and_then(|name| Path::new(name).file_name());
+    let names = [called, arguments.get(1).map(OsString::as_os_str)];
+    if let Some(at) = names.iter().position(|name| name.is_some_and(|name| name == "rbldnsd")) {
+        return crate::rbldnsd::run(arguments.into_iter().skip(at + 1));
     }
     let command = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments.command,

@@ -57,7 +57,8 @@ fn an_open_connection_gets_the_next_generation() {
     assert_eq!(rcodes(), [ResponseCode::Refused; 2]);
 }
 
-struct Server {
+/// A server with all doors open.
+pub(crate) struct Server {
     running: Running,
     published: Arc<Published>,
     client: Arc<ClientConfig>,
@@ -66,6 +67,11 @@ struct Server {
 impl Server {
     /// All doors on loopback, with a new certificate.
     fn start() -> Self {
+        Self::serving(generation())
+    }
+
+    /// The same with a generation.
+    pub(crate) fn serving(snapshot: Snapshot) -> Self {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let certificate = CertificatePaths { chain: folder.path().join("chain"), key: folder.path().join("key") };
@@ -74,7 +80,7 @@ impl Server {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let encrypted = Some(Encrypted { addresses: vec![address], certificate });
         let bound = bind(&Listen { plain: vec![address], encrypted, ..Listen::default() }).unwrap();
-        let published = Arc::new(Published::new(generation()));
+        let published = Arc::new(Published::new(snapshot));
         let running = bound.run(published.clone(), None).unwrap();
 
         let mut roots = RootCertStore::empty();
@@ -85,7 +91,8 @@ impl Server {
         Self { running, published, client: Arc::new(client) }
     }
 
-    fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
+    /// A connection to the encrypted door.
+    pub(crate) fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
         let stream = TcpStream::connect(self.running.encrypted_addresses()[0]).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
@@ -132,7 +139,8 @@ fn query(name: &str, qtype: u16, qclass: u16, edns: Option<[u8; 2]>) -> Vec<u8> 
     query
 }
 
-fn ask(stream: &mut (impl Read + Write), query: &[u8]) -> Vec<u8> {
+/// Asks one query over a stream.
+pub(crate) fn ask(stream: &mut (impl Read + Write), query: &[u8]) -> Vec<u8> {
     stream.write_all(&[&(query.len() as u16).to_be_bytes()[..], query].concat()).unwrap();
     let mut prefix = [0; 2];
     stream.read_exact(&mut prefix).unwrap();

@@ -44,8 +44,8 @@ impl World {
             defaults: Defaults::default(),
             bad_lines: BadLines::Skip,
             min_entries: 0,
-            heeds_never_list: true,
             ttl_bounds: 0..=u32::MAX,
+            heeds_never_list: true,
         });
         self.plan.datasets.len() - 1
     }

@@ -1,0 +1,201 @@
+//! Answering a query allocates nothing: a counting allocator sees it done.
+//!
+//! A test binary of its own, as an allocator is for the whole program.
+
+// counting allocations takes an allocator, and an allocator is unsafe by nature; this one only counts
+#![allow(unsafe_code)]
+
+#[path = "it/wire.rs"]
+#[allow(dead_code)]
+mod wire;
+#[path = "it/world.rs"]
+#[allow(dead_code)]
+mod world;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use infamy::answer::{Outcome, Transport, respond};
+use infamy::dnsxl::key::{Alphabet, HashKind, KeyShape};
+use infamy::feed::Format;
+use infamy::snapshot::Snapshot;
+use infamy::zone::Choice;
+
+use wire::{DO, Opt, Query, type_number};
+use world::{NOW, World};
+
+#[test]
+fn no_query_allocates() {
+    let snapshot = snapshot();
+    let mut asked = 0;
+    for (name, rcode, answers) in QUESTIONS {
+        for zone in ["bl.example", "or.example", "ns.example"] {
+            for qtype in ["A", "TXT", "ANY", "AAAA", "NS", "DS"] {
+                for edns in [None, Some(Opt { flags: DO, ..Opt::of_size(1232) })] {
+                    let query = Query { edns, ..Query::new(&format!("{name}.{zone}"), type_number(qtype).unwrap()) };
+                    let found = allocates_nothing(&snapshot, &query.bytes());
+                    // what is asked is what is meant: listed, above a listing, or not there
+                    if qtype == "A" {
+                        assert_eq!(found, (*rcode, *answers > 0), "{name}.{zone}");
+                    }
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(asked > 500);
+}
+
+#[test]
+fn no_query_that_is_no_question_to_a_list_allocates() {
+    let snapshot = snapshot();
+    for (name, qtype) in [
+        ("bl.example", "SOA"),
+        ("bl.example", "NS"),
+        ("bl.example", "AXFR"),
+        ("www.example.net", "A"),
+        (".", "NS"),
+        ("www.bl.example", "A"),
+        ("alias.bl.example", "A"),
+        ("chain.bl.example", "TXT"),
+        ("loop.bl.example", "A"),
+        ("x.cut.bl.example", "A"),
+        ("host.web.bl.example", "AAAA"),
+    ] {
+        let query = Query::new(name, type_number(qtype).unwrap());
+        allocates_nothing(&snapshot, &query.bytes());
+        let version = Query { edns: Some(Opt { version: 1, ..Opt::of_size(1232) }), ..query.clone() };
+        allocates_nothing(&snapshot, &version.bytes());
+        let update = Query { flags: 5 << 11, ..query };
+        allocates_nothing(&snapshot, &update.bytes());
+    }
+    let query = Query::new("1.2.0.192.bl.example", 1).bytes();
+    for length in 0..query.len() {
+        let cut = &query[..length];
+        assert_eq!(counted(|| _ = answer(&snapshot, cut, &mut [0; 1232])), 0, "cut to {length} bytes");
+    }
+}
+
+#[test]
+fn an_allocation_would_be_seen() {
+    assert_eq!(counted(|| drop(std::hint::black_box(Box::new(1)))), 1);
+}
+
+/// Has a query answered over both transports; the RCODE, and whether there are answers.
+fn allocates_nothing(snapshot: &Snapshot, query: &[u8]) -> (u16, bool) {
+    let mut out = vec![0; usize::from(u16::MAX)];
+    let mut found = None;
+    for transport in [Transport::Udp, Transport::Stream] {
+        let allocated = counted(|| {
+            let outcome = respond(snapshot, query, CLIENT.into(), transport, NOW, &mut out);
+            if let Outcome::Reply { summary, .. } = outcome {
+                found = Some((summary.rcode, summary.answers > 0));
+            }
+        });
+        assert_eq!(allocated, 0, "{:?} over {transport:?}", wire::Message::read(query));
+    }
+    found.expect("a reply")
+}
+
+fn answer(snapshot: &Snapshot, query: &[u8], out: &mut [u8]) -> Outcome {
+    respond(snapshot, query, CLIENT.into(), Transport::Udp, NOW, out)
+}
+
+/// Three zones with a list of every kind: plain, one joined value, and NS in the authority section.
+fn snapshot() -> Snapshot {
+    let mut world = World::new();
+    let key = KeyShape { hash: HashKind::Md5, alphabet: Alphabet::Hex, characters: 32 };
+    let lists = [
+        (Format::Ip4Set, ":2:four $ $1\n$1 one\n$= [$=] $\n192.0.2.1\n198.51.100.0/24\n192.0.2.1 :4:another $\n"),
+        (Format::Ip4Trie, "198.51.0.0/16 :8:trie $\n!198.51.100.64/26\n"),
+        (Format::Ip6Trie, ":3:six $\n2001:db8::/32\n2001:db9::1\n"),
+        (Format::Dnset, ":5:name $\n.spam.example.net\n*.wild.example.org\n!good.wild.example.org\n"),
+        (Format::Hashes, "5d41402abc4b2a76b9719d911017c592\n"),
+        (
+            Format::Generic,
+            "www A 198.51.100.1\nwww A 198.51.100.2\nalias CNAME 1.2.0.192.bl.example\nchain CNAME alias.bl.example\n\
+             loop CNAME loop.bl.example\ncut NS ns.cut.bl.example\nns.cut A 198.51.100.3\nhost.web AAAA 2001:db8::1\n",
+        ),
+    ];
+    let mut indexes = Vec::new();
+    for (number, (format, text)) in lists.iter().enumerate() {
+        let index = world.dataset(&format!("list{number}"), *format, text);
+        world.plan.datasets[index].reading.key = (*format == Format::Hashes).then_some(key);
+        indexes.push((index, "."));
+    }
+    world.zone("bl.example", &indexes);
+    world.zone("or.example", &indexes).spec.choice = Choice::Or;
+    world.zone("ns.example", &indexes).spec.ns_in_authority = true;
+    let (problems, snapshot) = world.load();
+    assert!(problems.is_empty(), "{problems:?}");
+    snapshot
+}
+
+/// Names in front of a zone, with the RCODE and the number of A records at the least.
+const QUESTIONS: &[(&str, u16, usize)] = &[
+    ("1.2.0.192", 0, 2),
+    ("7.100.51.198", 0, 2),
+    ("2.2.0.192", 3, 0),
+    ("2.0.192", 0, 0),
+    ("192", 0, 0),
+    ("3.0.192", 3, 0),
+    ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.9.b.d.0.1.0.0.2", 0, 1),
+    ("2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.9.b.d.0.1.0.0.2", 3, 0),
+    ("5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2", 0, 1),
+    ("b.d.0.1.0.0.2", 0, 0),
+    ("1.0.2.0.0.0.0.c.f.f.f.f.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0", 0, 1),
+    ("0.c.2.0.0.2", 0, 0),
+    ("spam.example.net", 0, 1),
+    ("a.b.c.spam.example.net", 0, 1),
+    ("ham.example.net", 3, 0),
+    ("example.net", 0, 0),
+    ("x.wild.example.org", 0, 1),
+    ("good.wild.example.org", 0, 0),
+    ("5d41402abc4b2a76b9719d911017c592", 0, 1),
+    ("5d41402abc4b2a76b9719d911017c593", 3, 0),
+    ("test", 0, 1),
+    ("2.0.0.127", 0, 1),
+];
+const CLIENT: [u8; 4] = [198, 51, 100, 7];
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is the system's too
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the memory came from the system's allocator
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the memory came from the system's allocator
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    /// Allocations of this thread: the tests beside this one have their own.
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // a thread that is ending counts no more
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+/// How often `work` allocates.
+fn counted(work: impl FnOnce()) -> usize {
+    let before = COUNT.get();
+    work();
+    COUNT.get() - before
+}
