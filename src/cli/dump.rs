@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{load, now};
+use super::{load, now, serve};
 use crate::dnsxl::Name;
 use crate::export::{Options, Source};
 
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let apex = Name::parse(arguments.zone.as_bytes()).with_context(|| format!("zone {}", arguments.zone))?;
     let config = load::config(arguments.config.as_deref())?;
-    let source = Source::load(&config.plan, &apex, now())?;
+    let source = Source::load(&serve::plan_as_served(&config)?, &apex, now())?;
     for (dataset, report) in &source.reports {
         if report.total > 0 {
             let name = &config.plan.datasets[*dataset].name;

@@ -1,8 +1,8 @@
 //! The owners that a zone needs in a master file, each given once, and what stands below them.
 //!
 //! A zone is several things under one apex: addresses, names, digests, records. Each is a *layer* that knows the names
-//! it makes exist. Invariant: what is given is closed under ancestors but for names that no wildcard of another layer
-//! covers; so every name that exists in the file has been given, and got the wildcard that is to go on below it.
+//! it makes exist. Invariant: what is given is closed under ancestors; so every name that exists in the file has been
+//! given, and got the wildcard that is to go on below it.
 
 use std::collections::BTreeSet;
 

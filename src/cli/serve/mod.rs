@@ -18,6 +18,7 @@ use anyhow::{Context, anyhow};
 use tracing_subscriber::EnvFilter;
 
 use super::{FAILURE, load};
+use crate::config::Config;
 use crate::dnsxl::Name;
 use crate::reload::{Plan, Store};
 use crate::server::notify::Notifier;
@@ -114,6 +115,12 @@ fn wait(generations: &mut Generations, running: &Running, signals: &Receiver<Sig
             Signal::User1 | Signal::User2 => tracing::debug!("{signal:?} means nothing here"),
         }
     }
+}
+
+/// The plan of a configuration with the serials that the server last gave its zones.
+pub(super) fn plan_as_served(config: &Config) -> anyhow::Result<Plan> {
+    let serials = Serials::open(config.state_directory.clone())?;
+    Ok(starting_at(config.plan.clone(), serials.known()))
 }
 
 /// The plan with serials that are never below those of an earlier run.
