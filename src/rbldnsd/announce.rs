@@ -42,7 +42,7 @@ impl Began {
 fn cpu_time() -> Duration {
     let time = getrusage(UsageWho::RUSAGE_SELF).map(|usage| usage.user_time());
     time.map_or(Duration::ZERO, |time| {
-        let micros = time.tv_sec() * 1_000_000 + i64::from(time.tv_usec());
+        let micros = time.tv_sec() * 1_000_000 + time.tv_usec();
         Duration::from_micros(micros.try_into().unwrap_or(0))
     })
 }

@@ -63,7 +63,7 @@ impl<'o> Service<'o> {
         notifier.ready();
 
         let mut statistics = Statistics::new(zones, now());
-        self.write(|output, now| append_mark(output, now));
+        self.write(append_mark);
         let mut checked = Instant::now();
         loop {
             let wait = self.options.check.saturating_sub(checked.elapsed());
@@ -81,7 +81,7 @@ impl<'o> Service<'o> {
                     self.tell(&statistics, &watch);
                     self.write(|output, now| statistics.append(&watch.counters, output, now));
                     statistics.reset(&watch.counters, now());
-                    self.write(|output, now| append_mark(output, now));
+                    self.write(append_mark);
                 }
                 Ok(Signal::Hangup) => {
                     watch.query_log.iter().for_each(QueryLog::reopen);
@@ -101,7 +101,7 @@ impl<'o> Service<'o> {
         running.shutdown();
         self.tell(&statistics, &watch);
         self.write(|output, now| statistics.append(&watch.counters, output, now));
-        self.write(|output, now| append_mark(output, now));
+        self.write(append_mark);
         // the last lines of the query log are written when its last holder goes
         drop(watch);
         Ok(())

@@ -180,7 +180,7 @@ impl Lists {
                 assert_eq!(ours, theirs, "{name} {qtype}");
             }
         }
-        println!("{} questions, {listed} with answers, {excluded} excluded names", 2 * self.questions.len());
+        eprintln!("{} questions, {listed} with answers, {excluded} excluded names", 2 * self.questions.len());
         assert!(listed > self.questions.len() / 2);
     }
 
