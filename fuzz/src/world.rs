@@ -49,6 +49,7 @@ fn dataset(name: &str, format: Format, path: &Path) -> Spec {
         defaults: Defaults::default(),
         bad_lines: BadLines::Skip,
         min_entries: 0,
+        heeds_never_list: true,
         ttl_bounds: 0..=u32::MAX,
     }
 }

@@ -5,14 +5,15 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Decision, Owner, Query, RCODE_NXDOMAIN, RCODE_REFUSED, RCODE_SERVFAIL, Record, Section, Sections};
+use super::hits::{About, Hits, Seen, exists_below, find, is_subject};
+use super::{
+    Decision, Owner, Query, RCODE_NXDOMAIN, RCODE_REFUSED, RCODE_SERVFAIL, Record, Section, Sections, listing,
+};
 use crate::dataset::values::MAX_TEXT;
 use crate::dataset::{RrSet, Value};
 use crate::dnsxl::{Labels, QueryName};
 use crate::snapshot::{Snapshot, Version};
-use crate::zone::{Choice, Permit, Zone};
-
-use super::hits::{About, Hits, Seen, exists_below, find, is_subject};
+use crate::zone::{Permit, Zone};
 
 /// Decides the answer to a query, and gives its records to `out`; none if the access list has no reply for the client.
 pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -> Option<Decision> {
@@ -220,64 +221,12 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
     ) -> Outcome<'z> {
         let before = self.answers;
         if matches!(rtype, TYPE_A | TYPE_ANY) {
-            self.addresses(values.clone(), ttl);
+            listing::addresses(self.zone, values.clone(), |own, rdata| self.give(TYPE_A, ttl.unwrap_or(own), rdata));
         }
         if rtype == TYPE_TXT || rtype == TYPE_ANY && self.answers == before {
-            self.texts(values, name, ttl);
+            listing::texts(self.zone, values, name, |own, rdata| self.give(TYPE_TXT, ttl.unwrap_or(own), rdata));
         }
         if self.answers > before { Outcome::Found } else { Outcome::NoData }
-    }
-
-    fn addresses<'v>(&mut self, values: impl Iterator<Item = (About, Value<'v>)> + Clone, ttl: Option<u32>) {
-        let addresses = values.filter_map(|(_, value)| Some((value.a?, value.ttl.unwrap_or(self.zone.ttl))));
-        let Some(ttl) = ttl.or_else(|| addresses.clone().map(|(_, ttl)| ttl).min()) else { return };
-        if self.zone.choice == Choice::Or {
-            let or = addresses.map(|(a, _)| u32::from(a)).reduce(|all, a| all | a & LOW_24_BITS);
-            if let Some(or) = or {
-                self.give(TYPE_A, ttl, &or.to_be_bytes());
-            }
-            return;
-        }
-        for (index, (a, _)) in addresses.clone().enumerate() {
-            if !addresses.clone().take(index).any(|(before, _)| before == a) {
-                self.give(TYPE_A, ttl, &a.octets());
-            }
-        }
-    }
-
-    fn texts<'v>(
-        &mut self,
-        values: impl Iterator<Item = (About, Value<'v>)> + Clone,
-        name: Labels<'_>,
-        ttl: Option<u32>,
-    ) {
-        let texts = values
-            .filter_map(|(about, value)| Some((text_of(about, value, name)?, value.ttl.unwrap_or(self.zone.ttl))));
-        let Some(least) = texts.clone().map(|(_, ttl)| ttl).min() else { return };
-        let ttl = ttl.unwrap_or(least);
-        let mut joined = ArrayVec::<u8, MAX_TEXT>::new();
-        for (index, (text, _)) in texts.clone().enumerate() {
-            if texts.clone().take(index).any(|(before, _)| before == text) {
-                continue;
-            }
-            if self.zone.choice != Choice::Or {
-                self.give_text(ttl, &text);
-                continue;
-            }
-            let separator: &[u8] = if joined.is_empty() { b"" } else { b"; " };
-            let room = joined.remaining_capacity();
-            joined.extend(separator.iter().chain(&text).copied().take(room));
-        }
-        if self.zone.choice == Choice::Or {
-            self.give_text(ttl, &joined);
-        }
-    }
-
-    fn give_text(&mut self, ttl: u32, text: &[u8]) {
-        let mut rdata = ArrayVec::<u8, { MAX_TEXT + 1 }>::new();
-        rdata.push(text.len() as u8);
-        rdata.extend(text.iter().copied());
-        self.give(TYPE_TXT, ttl, &rdata);
     }
 
     /// Gives a record of the name in the answer section.
@@ -323,7 +272,7 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         for (index, set) in sets().enumerate() {
             for rdata in rotated(set.data(), self.query.id) {
                 let again = sets().take(index).any(|before| before.data().any(|other| other == rdata))
-                    || listed.is_some_and(|hits| listing_has(zone, hits, name, rtype, rdata));
+                    || listed.is_some_and(|hits| listing::has(zone, values_of(zone, hits), name, rtype, rdata));
                 if !again {
                     self.give(rtype, ttl.unwrap_or(own_ttl), rdata);
                 }
@@ -403,26 +352,8 @@ fn values_of<'z>(zone: &'z Zone, hits: &Hits) -> impl Iterator<Item = (About, Va
     hits.iter().flat_map(move |hit| hit.values(zone).map(|value| (hit.about, value)))
 }
 
-/// The text of a value, if it has one.
-fn text_of(about: About, value: Value<'_>, name: Labels<'_>) -> Option<ArrayVec<u8, MAX_TEXT>> {
-    let mut text = ArrayVec::new();
-    value.text?.render(&about.text(name), &mut text);
-    Some(text)
-}
-
-/// Whether the listings of a name come to this record too.
-fn listing_has(zone: &Zone, hits: &Hits, name: Labels<'_>, rtype: u16, rdata: &[u8]) -> bool {
-    let is_same = |(about, value): (About, Value<'_>)| match rtype {
-        TYPE_A => value.a.is_some_and(|a| a.octets() == rdata),
-        // the first byte of the data is the text's length
-        TYPE_TXT => text_of(about, value, name).is_some_and(|text| rdata.get(1..) == Some(&text)),
-        _ => false,
-    };
-    zone.choice != Choice::Or && values_of(zone, hits).any(is_same)
-}
-
 /// The RRsets that `generic` parts have at a name relative to the apex.
-fn sets_of<'z>(zone: &'z Zone, name: Labels<'_>) -> impl Iterator<Item = RrSet<'z>> {
+pub(crate) fn sets_of<'z>(zone: &'z Zone, name: Labels<'_>) -> impl Iterator<Item = RrSet<'z>> {
     zone.placed.iter().flat_map(move |placed| {
         let records = &placed.part().records;
         let relative = if records.is_empty() { None } else { placed.relative(name) };
@@ -439,8 +370,6 @@ fn rotated<T>(items: impl ExactSizeIterator<Item = T> + Clone, by: u16) -> impl 
 
 /// The most CNAMEs of one answer, so that a loop of them ends.
 const MAX_CNAMES: usize = 8;
-/// What joins of a bit-mask value: 127.x.y.z keeps its first octet.
-const LOW_24_BITS: u32 = 0x00ff_ffff;
 /// RFC 4892 and the names that list servers have answered besides.
 const VERSION_NAMES: [&[u8]; 2] = [b"\x07version\x04bind", b"\x07version\x06server"];
 const CLASS_IN: u16 = 1;

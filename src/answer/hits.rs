@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
+use ipnet::IpNet;
 
 use crate::dataset::{Part, Value};
 use crate::dnsxl::name::fmt_wire;
@@ -13,29 +14,32 @@ use crate::zone::{Choice, MAX_PARTS, Placed, Zone};
 
 /// A listing of the name that is asked about.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hit {
+pub(crate) struct Hit {
     /// The part's index in the zone.
-    placed: usize,
-    value: ValueId,
-    /// What is listed.
-    pub(super) about: About,
+    pub(crate) placed: usize,
+    /// What is listed, as the part numbers it.
+    pub(crate) value: ValueId,
+    /// The subject of it.
+    pub(crate) about: About,
 }
 
 impl Hit {
     /// The listing's values.
-    pub(super) fn values<'z>(&self, zone: &'z Zone) -> impl Iterator<Item = Value<'z>> + Clone + use<'z> {
+    pub(crate) fn values<'z>(&self, zone: &'z Zone) -> impl Iterator<Item = Value<'z>> + Clone + use<'z> {
         zone.placed[self.placed].part().values.list(self.value)
     }
 }
 
 /// All listings of a name: each part has at most one of each kind.
-pub(super) type Hits = ArrayVec<Hit, { MAX_PARTS * KINDS }>;
+pub(crate) type Hits = ArrayVec<Hit, { MAX_PARTS * KINDS }>;
 
 /// What a listing is about, and how a text names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum About {
+pub(crate) enum About {
     Ip4(Ipv4Addr),
     Ip6(Ipv6Addr),
+    /// The addresses for which a wildcard stands.
+    Net(IpNet),
     /// The last so many labels in front of `above` labels that end the name in front of the apex.
     Name {
         labels: usize,
@@ -46,7 +50,7 @@ pub(super) enum About {
 
 impl About {
     /// The text for `$`; `name` is what stands in front of the apex.
-    pub(super) fn text(self, name: Labels<'_>) -> ArrayVec<u8, MAX_SUBJECT> {
+    pub(crate) fn text(self, name: Labels<'_>) -> ArrayVec<u8, MAX_SUBJECT> {
         let mut text = ArrayVec::new();
         // what does not fit is past the end of any text
         let _ = match self {
@@ -56,6 +60,7 @@ impl About {
                 Some(bits) => write!(text, "::ffff:{:x}:{:x}", bits >> 16, bits & 0xffff),
                 None => write!(text, "{address}"),
             },
+            Self::Net(net) => write!(text, "{net}"),
             Self::Client(address) => write!(text, "{address}"),
             Self::Name { labels, above } => {
                 let relative = name.without_suffix(above);
@@ -82,7 +87,7 @@ fn parts<'z, 'q>(zone: &'z Zone, name: Labels<'q>) -> impl Iterator<Item = (usiz
 }
 
 /// Finds the listings of `name`, what stands in front of the apex, as far as the zone's choice wants them.
-pub(super) fn find(zone: &Zone, name: Labels<'_>) -> Hits {
+pub(crate) fn find(zone: &Zone, name: Labels<'_>) -> Hits {
     let mut hits = Hits::new();
     let mut subject = Subject::read(name);
     for (index, placed, relative) in parts(zone, name) {
@@ -157,7 +162,7 @@ pub(super) fn is_subject(zone: &Zone, name: Labels<'_>) -> bool {
 
 /// What of the datasets a client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(crate) enum Seen {
     /// Listings and records.
     All,
     /// Records only.
@@ -167,7 +172,7 @@ pub(super) enum Seen {
 }
 
 /// Whether anything exists below `name`, what stands in front of the apex.
-pub(super) fn exists_below(zone: &Zone, name: Labels<'_>, seen: Seen) -> bool {
+pub(crate) fn exists_below(zone: &Zone, name: Labels<'_>, seen: Seen) -> bool {
     let is_above = |other: &[u8]| other.len() >= name.wire().len() && ends_with_labels(other, name);
     if zone.children.iter().any(|child| is_above(child.as_wire())) {
         return true;

@@ -18,13 +18,15 @@
 //! Not here: recursion, transfers (REFUSED), signing (DS and DNSKEY are NODATA), cookies (an unknown option is ignored).
 
 mod decide;
-mod hits;
+pub(crate) mod hits;
+pub(crate) mod listing;
 mod read;
 mod write;
 
 use std::net::IpAddr;
 
 pub use decide::answer;
+pub(crate) use decide::sets_of;
 pub use read::{Edns, HEADER_LENGTH};
 
 use crate::dnsxl::QueryName;

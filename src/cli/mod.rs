@@ -7,6 +7,7 @@
 
 mod ask;
 mod check;
+mod dump;
 mod load;
 mod lookup;
 mod selftest;
@@ -37,6 +38,8 @@ enum Command {
     Check(check::Arguments),
     /// Says what every zone answers about a subject, and why; exits 1 if none lists it
     Lookup(lookup::Arguments),
+    /// Prints a zone as a standard master file, for BIND, NSD and Knot
+    Dump(dump::Arguments),
     /// Prints the annotated configuration
     Example,
     /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
@@ -51,9 +54,11 @@ enum Command {
 /// Runs the program with its arguments, its own name being the first.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
-    let is_rbldnsd = |name: &OsString| Path::new(name).file_name().is_some_and(|name| name == "rbldnsd");
-    if arguments.first().is_some_and(is_rbldnsd) {
-        return crate::rbldnsd::run(arguments.into_iter().skip(1));
+    // its options are its own: they do not go through the parser of ours
+    let called = arguments.first().and_then(|name| Path::new(name).file_name());
+    let names = [called, arguments.get(1).map(OsString::as_os_str)];
+    if let Some(at) = names.iter().position(|name| name.is_some_and(|name| name == "rbldnsd")) {
+        return crate::rbldnsd::run(arguments.into_iter().skip(at + 1));
     }
     let command = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments.command,
@@ -63,6 +68,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
+        Command::Dump(arguments) => dump::run(&arguments),
         Command::Example => print(EXAMPLE),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
     };

@@ -21,13 +21,14 @@ use crate::zone::{Permit, UnixTime, Zone};
 pub(super) struct Finding {
     /// Whether the generation must not be published.
     pub(super) is_error: bool,
-    zone: Name,
+    /// The zone's apex, or the name below it that datasets of the zone stand under.
+    place: Name,
     what: String,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "zone {}: {}", self.zone, self.what)
+        write!(f, "zone {}: {}", self.place, self.what)
     }
 }
 
@@ -79,9 +80,11 @@ impl Test<'_> {
     fn test_place(&mut self, under: &Name) {
         let there = || self.zone.placed.iter().filter(|placed| placed.under == *under);
         let holds = |pick: fn(&Holds) -> bool| there().any(|placed| pick(&placed.part().holds));
-        if there().flat_map(|placed| name::labels(placed.under.as_wire())).any(is_like_address) {
-            let what = format!("{under}: could be taken for a part of an address (RFC 5782, section 2.3)");
-            self.find(false, what);
+        // names that the configuration gives are told with their line there
+        let mut own = there().flat_map(|placed| &placed.part().under).flat_map(|name| name::labels(name.as_wire()));
+        if own.any(is_like_address) {
+            let what = "$DATASET: the name could be taken for a part of an address (RFC 5782, section 2.3)";
+            self.find_at(under, false, what.to_owned());
         }
         if holds(|holds| holds.ip4) {
             let [listed, unlisted] = [[127, 0, 0, 2], [127, 0, 0, 1]].map(Ipv4Addr::from);
@@ -100,27 +103,29 @@ impl Test<'_> {
 
     /// RFC 5782, section 5: the first is listed, the second does not exist.
     fn test_pair(&mut self, under: &Name, [listed, unlisted]: [&Name; 2], written: [&str; 2]) {
-        if self.ask(&self.below(listed, under), TYPE_A).addresses().next().is_none() {
+        if self.ask(&below(listed, under), TYPE_A).addresses().next().is_none() {
             let what = format!("{} is not listed (RFC 5782, section 5); test-entries = true puts it in", written[0]);
-            self.find(false, what);
+            self.find_at(under, false, what);
         }
-        let reply = self.ask(&self.below(unlisted, under), TYPE_A);
+        let reply = self.ask(&below(unlisted, under), TYPE_A);
         if !reply.answers.is_empty() {
-            self.find(self.never, format!("{} is listed (RFC 5782, section 5): clients drop such a zone", written[1]));
+            let what = format!("{} is listed (RFC 5782, section 5): clients drop such a zone", written[1]);
+            self.find_at(under, self.never, what);
         } else if reply.status() != "NXDOMAIN" {
-            self.find(false, format!("{} is {} instead of NXDOMAIN", written[1], reply.status()));
+            self.find_at(under, false, format!("{} is {} instead of NXDOMAIN", written[1], reply.status()));
         }
     }
 
     /// RFC 8020: what stands above a listing exists.
     fn test_above(&mut self, under: &Name, listed: &Name) {
-        if self.ask(&self.below(listed, under), TYPE_A).answers.is_empty() {
+        if self.ask(&below(listed, under), TYPE_A).answers.is_empty() {
             return;
         }
         let mut name = listed.parent();
         while !name.is_root() {
-            if self.ask(&self.below(&name, under), TYPE_A).rcode != 0 {
-                return self.find(true, format!("{name} does not exist, and has a listing below it (RFC 8020)"));
+            if self.ask(&below(&name, under), TYPE_A).rcode != 0 {
+                let what = format!("{name} does not exist, and has a listing below it (RFC 8020)");
+                return self.find_at(under, true, what);
             }
             name = name.parent();
         }
@@ -142,18 +147,22 @@ impl Test<'_> {
         }
     }
 
-    fn below(&self, name: &Name, under: &Name) -> Name {
-        name.under(under).unwrap_or_default()
-    }
-
     fn ask(&self, relative: &Name, qtype: u16) -> Reply {
-        let name = relative.under(&self.zone.apex).unwrap_or_default();
-        ask(self.snapshot, &name, qtype, self.now).unwrap_or_default()
+        ask(self.snapshot, &below(relative, &self.zone.apex), qtype, self.now).unwrap_or_default()
     }
 
     fn find(&mut self, is_error: bool, what: String) {
-        self.findings.push(Finding { is_error, zone: self.zone.apex.clone(), what });
+        self.find_at(&Name::default(), is_error, what);
     }
+
+    fn find_at(&mut self, under: &Name, is_error: bool, what: String) {
+        self.findings.push(Finding { is_error, place: below(under, &self.zone.apex), what });
+    }
+}
+
+/// Labels in front of a name; short ones always fit.
+fn below(name: &Name, parent: &Name) -> Name {
+    name.under(parent).unwrap_or_default()
 }
 
 /// The labels that ask about an IPv4 address (RFC 5782, section 2.1).

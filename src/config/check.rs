@@ -41,7 +41,7 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
 
 /// A path of the file, which is relative to the file's folder.
 fn at(source: &Source<'_>, path: &Path) -> PathBuf {
-    source.path.parent().unwrap_or(Path::new("")).join(path)
+    source.path.parent().unwrap_or_else(|| Path::new("")).join(path)
 }
 
 struct Checker<'c> {

@@ -283,7 +283,7 @@ fn overlay<T: Address>(lower: &[Run<T>], upper: &[Run<T>]) -> Vec<Run<T>> {
 }
 
 /// Appends a run, joining it to the one before if it only goes on from there.
-fn push<T: Address>(runs: &mut Vec<Run<T>>, run: Run<T>) {
+pub fn push<T: Address>(runs: &mut Vec<Run<T>>, run: Run<T>) {
     match runs.last_mut() {
         Some(before) if before.list == run.list && before.last.successor() == Some(run.first) => before.last = run.last,
         _ => runs.push(run),

@@ -14,7 +14,7 @@ use super::never::{self, NeverList};
 use super::records::RecordStatements;
 use super::tally::Tally;
 use super::values::{Collected, Defaults, ListId, Lists, Met, TooManyValues};
-use super::{Holds, Part, Problem, Reason, Report, Spec};
+use super::{Holds, Part, Problem, Reason, Report, Spec, Spelling};
 use crate::dnsxl::Name;
 use crate::dnsxl::key::KeyShape;
 use crate::feed::{self, Action, ClientBlock, Entry, Format, LineError, NsLine, Said, Scope, Sink, SoaLine, Special};
@@ -280,8 +280,11 @@ impl<'s> Collector<'s> {
         }
     }
 
-    /// Resolves every section into a part.
-    pub(super) fn finish(&mut self) -> Result<(Vec<Part>, Option<Clients>), TooManyValues> {
+    /// Resolves every section into a part; `spelt` sees, for each of them in order, what its table does not keep.
+    pub(super) fn finish(
+        &mut self,
+        mut spelt: impl FnMut(Spelling),
+    ) -> Result<(Vec<Part>, Option<Clients>), TooManyValues> {
         let combined = self.common.format == Format::Combined;
         let common =
             std::mem::replace(&mut self.common, Section::new(Format::Combined, Vec::new(), Defaults::default()));
@@ -292,13 +295,15 @@ impl<'s> Collector<'s> {
             if section.format == Format::Acl {
                 clients = Some(self.resolve_clients(section)?);
             } else {
-                parts.push(self.resolve(section)?);
+                let (part, spelling) = self.resolve(section)?;
+                parts.push(part);
+                spelt(spelling);
             }
         }
         Ok((parts, clients))
     }
 
-    fn resolve(&mut self, mut section: Section) -> Result<Part, TooManyValues> {
+    fn resolve(&mut self, mut section: Section) -> Result<(Part, Spelling), TooManyValues> {
         let mut lists = Lists::default();
         let holds = section.holds(self.spec.reading.key);
         if let Some(shared) = section.shared {
@@ -354,7 +359,8 @@ impl<'s> Collector<'s> {
         tally.records = records.len() as u64;
         tally.bytes = table.bytes() + values.bytes() + records.bytes();
         self.report.tallies.push(tally);
-        Ok(Part { under: section.under, holds, table, values, records })
+        let part = Part { under: section.under, holds, table, values, records };
+        Ok((part, Spelling { keys, hashes, ids }))
     }
 
     /// Resolves an access list.

@@ -63,6 +63,12 @@ impl HashKeys {
         self.listed.iter().map(|&(index, list)| (&self.keys[index as usize * self.width..][..self.width], list))
     }
 
+    /// Whether a digest is listed.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        let key_of = |index: u32| &self.keys[index as usize * self.width..][..self.width];
+        self.listed.binary_search_by(|&(index, _)| key_of(index).cmp(key)).is_ok()
+    }
+
     /// Whether none is listed.
     pub fn is_empty(&self) -> bool {
         self.listed.is_empty()
@@ -84,5 +90,6 @@ mod tests {
         let both = lists.intern(&mut vec![Met(0), Met(1)]);
         let one = lists.intern(&mut vec![Met(0)]);
         assert_eq!(keys.iter().collect::<Vec<_>>(), [(&b"aa"[..], both), (&b"bb"[..], one)]);
+        assert_eq!([b"aa", b"bb", b"cc", b"dd"].map(|key| keys.contains(key)), [true, true, false, false]);
     }
 }

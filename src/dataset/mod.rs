@@ -13,6 +13,7 @@ pub mod names;
 pub mod never;
 pub mod origin;
 pub mod records;
+mod spelling;
 pub mod tally;
 pub mod values;
 
@@ -25,6 +26,7 @@ pub use clients::{ClientAction, Clients};
 pub use collect::Head;
 pub use never::NeverList;
 pub use records::{Records, RrSet};
+pub use spelling::Spelling;
 pub use tally::Tally;
 pub use values::{DEFAULT_ADDRESS, Defaults, Template, Value, Values};
 
@@ -241,6 +243,20 @@ pub enum LoadError {
 /// A file that cannot be read to its end, a wrong line where those are fatal, a time stamp later than `now`, too few
 /// entries, too many values, or, with a never-list, a listing of every address there is.
 pub fn load(spec: &Spec, never: &NeverList, now: i64) -> Result<(Dataset, Report), LoadError> {
+    load_and_spell(spec, never, now, drop)
+}
+
+/// Loads a dataset; `spelt` sees, for each of its parts in order, what the part's table does not keep.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_and_spell(
+    spec: &Spec,
+    never: &NeverList,
+    now: i64,
+    spelt: impl FnMut(Spelling),
+) -> Result<(Dataset, Report), LoadError> {
     let nothing = NeverList::empty();
     let never = if spec.heeds_never_list { never } else { &nothing };
     let mut collector = Collector::new(spec, never);
@@ -269,7 +285,7 @@ pub fn load(spec: &Spec, never: &NeverList, now: i64) -> Result<(Dataset, Report
         return Err(LoadError::TooManyValues { path: first_path(), source: values::TooManyValues });
     }
     let (parts, clients) =
-        collector.finish().map_err(|source| LoadError::TooManyValues { path: first_path(), source })?;
+        collector.finish(spelt).map_err(|source| LoadError::TooManyValues { path: first_path(), source })?;
     let head = std::mem::take(&mut collector.head);
     Ok((Dataset { name: spec.name.clone(), parts, clients, head, modified }, collector.report))
 }

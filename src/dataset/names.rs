@@ -8,6 +8,8 @@
 //! parent says of it. Names lie in one arena; sorted by their labels from the right, ancestors come right before their
 //! descendants, so that one pass with a stack does it all and an ancestor's key is the tail of a descendant's bytes.
 
+use std::cmp::Ordering;
+
 use super::values::{ListId, Lists, Met};
 use crate::dnsxl::name::{MAX_WIRE, reverse_labels};
 use crate::feed::Scope;
@@ -245,10 +247,26 @@ impl NameKeys {
         self.keys.iter().map(|key| (&self.arena[key.begin..key.begin + usize::from(key.length)], *key))
     }
 
+    /// The key of a name in lower case, in wire form without the root byte.
+    pub fn find(&self, wire: &[u8]) -> Option<Key> {
+        let (mut asked, mut probed) = ([0; MAX_WIRE], [0; MAX_WIRE]);
+        let asked = reverse_labels(wire, &mut asked);
+        let index = self.keys.binary_search_by(|probe| {
+            let wire = &self.arena[probe.begin..probe.begin + usize::from(probe.length)];
+            order(reverse_labels(wire, &mut probed), asked)
+        });
+        Some(self.keys[index.ok()?])
+    }
+
     /// Whether nothing is listed and nothing excluded.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
+}
+
+/// The order of [`NameKeys`], of names with their labels reversed: the greater first, but behind its ancestors.
+fn order(a: &[u8], b: &[u8]) -> Ordering {
+    if a.starts_with(b) || b.starts_with(a) { a.len().cmp(&b.len()) } else { b.cmp(a) }
 }
 
 fn reverse_in_place(wire: &mut [u8]) {
@@ -328,6 +346,10 @@ mod tests {
             let keys = statements.resolve(&mut lists);
             let named: std::collections::BTreeSet<_> = keys.iter().map(|(wire, _)| Name::from_wire(wire).unwrap()).collect();
             prop_assert_eq!(named.len(), keys.iter().count(), "a key twice");
+            for name in asked.iter().chain(&named) {
+                let expected = keys.iter().find(|(wire, _)| *wire == name.as_wire()).map(|(_, key)| key);
+                prop_assert_eq!(keys.find(name.as_wire()), expected, "{}", name);
+            }
             for name in &named {
                 prop_assert!(name.is_root() || named.contains(&name.parent()), "{} has no parent", name);
             }

@@ -83,6 +83,11 @@ impl Placed {
         is_own.then(|| name.without_suffix(self.under_labels))
     }
 
+    /// The part's index in its dataset.
+    pub fn part_index(&self) -> usize {
+        self.part
+    }
+
     /// The dataset that the part is of.
     pub fn dataset(&self) -> &Arc<Dataset> {
         &self.dataset

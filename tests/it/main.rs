@@ -1,9 +1,13 @@
 //! infamy from the outside, as one integration crate: answers by RFC section, packets, doors, processes.
 
+mod layers;
 mod oracle;
+mod real_lists;
+mod rfc8020;
 mod rfc8906;
 mod scenarios;
 mod script;
+mod serve;
 mod transport;
 mod wire;
 mod world;

@@ -44,8 +44,8 @@ impl World {
             defaults: Defaults::default(),
             bad_lines: BadLines::Skip,
             min_entries: 0,
-            heeds_never_list: true,
             ttl_bounds: 0..=u32::MAX,
+            heeds_never_list: true,
         });
         self.plan.datasets.len() - 1
     }
@@ -105,6 +105,11 @@ pub(crate) fn ask(
         }
         Outcome::Drop(reason) => Err(reason),
     }
+}
+
+/// How many random cases a test has: `INFAMY_LONG` has it twenty times the usual.
+pub(crate) fn cases(usual: u32) -> u32 {
+    if std::env::var_os("INFAMY_LONG").is_some() { 20 * usual } else { usual }
 }
 
 fn name(text: &str) -> Name {

@@ -6,7 +6,7 @@
 mod show;
 mod subject;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -50,6 +50,8 @@ struct Found {
 #[derive(Debug, Serialize)]
 struct InZone {
     zone: String,
+    /// The apex, or the name below it that the datasets stand under which were asked.
+    place: String,
     qname: String,
     /// `NOERROR`, `NODATA`, `NXDOMAIN`, `SERVFAIL`, `REFUSED`.
     status: &'static str,
@@ -118,10 +120,11 @@ fn look_up(text: &str, subject: &Subject, snapshot: &Snapshot, plan: &Plan) -> a
     for (zone, of_plan) in snapshot.zones().iter().zip(&plan.zones) {
         let names = zone.placed.iter().flat_map(|placed| {
             let names = subject.names(placed.part());
-            names.into_iter().filter_map(|name| name.under(&placed.under).ok())
+            names.into_iter().filter_map(|name| Some((name.under(&placed.under).ok()?, &placed.under)))
         });
-        for name in names.collect::<BTreeSet<Name>>() {
-            zones.push(look_up_name(&name, zone, of_plan, snapshot, plan)?);
+        for (name, under) in names.collect::<BTreeMap<Name, &Name>>() {
+            let place = under.under(&zone.apex).unwrap_or_default();
+            zones.push(look_up_name(&name, &place, zone, of_plan, snapshot, plan)?);
         }
     }
     Ok(Found { subject: text.to_owned(), listed: zones.iter().any(|zone| zone.listed), zones })
@@ -130,6 +133,7 @@ fn look_up(text: &str, subject: &Subject, snapshot: &Snapshot, plan: &Plan) -> a
 /// What a zone answers about a name, what stands in front of its apex, and why.
 fn look_up_name(
     name: &Name,
+    place: &Name,
     zone: &Zone,
     of_plan: &ZonePlan,
     snapshot: &Snapshot,
@@ -137,7 +141,7 @@ fn look_up_name(
 ) -> anyhow::Result<InZone> {
     let qname = name.under(&zone.apex).map_err(|error| anyhow!("{name}.{}: {error}", zone.apex))?;
     let [addresses, texts] = [TYPE_A, TYPE_TXT].map(|qtype| ask(snapshot, &qname, qtype, now()).unwrap_or_default());
-    let ttl = addresses.answers.first().or(texts.answers.first()).map(|record| record.ttl);
+    let ttl = addresses.answers.first().or_else(|| texts.answers.first()).map(|record| record.ttl);
     let listed = !addresses.answers.is_empty() || !texts.answers.is_empty();
     let mut origins = Vec::new();
     for (index, under) in &of_plan.datasets {
@@ -162,6 +166,7 @@ fn look_up_name(
     }
     Ok(InZone {
         zone: zone.apex.to_string(),
+        place: place.to_string(),
         qname: qname.to_string(),
         status: if listed { "NOERROR" } else { addresses.status() },
         listed,

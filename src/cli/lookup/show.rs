@@ -19,13 +19,13 @@ pub(super) fn print(out: &mut impl Write, found: &Found) -> io::Result<()> {
 fn print_zone(out: &mut impl Write, zone: &InZone) -> io::Result<()> {
     match zone.listed {
         true => {
-            write!(out, "  {}: listed, {}", zone.zone, zone.a.join(" "))?;
+            write!(out, "  {}: listed, {}", zone.place, zone.a.join(" "))?;
             for text in &zone.txt {
                 write!(out, " {text:?}")?;
             }
             writeln!(out)?;
         }
-        false => writeln!(out, "  {}: not listed, {}", zone.zone, zone.status)?,
+        false => writeln!(out, "  {}: not listed, {}", zone.place, zone.status)?,
     }
     for origin in &zone.origins {
         print_origin(out, origin)?;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::super::selftest::{reversed4, reversed6};
 use crate::dataset::Part;
 use crate::dnsxl::url::{CanonicalUrl, Host};
-use crate::dnsxl::{KeyShape, Name};
+use crate::dnsxl::{KeyShape, Name, QueryName};
 
 /// A subject as it is written on the command line.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Subject {
     /// The names that ask a part about the subject, in front of the place where the part stands.
     pub(super) fn names(&self, part: &Part) -> Vec<Name> {
         let holds = part.holds;
-        let has_records = !part.records.is_empty();
+        let is_record = |name: &Name| part.records.find(QueryName::from(name).labels()).is_some();
         let mut names = Vec::new();
         if let Some(address) = self.address() {
             let (is_asked, name) = match address {
@@ -65,16 +65,12 @@ impl Subject {
                     (holds.ip6 || holds.ip4 && has_ip4, reversed6(address))
                 }
             };
-            if is_asked || has_records {
+            if is_asked || is_record(&name) {
                 names.push(name);
             }
         }
-        if holds.names || has_records {
-            names.extend(self.domain());
-        }
-        if let Some(shape) = holds.hashes {
-            names.extend(self.label(shape));
-        }
+        names.extend(self.domain().filter(|name| holds.names || is_record(name)));
+        names.extend(holds.hashes.and_then(|shape| self.label(shape)));
         names
     }
 
@@ -102,7 +98,7 @@ impl Subject {
         let key = match self {
             Self::Url(url) => shape.hash(url.hashed()),
             Self::Mailbox(mailbox, _) => shape.hash(mailbox.as_bytes()),
-            Self::Address(address) => shape.hash(address.to_string().as_bytes()),
+            Self::Address(_) => return None,
             Self::Domain(name) => {
                 let text = name.to_string();
                 let ready = shape.read_label(text.as_bytes()).or_else(|| shape.read_digest(text.as_bytes()));

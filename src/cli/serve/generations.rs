@@ -19,6 +19,8 @@ use crate::snapshot::{Published, Snapshot};
 
 /// What is served, and what the next generation is made from.
 pub(super) struct Generations {
+    /// What sockets and privileges are by.
+    started: Config,
     config: Config,
     store: Store,
     published: Arc<Published>,
@@ -28,7 +30,7 @@ pub(super) struct Generations {
 impl Generations {
     /// Begins with a first generation that was made of the store.
     pub(super) fn new(config: Config, store: Store, first: Snapshot, serials: Serials) -> Self {
-        Self { config, store, published: Arc::new(Published::new(first)), serials }
+        Self { started: config.clone(), config, store, published: Arc::new(Published::new(first)), serials }
     }
 
     /// Where the doors find the current generation.
@@ -39,9 +41,9 @@ impl Generations {
     /// Looks for what changed in configuration and data, and publishes a generation if anything did.
     pub(super) fn renew(&mut self) {
         let begin = Instant::now();
-        let changed = self.changed_config();
-        if let Some((config, plan)) = changed {
-            let next = self.store.replanned(starting_at(plan, self.serials.known()));
+        if let Some(config) = self.changed_config() {
+            // as it is written: there is no chroot, even if this configuration asks for one
+            let next = self.store.replanned(starting_at(config.plan.clone(), self.serials.known()));
             if self.advance(next, true, begin) {
                 tracing::info!("configuration taken over: {}", config.path.display());
                 self.config = config;
@@ -54,8 +56,8 @@ impl Generations {
     }
 
     /// The configuration if it says another thing than before, and can be served.
-    fn changed_config(&self) -> Option<(Config, Plan)> {
-        if self.config.confinement.root.is_some() {
+    fn changed_config(&self) -> Option<Config> {
+        if self.started.confinement.root.is_some() {
             tracing::debug!("the configuration is outside the chroot, and not read again");
             return None;
         }
@@ -65,11 +67,10 @@ impl Generations {
             return None;
         }
         config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        if config.needs_restart(&self.config) {
+        if config.needs_restart(&self.started) {
             tracing::warn!("[listen], [limits] and the process keys of [server] have changed: they need a restart");
         }
-        let plan = config.confined_plan().map_err(refuse).ok()?;
-        Some((config, plan))
+        Some(config)
     }
 
     /// Loads what changed of a store, and publishes if there is news; whether the store was taken over.
@@ -103,10 +104,15 @@ impl Generations {
         if let Err(error) = self.serials.keep(&next) {
             tracing::error!("state-directory: {error}");
         }
-        for zone in snapshot.zones() {
-            tracing::info!(zone = %zone.apex, serial = zone.soa.serial, "zone published");
-        }
         let before = self.published.publish(snapshot);
+        let current = self.published.load();
+        for zone in current.zones() {
+            let serial = zone.soa.serial;
+            if !before.zones().iter().any(|old| old.apex == zone.apex && old.soa.serial == serial) {
+                tracing::info!(zone = %zone.apex, serial, "zone published");
+            }
+        }
+        drop(current);
         self.store = next;
         tracing::info!(took = ?begin.elapsed(), "reloaded");
         retire(before);
@@ -136,16 +142,16 @@ pub(super) fn log(plan: &Plan, Timed { event, took }: &Timed) {
     match &event.result {
         Ok(loaded) => {
             let (entries, problems, bytes) = (loaded.report.entries, loaded.report.total, loaded.dataset.bytes());
-            tracing::info!(name, entries, problems, bytes, ?took, "dataset loaded");
+            tracing::info!(%name, entries, problems, bytes, ?took, "dataset loaded");
             if let Some(problem) = loaded.report.problems.first() {
-                tracing::warn!(name, "first of {problems}: {problem}");
+                tracing::warn!(%name, "first of {problems}: {problem}");
             }
         }
         // at the start nothing is served yet, and the failure is told as an error of the program
         Err(error) if event.keeps_last_good => {
-            tracing::error!(name, "dataset not loaded, the last good one stays: {error}");
+            tracing::error!(%name, "dataset not loaded, the last good one stays: {error}");
         }
-        Err(error) => tracing::debug!(name, "dataset not loaded: {error}"),
+        Err(error) => tracing::debug!(%name, "dataset not loaded: {error}"),
     }
 }
 

@@ -135,4 +135,4 @@ fn start_logging() {
 }
 
 /// One line a change of state, and nothing that a client can cause.
-const DEFAULT_FILTER: &str = "info,hickory_server=warn";
+const DEFAULT_FILTER: &str = "info,hickory_server=warn,hickory_proto=error";

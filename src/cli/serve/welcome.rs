@@ -20,7 +20,7 @@ pub(super) fn say(running: &Running, snapshot: &Snapshot) {
     for zone in snapshot.zones().iter().take(SHOWN_ZONES) {
         tracing::info!("try: {} {} SOA", dig(address), zone.apex);
         for name in test_names(zone) {
-            tracing::info!("try: {} {name} ANY", dig(address));
+            tracing::info!("try: {} {name} TXT", dig(address));
         }
     }
     tracing::info!("ready");
@@ -40,21 +40,21 @@ fn dig(address: SocketAddr) -> String {
 
 /// Names of the zone that RFC 5782, section 5 has listed.
 fn test_names(zone: &Zone) -> impl Iterator<Item = Name> {
-    let mut relative: Vec<Name> = Vec::new();
+    let mut names: Vec<Name> = Vec::new();
     for placed in &zone.placed {
         let holds = placed.part().holds;
-        let test = match (holds.ip4, holds.ip6, holds.names) {
+        let test = match (holds.ip4, holds.ip6 && !placed.beside_ip4, holds.names) {
             (true, ..) => reversed4(Ipv4Addr::new(127, 0, 0, 2)),
             (_, true, _) => reversed6(Ipv4Addr::new(127, 0, 0, 2).to_ipv6_mapped()),
             (.., true) => Name::parse(b"test").unwrap_or_default(),
             _ => continue,
         };
         let name = test.under(&placed.under).and_then(|name| name.under(&zone.apex)).unwrap_or_default();
-        if !relative.contains(&name) {
-            relative.push(name);
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
-    relative.into_iter()
+    names.into_iter()
 }
 
 /// A server of hundreds of zones should not begin with hundreds of lines.

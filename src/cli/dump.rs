@@ -1,0 +1,47 @@
+//! `infamy dump`: prints a zone as a standard master file.
+//!
+//! Invariant: stdout has the file and nothing else; what the file cannot say, and lines of lists that were left out, are
+//! told on stderr and do not change the exit code.
+
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::{load, now};
+use crate::dnsxl::Name;
+use crate::export::{Options, Source};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration
+    #[arg(long, value_name = "CONFIG")]
+    config: Option<PathBuf>,
+    /// Writes the addresses of ranges one by one where their text names them
+    #[arg(long)]
+    expand: bool,
+    /// The zone
+    zone: String,
+}
+
+/// Prints the zone.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let apex = Name::parse(arguments.zone.as_bytes()).with_context(|| format!("zone {}", arguments.zone))?;
+    let config = load::config(arguments.config.as_deref())?;
+    let source = Source::load(&config.plan, &apex, now())?;
+    for (dataset, report) in &source.reports {
+        if report.total > 0 {
+            let name = &config.plan.datasets[*dataset].name;
+            eprintln!("dataset {name}: {} problems: `infamy check` tells them", report.total);
+        }
+    }
+    let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+    for note in source.write_master_file(Options { expand: arguments.expand }, &mut out)? {
+        eprintln!("zone {apex}: {note}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Bytes that are written at a time: a list of millions is tens of thousands of writes, not millions.
+const BUFFER: usize = 64 << 10;

@@ -1,0 +1,94 @@
+//! Zones as other programs read them.
+//!
+//! [`Source`] is a zone with what serving does not need: the names and digests as they are spelt, of which tables keep
+//! fingerprints only. Its files are read for that, with the parsers and rules that load them for serving. Invariant:
+//! what is written is what [`crate::answer`] answers; where a format cannot say it, the format's file says so.
+
+mod layers;
+mod master;
+mod rdata;
+mod space;
+
+use std::io;
+use std::sync::Arc;
+
+pub use master::{Note, Options};
+
+use crate::dataset::{self, LoadError, Report, Spelling};
+use crate::dnsxl::Name;
+use crate::reload::Plan;
+use crate::zone::{Access, Input, UnixTime, Zone, ZoneError, build};
+
+/// A zone that is to be written out.
+#[derive(Debug)]
+pub struct Source {
+    zone: Zone,
+    /// By dataset of the zone and by part.
+    spellings: Vec<Vec<Spelling>>,
+    /// What loading each dataset of the zone had to say, by the dataset's index in the plan.
+    pub reports: Vec<(usize, Report)>,
+}
+
+impl Source {
+    /// Loads a zone of a plan by its apex.
+    ///
+    /// # Errors
+    ///
+    /// No such zone, or one of its datasets could not be loaded.
+    pub fn load(plan: &Plan, apex: &Name, now: UnixTime) -> Result<Self, ExportError> {
+        let apex = apex.to_lowercase();
+        // of two zones with one apex the later is served
+        let found = plan.zones.iter().rfind(|zone| zone.spec.apex.to_lowercase() == apex);
+        let zone_plan = found.ok_or(ExportError::NoZone { apex })?;
+        let (mut inputs, mut spellings, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, under) in &zone_plan.datasets {
+            let spec = &plan.datasets[*index];
+            let mut spelt = Vec::new();
+            let loaded = dataset::load_and_spell(spec, &plan.never, now.0, |part| spelt.push(part));
+            let (dataset, report) =
+                loaded.map_err(|source| ExportError::Load { dataset: spec.name.clone(), source })?;
+            // an access list is of no part and has none spelt
+            inputs.push(Input { dataset: Some(Arc::new(dataset)), under: under.clone() });
+            spellings.push(spelt);
+            reports.push((*index, report));
+        }
+        let zone = build(&zone_plan.spec, &inputs, Access::default())?;
+        Ok(Self { zone, spellings, reports })
+    }
+
+    /// Writes the zone as a master file (RFC 1035, section 5); what it could not say is returned.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`, which is written to in small pieces.
+    pub fn write_master_file(&self, options: Options, out: &mut impl io::Write) -> io::Result<Vec<Note>> {
+        master::write(self, options, out)
+    }
+}
+
+/// Why a zone could not be read to be written out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The plan has no such zone.
+    #[error("zone {apex}: not in the configuration")]
+    NoZone {
+        /// What was asked for.
+        apex: Name,
+    },
+    /// A dataset of the zone could not be loaded.
+    #[error("dataset {dataset}: {source}")]
+    Load {
+        /// What the configuration calls it.
+        dataset: String,
+        /// Why.
+        #[source]
+        source: LoadError,
+    },
+    /// The zone could not be made.
+    #[error(transparent)]
+    Zone(#[from] ZoneError),
+}
+
+#[cfg(test)]
+mod tests;

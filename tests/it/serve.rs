@@ -1,0 +1,242 @@
+//! The program as its operator sees it: started, asked, signalled, ended.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RData;
+use tempfile::TempDir;
+
+#[test]
+fn a_broken_list_keeps_the_last_good_one() {
+    let site = Site::new();
+    let server = site.start();
+    assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NoError);
+    assert_eq!(server.rcode("2.2.0.192.bl.example"), ResponseCode::NXDomain);
+    assert_eq!(server.rcode("0.192.bl.example"), ResponseCode::NoError, "a name with listings below it exists");
+    assert_eq!(server.ask_tcp("1.2.0.192.bl.example", A).answers.len(), 1);
+    let first = server.serial("bl.example");
+
+    fs::remove_file(site.list()).unwrap();
+    server.signal("HUP");
+    server.wait_for("dataset not loaded, the last good one stays");
+    server.wait_for("no news");
+    assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NoError);
+    assert_eq!(server.serial("bl.example"), first);
+
+    fs::write(site.list(), "192.0.2.2\n").unwrap();
+    server.signal("HUP");
+    server.wait_for("dataset loaded name=list entries=1 problems=0");
+    server.wait_for("reloaded took=");
+    assert_eq!(server.rcode("2.2.0.192.bl.example"), ResponseCode::NoError);
+    assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NXDomain);
+    assert!(server.serial("bl.example") > first);
+    assert!(server.end().success());
+}
+
+#[test]
+fn a_changed_configuration_is_taken_over_or_left() {
+    let site = Site::new();
+    let server = site.start();
+    let serial = server.serial("bl.example");
+    site.write_config("[[zone]]\napex = \"second.example\"\ndatasets = [\"list\"]\n");
+    server.signal("HUP");
+    server.wait_for("configuration taken over");
+    assert_eq!(server.rcode("1.2.0.192.second.example"), ResponseCode::NoError);
+
+    site.write_config("[[zone]]\napex = \"third.example\"\ndatasets = [\"lost\"]\n");
+    server.signal("HUP");
+    server.wait_for("dataset lost: is not defined");
+    assert_eq!(server.rcode("1.2.0.192.third.example"), ResponseCode::Refused);
+    assert_eq!(server.rcode("1.2.0.192.second.example"), ResponseCode::NoError);
+
+    let lost = "[[dataset]]\nname = \"lost\"\nformat = \"plain\"\nfiles = \"lost\"\n";
+    site.write_config(&format!("{lost}[[zone]]\napex = \"third.example\"\ndatasets = [\"lost\"]\n"));
+    server.signal("HUP");
+    server.wait_for("configuration not taken over");
+    assert_eq!(server.rcode("1.2.0.192.second.example"), ResponseCode::NoError);
+    assert!(server.serial("bl.example") >= serial);
+    assert!(server.end().success());
+}
+
+#[test]
+fn serials_never_go_back_across_restarts() {
+    let site = Site::new();
+    let server = site.start();
+    fs::write(site.list(), "192.0.2.2\n").unwrap();
+    server.signal("HUP");
+    server.wait_for("reloaded took=");
+    let serial = server.serial("bl.example");
+    server.end();
+    // an older file than the one that was served
+    let old = fs::File::options().append(true).open(site.list()).unwrap();
+    old.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000)).unwrap();
+    assert_eq!(site.start().serial("bl.example"), serial);
+}
+
+#[test]
+fn a_port_in_use_is_one_line() {
+    let site = Site::new();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = fs::read_to_string(site.config()).unwrap().replace("127.0.0.1:0", &address.to_string());
+    fs::write(site.config(), config).unwrap();
+    let output = Command::new(PROGRAM).arg("serve").arg(site.config()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told, format!("error: listen: {address}: address in use: another server listens there\n"));
+}
+
+/// A folder with a configuration and a list.
+struct Site(TempDir);
+
+impl Site {
+    fn new() -> Self {
+        let site = Self(tempfile::tempdir().unwrap());
+        fs::write(site.list(), "192.0.2.1\n").unwrap();
+        fs::create_dir(site.0.path().join("state")).unwrap();
+        site.write_config("");
+        site
+    }
+
+    fn config(&self) -> PathBuf {
+        self.0.path().join("infamy.toml")
+    }
+
+    fn list(&self) -> PathBuf {
+        self.0.path().join("list")
+    }
+
+    fn write_config(&self, more: &str) {
+        fs::write(self.config(), CONFIG.to_owned() + more).unwrap();
+    }
+
+    fn start(&self) -> Server {
+        Server::start(&self.config())
+    }
+}
+
+/// A running server, ended when dropped.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+    lines: Receiver<String>,
+}
+
+impl Server {
+    fn start(config: &Path) -> Self {
+        let mut child = Command::new(PROGRAM).arg("serve").arg(config).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut server = Self { child, address: (Ipv4Addr::LOCALHOST, 0).into(), lines };
+        let line = server.wait_for("listening on ");
+        let address = line.split("listening on ").nth(1).unwrap();
+        server.address = address.split(' ').next().unwrap().parse().unwrap();
+        server.wait_for("ready");
+        server
+    }
+
+    /// The next line of the log that has this in it.
+    fn wait_for(&self, text: &str) -> String {
+        let mut seen = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            if line.contains(text) {
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("{text:?} is not in the log: {seen:#?}")
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    fn end(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.child.wait().unwrap()
+    }
+
+    fn ask(&self, name: &str, qtype: u16) -> Message {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.send_to(&query(name, qtype), self.address).unwrap();
+        let mut buffer = [0; 1232];
+        let length = socket.recv(&mut buffer).unwrap();
+        Message::from_vec(&buffer[..length]).unwrap()
+    }
+
+    fn ask_tcp(&self, name: &str, qtype: u16) -> Message {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let query = query(name, qtype);
+        stream.write_all(&[&(query.len() as u16).to_be_bytes()[..], &query].concat()).unwrap();
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut reply = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut reply).unwrap();
+        Message::from_vec(&reply).unwrap()
+    }
+
+    fn rcode(&self, name: &str) -> ResponseCode {
+        self.ask(name, A).metadata.response_code
+    }
+
+    fn serial(&self, apex: &str) -> u32 {
+        match &self.ask(apex, SOA).answers[0].data {
+            RData::SOA(soa) => soa.serial,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn query(name: &str, qtype: u16) -> Vec<u8> {
+    let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        query.push(label.len() as u8);
+        query.extend_from_slice(label.as_bytes());
+    }
+    query.push(0);
+    query.extend_from_slice(&[qtype.to_be_bytes(), [0, 1]].concat());
+    query
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_infamy");
+/// A busy machine takes its time; a right server is never waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+const A: u16 = 1;
+const SOA: u16 = 6;
+const CONFIG: &str = r#"
+version = 1
+
+[listen]
+addresses = ["127.0.0.1:0"]
+udp-workers = 1
+
+[server]
+state-directory = "state"
+
+[[dataset]]
+name = "list"
+format = "plain"
+files = "list"
+
+[[zone]]
+apex = "bl.example"
+datasets = ["list"]
+"#;
