@@ -9,6 +9,7 @@
 
 mod addresses;
 mod announce;
+mod dump;
 mod log;
 mod options;
 mod query_line;
@@ -79,8 +80,8 @@ enum StartError {
     Start(io::Error),
     #[error("zone {0}")]
     Zone(#[from] crate::zone::ZoneError),
-    #[error("-d is not supported: `infamy dump` writes a zone as a master file")]
-    Dump,
+    #[error("writing to stdout: {0}")]
+    Output(io::Error),
 }
 
 /// What a command line asks to be served, for those who answer without sockets of their own.
@@ -126,9 +127,12 @@ fn serve(options: &Options, log: &Log) -> Result<(), StartError> {
     let subscriber = subscriber.with_target(false).with_level(false).with_max_level(LevelFilter::WARN);
     let _ = subscriber.try_init();
     // before anything is opened: a mistake in a zone spec needs no privileges to be found
-    specs::plan(options, &[])?;
+    let plan = specs::plan(options, &[])?;
+    let confinement = |user| Confinement { user, root: options.root.clone(), directory: options.directory.clone() };
     if options.dump {
-        return Err(StartError::Dump);
+        confine(&confinement(user(options)?))?;
+        // for scripts stdout has the zones alone
+        return dump::dump(&plan, serve::now(), log);
     }
     let addresses = addresses::addresses(&options.bind, options.family)?;
     let user = user(options)?;
@@ -143,7 +147,7 @@ fn serve(options: &Options, log: &Log) -> Result<(), StartError> {
     let notifier = Notifier::from_env().map_err(StartError::Start)?;
     let mut pid_file = options.pid_file.as_deref().map(open_pid_file).transpose()?;
     let null = (!options.foreground).then(open_null).transpose().map_err(StartError::Background)?;
-    confine(&Confinement { user, root: options.root.clone(), directory: options.directory.clone() })?;
+    confine(&confinement(user))?;
 
     let mut service = Service::new(plan, options, log.clone());
     if !options.quick && !service.load()? {
