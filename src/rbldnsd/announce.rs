@@ -12,7 +12,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use super::log::Log;
 use super::specs::type_of;
 use super::time::show_time;
-use crate::dataset::{LoadError, Problem, Tally};
+use crate::dataset::{LoadError, Problem, Report, Tally};
 use crate::feed::{FileError, Format};
 use crate::reload::{Event, Loaded, Plan, Store};
 
@@ -101,13 +101,7 @@ impl Announcer {
 
     fn tell_loaded(&self, name: &str, format: Format, loaded: &Loaded) {
         let report = &loaded.report;
-        for problem in report.problems.iter().take(MAX_WARNINGS) {
-            self.log.warning(show_problem(problem));
-        }
-        let suppressed = report.total.saturating_sub(MAX_WARNINGS as u64);
-        if suppressed > 0 {
-            self.log.warning(format_args!("{name}: {suppressed} more warnings suppressed"));
-        }
+        show_report(name, report).iter().for_each(|warning| self.log.warning(warning));
         let time = show_time(loaded.dataset.modified);
         match (format, &*report.tallies) {
             (Format::Acl, tallies) => {
@@ -166,11 +160,22 @@ fn show_trie(entries: u64, bytes: usize) -> String {
     format!("ents={entries} tbm=0 lc=0 mem={}k free=0 waste=0", bytes.div_ceil(1024))
 }
 
+/// The first warnings of a load, and how many more there are.
+pub(super) fn show_report(name: &str, report: &Report) -> Vec<String> {
+    let mut shown: Vec<String> = report.problems.iter().take(MAX_WARNINGS).map(show_problem).collect();
+    let suppressed = report.total.saturating_sub(MAX_WARNINGS as u64);
+    if suppressed > 0 {
+        shown.push(format!("{name}: {suppressed} more warnings suppressed"));
+    }
+    shown
+}
+
 fn show_problem(problem: &Problem) -> String {
     format!("file {}({}): {}", problem.path.display(), problem.line, problem.reason)
 }
 
-fn show_error(error: &LoadError) -> String {
+/// Why a dataset could not be loaded.
+pub(super) fn show_error(error: &LoadError) -> String {
     match error {
         LoadError::File(FileError::Read { path, source }) => {
             format!("file {}: unable to open file: {}", path.display(), show_cause(source))
@@ -182,7 +187,7 @@ fn show_error(error: &LoadError) -> String {
 }
 
 /// What the system says, without the number that Rust adds.
-fn show_cause(error: &io::Error) -> String {
+pub(super) fn show_cause(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

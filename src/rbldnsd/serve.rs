@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::StartError;
-use super::announce::{Announcer, Began};
+use super::announce::{Announcer, Began, show_cause};
 use super::log::Log;
 use super::options::{Options, Output};
 use super::query_log::QueryLog;
@@ -27,18 +27,20 @@ pub(super) struct Service<'o> {
     store: Store,
     announcer: Announcer,
     log: Log,
+    /// Whether the operator was told that the file of `-s` cannot be written.
+    statistics_fail: bool,
 }
 
 impl<'o> Service<'o> {
     /// With nothing loaded yet.
     pub(super) fn new(plan: Plan, options: &'o Options, log: Log) -> Self {
-        Self { options, store: Store::new(plan), announcer: Announcer::new(log.clone()), log }
+        Self { options, store: Store::new(plan), announcer: Announcer::new(log.clone()), log, statistics_fail: false }
     }
 
     /// Loads what is new; whether every zone has its data.
     pub(super) fn load(&mut self) -> Result<bool, ZoneError> {
         let began = Began::now();
-        let events = self.store.load(UnixTime(now()));
+        let events = self.store.load(now());
         let lacks_data = self.announcer.tell(&self.store, &events, &began);
         // what cannot be a zone at all is a mistake of whoever starts the program
         self.store.snapshot().map(|_| !lacks_data)
@@ -62,7 +64,7 @@ impl<'o> Service<'o> {
         self.log.info(format_args!("infamy version {version} started ({sockets} socket(s), {count} zone(s))"));
         notifier.ready();
 
-        let mut statistics = Statistics::new(zones, now());
+        let mut statistics = Statistics::new(zones, now().0);
         self.write(append_mark);
         let mut checked = Instant::now();
         loop {
@@ -80,7 +82,7 @@ impl<'o> Service<'o> {
                 Ok(Signal::User2) => {
                     self.tell(&statistics, &watch);
                     self.write(|output, now| statistics.append(&watch.counters, output, now));
-                    statistics.reset(&watch.counters, now());
+                    statistics.reset(&watch.counters, now().0);
                     self.write(append_mark);
                 }
                 Ok(Signal::Hangup) => {
@@ -110,7 +112,7 @@ impl<'o> Service<'o> {
     /// Looks at the files, and serves what is new in them.
     fn check(&mut self, published: &Published) {
         let began = Began::now();
-        let events = self.store.load(UnixTime(now()));
+        let events = self.store.load(now());
         let has_news = events.iter().any(|event| event.result.is_ok());
         self.announcer.tell(&self.store, &events, &began);
         if !has_news {
@@ -124,16 +126,20 @@ impl<'o> Service<'o> {
     }
 
     fn tell(&self, statistics: &Statistics, watch: &Watch) {
-        statistics.messages(&watch.counters, now()).iter().for_each(|message| self.log.info(message));
+        statistics.messages(&watch.counters, now().0).iter().for_each(|message| self.log.info(message));
     }
 
     /// Writes to the file of `-s`, if there is one.
-    fn write(&self, write: impl FnOnce(&Output, i64) -> io::Result<()>) {
+    fn write(&mut self, write: impl FnOnce(&Output, i64) -> io::Result<()>) {
         let Some(output) = &self.options.statistics else { return };
-        if let Err(why) = write(output, now()) {
+        let written = write(output, now().0);
+        if let Err(why) = &written
+            && !self.statistics_fail
+        {
             let path = output.path.as_deref().unwrap_or_else(|| "-".as_ref());
-            self.log.error(format_args!("error writing stats to `{}': {why}", path.display()));
+            self.log.error(format_args!("error writing stats to `{}': {}", path.display(), show_cause(why)));
         }
+        self.statistics_fail = written.is_err();
     }
 }
 
@@ -154,7 +160,7 @@ impl Observer for Watch {
 }
 
 /// The time.
-fn now() -> i64 {
+pub(super) fn now() -> UnixTime {
     // a clock before 1970 was never set
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
 }
