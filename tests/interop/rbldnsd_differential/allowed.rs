@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::Case;
 use super::message::{Reply, Rr};
 use super::servers::Theirs;
+use super::{Case, Zone};
 
 type Allowance = fn(&Case<'_>, &mut Reply, &Reply, &mut Theirs);
 
@@ -38,6 +38,12 @@ fn no_transfers(case: &Case<'_>, theirs: &mut Reply, _: &Reply, _: &mut Theirs) 
     if matches!(case.qtype, AXFR | IXFR) && matches!(theirs.rcode, 0 | NXDOMAIN) {
         *theirs = Reply { rcode: REFUSED, authoritative: false, answers: [].into(), authority: [].into() };
     }
+}
+
+/// The DS of a zone below another one is the parent's affair (RFC 4035, section 3.1.4.1); rbldnsd asks the zone itself.
+pub(super) fn is_the_parents(case: &Case<'_>, zones: &[Zone]) -> bool {
+    let is_parent = |other: &Zone| case.zone.apex.ends_with(&format!(".{}", other.apex));
+    case.qtype == DS && case.is_apex() && zones.iter().any(is_parent)
 }
 
 /// What stands for the reply to a type from 250 on, which is one like any other that the data has nothing of
@@ -158,6 +164,7 @@ const SOA: u16 = 6;
 /// rbldnsd knows no type from here on, but ANY.
 const FIRST_UNKNOWN: u16 = 250;
 const HINFO: u16 = 13;
+const DS: u16 = 43;
 const IXFR: u16 = 251;
 const AXFR: u16 = 252;
 const ANY: u16 = 255;

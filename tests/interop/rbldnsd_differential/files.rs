@@ -261,7 +261,7 @@ fn prefix6(dice: &mut Dice, subjects: &mut Subjects) -> String {
     subjects.prefix6(bits, length);
     match dice.below(4) {
         0 if length == 128 => Ipv6Addr::from(bits).to_string(),
-        1 if length % 16 == 0 && length > 16 && length < 128 => {
+        1 if length.is_multiple_of(16) && length > 16 && length < 128 => {
             let words: Vec<String> =
                 (0..length / 16).map(|word| format!("{:x}", bits >> (112 - 16 * word) & 0xffff)).collect();
             format!("{}/{length}", words.join(":"))

@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::{self, Program, free_address};
-use allowed::{ALLOWED, access_comes_first, as_known_type};
+use allowed::{ALLOWED, access_comes_first, as_known_type, is_the_parents};
 use dice::Dice;
 use files::Subjects;
 use message::{Reply, query};
@@ -260,7 +260,7 @@ impl Batch {
                     let name = format!(".{}", case.name().to_lowercase());
                     other.apex.len() > zone.apex.len() && name.ends_with(&format!(".{}", other.apex))
                 };
-                if self.zones.iter().any(below) {
+                if self.zones.iter().any(below) || is_the_parents(&case, &self.zones) {
                     continue;
                 }
                 check(&case, &ours, &mut asking, used, self.seed, &options);
