@@ -20,6 +20,7 @@
 //! - [`reload`] loads what changed, keeps what was good, and makes the next generation.
 //! - [`server`] opens the sockets and has queries answered; the only room with threads that serve.
 //! - [`config`] reads a strict TOML file and comes to what the two of them take.
+//! - [`export`] writes a zone out as a standard master file.
 //! - [`rbldnsd`] is the second way in: the command line of that program, for lists that are served by it now.
 //! - [`cli`] is the commands: one file each.
 //!
@@ -30,7 +31,6 @@
 //! Every number that limits something is a constant with a sentence.
 
 pub mod dnsxl;
-pub mod export;
 pub mod feed;
 pub mod table;
 
@@ -45,6 +45,7 @@ pub mod reload;
 pub mod server;
 
 pub mod config;
+pub mod export;
 pub mod rbldnsd;
 
 pub mod cli;

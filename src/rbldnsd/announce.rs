@@ -187,7 +187,7 @@ pub(super) fn show_error(error: &LoadError) -> String {
 }
 
 /// What the system says, without the number that Rust adds.
-fn show_cause(error: &io::Error) -> String {
+pub(super) fn show_cause(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

@@ -28,7 +28,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
-use nix::unistd::{Uid, daemon, dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{Uid, User, daemon, dup2_stderr, dup2_stdin, dup2_stdout};
 use tracing::level_filters::LevelFilter;
 
 use crate::reload::Plan;
@@ -36,6 +36,7 @@ use crate::server::notify::Notifier;
 use crate::server::privileges::{ConfineError, Confinement, confine};
 use crate::server::{self, Listen};
 use addresses::AddressError;
+use announce::show_cause;
 use log::Log;
 use options::{OptionError, Options, Request};
 use serve::Service;
@@ -70,17 +71,17 @@ enum StartError {
     Root,
     #[error(transparent)]
     Confine(#[from] ConfineError),
-    #[error("unable to write pidfile: {0}")]
+    #[error("unable to write pidfile: {}", show_cause(.0))]
     PidFile(io::Error),
     #[error("zone loading errors, aborting")]
     Loading,
-    #[error("unable to go into the background: {0}")]
+    #[error("unable to go into the background: {}", show_cause(.0))]
     Background(io::Error),
     #[error("unable to start: {0}")]
     Start(io::Error),
     #[error("zone {0}")]
     Zone(#[from] crate::zone::ZoneError),
-    #[error("writing to stdout: {0}")]
+    #[error("writing to stdout: {}", show_cause(.0))]
     Output(io::Error),
 }
 
@@ -177,18 +178,22 @@ fn serve(options: &Options, log: &Log) -> Result<(), StartError> {
 
 /// The account to become: started as root it is one without privileges.
 fn user(options: &Options) -> Result<Option<String>, StartError> {
-    let is_root = Uid::effective().is_root();
-    match &options.user {
-        None => Ok(is_root.then(|| DEFAULT_USER.to_owned())),
-        Some(user) => {
-            let name = user.split(':').next().unwrap_or_default();
-            let account = name.parse::<u32>().map_or_else(
-                |_| nix::unistd::User::from_name(name).ok().flatten().map(|user| user.uid),
-                |number| Some(Uid::from_raw(number)),
-            );
-            if account.is_some_and(Uid::is_root) { Err(StartError::Root) } else { Ok(Some(user.clone())) }
-        }
+    let Some(user) = &options.user else {
+        return Ok(Uid::effective().is_root().then(|| DEFAULT_USER.to_owned()));
+    };
+    let (name, group) = user.split_once(':').map_or((&**user, None), |(name, group)| (name, Some(group)));
+    let number = name.parse().ok().map(Uid::from_raw);
+    let account = match number {
+        Some(uid) => User::from_uid(uid),
+        None => User::from_name(name),
+    };
+    let account = account.ok().flatten();
+    if number.or_else(|| account.as_ref().map(|account| account.uid)).is_some_and(Uid::is_root) {
+        return Err(StartError::Root);
     }
+    // a number without an account names its group too
+    let is_bare_number = number.is_some() && account.is_none() && group.is_none();
+    Ok(Some(if is_bare_number { format!("{name}:{name}") } else { user.clone() }))
 }
 
 /// Opened while it is allowed, and written when the number is known.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::announce::show_cause;
 use super::log::Log;
 use super::options::Output;
 use super::query_line::write_line;
@@ -186,7 +187,11 @@ impl Target {
     fn fails(&mut self, what: &str, why: &io::Error) {
         if self.lost.is_none() {
             self.lost = Some(0);
-            self.log.error(format_args!("error {what} logfile `{}': {why}: lines are lost", self.shown()));
+            self.log.error(format_args!(
+                "error {what} logfile `{}': {}: lines are lost",
+                self.shown(),
+                show_cause(why)
+            ));
         }
     }
 }

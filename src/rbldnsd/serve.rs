@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::StartError;
-use super::announce::{Announcer, Began};
+use super::announce::{Announcer, Began, show_cause};
 use super::log::Log;
 use super::options::{Options, Output};
 use super::query_log::QueryLog;
@@ -27,12 +27,14 @@ pub(super) struct Service<'o> {
     store: Store,
     announcer: Announcer,
     log: Log,
+    /// Whether the operator was told that the file of `-s` cannot be written.
+    statistics_fail: bool,
 }
 
 impl<'o> Service<'o> {
     /// With nothing loaded yet.
     pub(super) fn new(plan: Plan, options: &'o Options, log: Log) -> Self {
-        Self { options, store: Store::new(plan), announcer: Announcer::new(log.clone()), log }
+        Self { options, store: Store::new(plan), announcer: Announcer::new(log.clone()), log, statistics_fail: false }
     }
 
     /// Loads what is new; whether every zone has its data.
@@ -128,12 +130,16 @@ impl<'o> Service<'o> {
     }
 
     /// Writes to the file of `-s`, if there is one.
-    fn write(&self, write: impl FnOnce(&Output, i64) -> io::Result<()>) {
+    fn write(&mut self, write: impl FnOnce(&Output, i64) -> io::Result<()>) {
         let Some(output) = &self.options.statistics else { return };
-        if let Err(why) = write(output, now().0) {
+        let written = write(output, now().0);
+        if let Err(why) = &written
+            && !self.statistics_fail
+        {
             let path = output.path.as_deref().unwrap_or_else(|| "-".as_ref());
-            self.log.error(format_args!("error writing stats to `{}': {why}", path.display()));
+            self.log.error(format_args!("error writing stats to `{}': {}", path.display(), show_cause(why)));
         }
+        self.statistics_fail = written.is_err();
     }
 }
 

@@ -16,7 +16,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("server", &["reload"]),
     ("config", &[]),
     ("export", &["server"]),
-    ("rbldnsd", &["export"]),
+    ("rbldnsd", &["config"]),
     ("cli", &[]),
 ];
 
