@@ -114,15 +114,14 @@ impl<'o> Service<'o> {
         let began = Began::now();
         let events = self.store.load(now());
         let has_news = events.iter().any(|event| event.result.is_ok());
-        self.announcer.tell(&self.store, &events, &began);
-        if !has_news {
-            return;
-        }
-        match self.store.snapshot() {
+        // told when it is so: whoever reads of a reload may ask at once
+        match has_news.then(|| self.store.snapshot()) {
             // dropped here, and not by a thread that answers
-            Ok(snapshot) => drop(published.publish(snapshot)),
-            Err(error) => self.log.error(format_args!("zone {error}: what was loaded before stays in use")),
+            Some(Ok(snapshot)) => drop(published.publish(snapshot)),
+            Some(Err(error)) => self.log.error(format_args!("zone {error}: what was loaded before stays in use")),
+            None => {}
         }
+        self.announcer.tell(&self.store, &events, &began);
     }
 
     fn tell(&self, statistics: &Statistics, watch: &Watch) {
