@@ -185,6 +185,11 @@ impl<'s> Collector<'s> {
         if ttl == 0 { 0 } else { ttl.clamp(*bounds.start(), *bounds.end()) }
     }
 
+    /// The TTL of an SOA or NS record: its own, or that of a `$TTL` in front of it, or 0, which is the zone's.
+    fn zone_ttl(&mut self, own: u32) -> u32 {
+        if own == 0 { self.section().defaults.ttl.unwrap_or(0) } else { self.bounded(own) }
+    }
+
     /// The number of a listing's value; `None` for an exclusion.
     fn met(&mut self, said: Said<'_>) -> Option<Met> {
         let Said::Listed(value) = said else { return None };
@@ -312,7 +317,7 @@ impl<'s> Collector<'s> {
             listings4.chain(listings6).flatten().for_each(|met| *met = shared);
         }
         let mut tally = Tally::new(section.format);
-        (tally.name, tally.places) = (section.name, section.under.len());
+        tally.name = section.name;
         (tally.prefixes4, tally.prefixes6) = (section.ip4.len() as u64, section.ip6.len() as u64);
         tally.excluded6 = section.ip6.iter().filter(|statement| statement.said.is_none()).count() as u64;
         let (runs4, repeated4) = match section.format {
@@ -344,7 +349,7 @@ impl<'s> Collector<'s> {
         let keys = section.names.resolve(&mut lists);
         (tally.names, tally.wildcards) = (keys.exact, keys.below);
         let hashes = section.hashes.resolve(&mut lists);
-        let (records, left_out) = section.records.resolve(section.defaults.ttl);
+        let (records, left_out) = section.records.resolve();
         for at in left_out {
             self.report_at(at, Reason::CnameWithOther);
         }
@@ -435,7 +440,9 @@ impl Sink for Collector<'_> {
                 self.section().hashes.push(key, said);
             }
             Entry::Record { owner, ttl, rtype, rdata } => {
-                let (at, ttl) = (self.at(line), ttl.map(|ttl| self.bounded(ttl)));
+                // unlike a listing's, a record's TTL is that of the last `$TTL` in front of it (RFC 2308, section 4)
+                let ttl = ttl.map(|ttl| self.bounded(ttl)).or_else(|| self.section().defaults.ttl);
+                let at = self.at(line);
                 self.section().records.push(owner, ttl, rtype, rdata, at);
             }
             Entry::Client { block, action } => self.client(line, block, action),
@@ -445,11 +452,11 @@ impl Sink for Collector<'_> {
     fn special(&mut self, _line: u64, special: Special<'_>) {
         match special {
             Special::Soa(soa) => {
-                let ttl = self.bounded(soa.ttl);
+                let ttl = self.zone_ttl(soa.ttl);
                 self.head.soa.get_or_insert(SoaLine { ttl, ..soa });
             }
             Special::Ns(ns) => {
-                let ttl = self.bounded(ns.ttl);
+                let ttl = self.zone_ttl(ns.ttl);
                 // a line of which every name is commented out says nothing
                 if !ns.names.is_empty() {
                     self.head.ns.get_or_insert(NsLine { ttl, ..ns });
@@ -470,11 +477,9 @@ impl Sink for Collector<'_> {
             Special::BaseTemplate(text) => {
                 self.section().defaults.base.get_or_insert_with(|| text.into());
             }
-            Special::MaxRange4(limit) if self.spec.format != Format::Combined => {
+            Special::MaxRange4(limit) => {
                 self.max_range4 = Some(self.max_range4.map_or(limit, |known| known.min(limit)));
             }
-            // in a `combined` file it holds for its section, where the parser has applied it
-            Special::MaxRange4(_) => {}
             Special::SharedValue(value) => {
                 let met = self.intern(value);
                 let section = self.section();

@@ -39,9 +39,7 @@ impl RecordStatements {
     }
 
     /// Sorts records into RRsets; also the lines of CNAMEs that were left out because their owner has other data.
-    ///
-    /// Records without a TTL of their own take `ttl`; `None` is the zone's.
-    pub fn resolve(mut self, ttl: Option<u32>) -> (Records, Vec<u32>) {
+    pub fn resolve(mut self) -> (Records, Vec<u32>) {
         self.0.sort_unstable();
         let (mut records, mut left_out) = (Records::default(), Vec::new());
         for of_owner in self.0.chunk_by(|a, b| a.owner == b.owner) {
@@ -53,7 +51,7 @@ impl RecordStatements {
                     continue;
                 }
                 // RFC 2181, section 5.2: one TTL for the set; the smallest is the one that misleads nobody
-                let ttls = set.iter().map(|statement| statement.ttl.or(ttl));
+                let ttls = set.iter().map(|statement| statement.ttl);
                 let (ttl, zone_ttl) = (ttls.clone().flatten().min(), ttls.clone().any(|ttl| ttl.is_none()));
                 let data_begin = records.ends.len() as u32;
                 for same in set.chunk_by(|a, b| a.rdata == b.rdata) {
@@ -196,13 +194,13 @@ mod tests {
         for (at, (owner, rtype, rdata, ttl)) in statements.iter().enumerate() {
             all.push(Name::parse(owner.as_bytes()).unwrap().as_wire(), *ttl, *rtype, rdata, at as u32);
         }
-        all.resolve(Some(60))
+        all.resolve()
     }
 
     fn ask(records: &Records, name: &str) -> (Vec<(u16, usize, u32)>, bool) {
         let name = QueryName::from(&Name::parse(name.as_bytes()).unwrap());
         let found = records.find(name.labels()).into_iter().flatten();
-        (found.map(|set| (set.rtype(), set.data().count(), set.ttl(900))).collect(), records.any_below(name.labels()))
+        (found.map(|set| (set.rtype(), set.data().count(), set.ttl(60))).collect(), records.any_below(name.labels()))
     }
 
     #[test]
@@ -229,7 +227,7 @@ mod tests {
         all.push(b"", Some(3600), 1, b"abcd", 1);
         all.push(b"", None, 1, b"abce", 2);
         all.push(b"", Some(3600), 16, b"\x01x", 3);
-        let (records, _) = all.resolve(None);
+        let (records, _) = all.resolve();
         let name = QueryName::from(&Name::default());
         let ttls: Vec<u32> = records.find(name.labels()).unwrap().map(|set| set.ttl(900)).collect();
         assert_eq!(ttls, [900, 3600]);

@@ -11,8 +11,6 @@ pub struct Tally {
     pub format: Format,
     /// The name that a `$DATASET` line gave it.
     pub name: Option<Box<str>>,
-    /// How many names it stands under.
-    pub places: usize,
     /// IPv4 entries of an `ip4set` by octet class: /8, /16, /24, /32.
     pub octet_classes: [u64; 4],
     /// IPv4 prefixes or addresses of any other format.
@@ -37,7 +35,6 @@ impl Tally {
         Self {
             format,
             name: None,
-            places: 1,
             octet_classes: [0; 4],
             prefixes4: 0,
             prefixes6: 0,

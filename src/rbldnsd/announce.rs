@@ -3,7 +3,7 @@
 //! Invariant: a dataset whose files go on being wrong in the same way is told of once. Figures that describe rbldnsd's
 //! own tables are replaced by ours in the same place, and are zero where there is nothing like it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::log::Log;
 use super::specs::type_of;
 use super::time::show_time;
 use crate::dataset::{LoadError, Problem, Report, Tally};
+use crate::dnsxl::Name;
 use crate::feed::{FileError, Format};
 use crate::reload::{Event, Loaded, Plan, Store};
 
@@ -118,7 +119,8 @@ impl Announcer {
                     let kind = type_of(tally.format);
                     self.log.info(format_args!("{name}:{kind}{colon}{section}: {}", show_tally(tally)));
                 }
-                let subzones: usize = tallies.iter().map(|tally| tally.places).sum();
+                let subzones: HashSet<&Name> = loaded.dataset.parts.iter().flat_map(|part| &part.under).collect();
+                let subzones = subzones.len();
                 let sections = tallies.len();
                 self.log.info(format_args!("{name}: {time}: subzones={subzones} datasets={sections}"));
             }

@@ -199,7 +199,7 @@ fn glue(addresses: &[IpAddr]) -> Dataset {
             IpAddr::V6(address) => statements.push(b"\x02ns", None, TYPE_AAAA, &address.octets(), 0),
         }
     }
-    let (records, _) = statements.resolve(None);
+    let (records, _) = statements.resolve();
     synthesised("glue", vec![Part { under: vec![Name::default()], records, ..Part::default() }])
 }
 

@@ -36,7 +36,8 @@ pub(super) fn access_comes_first(case: &Case<'_>, theirs: &mut Option<Reply>, ou
 /// AXFR and IXFR of a zone that can be served are REFUSED: the operation is known, and not offered.
 fn no_transfers(case: &Case<'_>, theirs: &mut Reply, _: &Reply, _: &mut Theirs) {
     if matches!(case.qtype, AXFR | IXFR) && matches!(theirs.rcode, 0 | NXDOMAIN) {
-        *theirs = Reply { rcode: REFUSED, authoritative: false, answers: [].into(), authority: [].into() };
+        let (answers, authority) = ([].into(), [].into());
+        *theirs = Reply { rcode: REFUSED, authoritative: false, truncated: false, answers, authority };
     }
 }
 

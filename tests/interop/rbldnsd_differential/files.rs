@@ -50,13 +50,27 @@ impl Subjects {
     }
 }
 
-/// A dataset of a random type.
-pub(super) fn dataset(dice: &mut Dice) -> Generated {
+/// A dataset of a random type, as the texts of one or two files.
+pub(super) fn dataset(dice: &mut Dice) -> (Generated, Vec<String>) {
     let kind = dice.pick(&[
         "ip4set", "ip4set", "ip4tset", "ip4trie", "ip6trie", "ip6tset", "dnset", "dnset", "generic", "combined",
     ]);
+    let mut made = file(dice, kind, true);
+    let mut texts = vec![made.text.clone()];
+    if dice.chance(20) {
+        // rbldnsd takes specials in front of a later file's first section for the last section before
+        let more = file(dice, kind, kind != "combined");
+        made.subjects.join(&more.subjects);
+        texts.push(more.text);
+    }
+    (made, texts)
+}
+
+fn file(dice: &mut Dice, kind: &'static str, has_specials: bool) -> Generated {
     let mut made = Generated { kind, ..Generated::default() };
-    specials(dice, &mut made, kind == "combined");
+    if has_specials {
+        specials(dice, &mut made);
+    }
     if kind == "combined" {
         made.subjects.is_combined = true;
         combined(dice, &mut made);
@@ -87,7 +101,10 @@ fn combined(dice: &mut Dice, made: &mut Generated) {
     }
 }
 
-fn specials(dice: &mut Dice, made: &mut Generated, is_combined: bool) {
+fn specials(dice: &mut Dice, made: &mut Generated) {
+    if dice.chance(10) {
+        made.text.push_str("$TTL 900\n");
+    }
     if dice.chance(70) {
         let ttl = dice.pick(&["0", "10", "1h", "9000"]);
         let serial = dice.pick(&["0", "7"]);
@@ -115,8 +132,7 @@ fn specials(dice: &mut Dice, made: &mut Generated, is_combined: bool) {
         (4, "$MAXRANGE4 /16"),
         (5, "# comment"),
     ] {
-        // a dataset of one kind may have them in the middle as well, but a combined one begins with them
-        if dice.chance(chance) && (is_combined || dice.chance(90)) {
+        if dice.chance(chance) {
             made.text.push_str(line);
             made.text.push('\n');
         }
@@ -197,7 +213,9 @@ fn prefix4(dice: &mut Dice, subjects: &mut Subjects) -> String {
     let mask = if length == 0 { 0 } else { u32::MAX << (32 - length) };
     let bits = any4(dice) & mask;
     subjects.range4(bits, bits | !mask);
-    match dice.below(4) {
+    match dice.below(5) {
+        // with host bits, which only -e takes
+        4 => format!("{}/{length}", Ipv4Addr::from(bits | any4(dice) & !mask)),
         0 if length == 16 || length == 24 => short4(bits, length / 8),
         1 if length > 0 => format!("{}/{length}", short4(bits, length.div_ceil(8))),
         _ => format!("{}/{length}", Ipv4Addr::from(bits)),
@@ -267,6 +285,7 @@ fn prefix6(dice: &mut Dice, subjects: &mut Subjects) -> String {
             format!("{}/{length}", words.join(":"))
         }
         2 => format!("{}/{length}", Ipv6Addr::from(bits).to_string().to_uppercase()),
+        3 if dice.chance(30) => format!("{}/{length}", Ipv6Addr::from(bits | any6(dice) & !mask)),
         _ => format!("{}/{length}", Ipv6Addr::from(bits)),
     }
 }

@@ -11,6 +11,7 @@ use hickory_proto::rr::{RData, Record, RecordType};
 pub(super) struct Reply {
     pub(super) rcode: u16,
     pub(super) authoritative: bool,
+    pub(super) truncated: bool,
     pub(super) answers: BTreeSet<Rr>,
     pub(super) authority: BTreeSet<Rr>,
 }
@@ -30,6 +31,7 @@ impl Reply {
         Self {
             rcode: u16::from(message.metadata.response_code),
             authoritative: message.metadata.authoritative,
+            truncated: message.metadata.truncation,
             answers: message.answers.iter().map(Rr::of).collect(),
             authority: message.authorities.iter().map(Rr::of).collect(),
         }
