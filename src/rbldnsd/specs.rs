@@ -45,7 +45,7 @@ pub(super) fn plan(options: &Options, own_addresses: &[IpAddr]) -> Result<Plan, 
         ShownVersion::Name => Version::Text("infamy".to_owned()),
         ShownVersion::Refused => Version::Refused,
     };
-    let never = NeverList::default();
+    let never = NeverList::empty();
     let mut plan = Plan { datasets: Vec::new(), zones: Vec::new(), access: None, never, version };
     for spec in &options.zones {
         plan.add(spec.as_bytes(), options, own_addresses)?;
