@@ -11,6 +11,10 @@ use super::{
 };
 use crate::dataset::values::MAX_TEXT;
 use crate::dataset::{RrSet, Value};
+use crate::dnsxl::number::{
+    CLASS_ANY, CLASS_CH, CLASS_IN, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_CNAME, TYPE_DS, TYPE_IXFR, TYPE_NS,
+    TYPE_SOA, TYPE_TXT,
+};
 use crate::dnsxl::{Labels, QueryName};
 use crate::snapshot::{Snapshot, Version};
 use crate::zone::{Permit, Zone};
@@ -367,16 +371,3 @@ fn rotated<T>(items: impl ExactSizeIterator<Item = T> + Clone, by: u16) -> impl 
 const MAX_CNAMES: usize = 8;
 /// RFC 4892 and the names that list servers have answered besides.
 const VERSION_NAMES: [&[u8]; 2] = [b"\x07version\x04bind", b"\x07version\x06server"];
-const CLASS_IN: u16 = 1;
-const CLASS_CH: u16 = 3;
-const CLASS_ANY: u16 = 255;
-const TYPE_A: u16 = 1;
-const TYPE_NS: u16 = 2;
-const TYPE_CNAME: u16 = 5;
-const TYPE_SOA: u16 = 6;
-const TYPE_TXT: u16 = 16;
-const TYPE_AAAA: u16 = 28;
-const TYPE_DS: u16 = 43;
-const TYPE_IXFR: u16 = 251;
-const TYPE_AXFR: u16 = 252;
-const TYPE_ANY: u16 = 255;

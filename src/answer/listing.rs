@@ -9,6 +9,7 @@ use super::hits::{About, Hits, values_of};
 use crate::dataset::Value;
 use crate::dataset::values::MAX_TEXT;
 use crate::dnsxl::Labels;
+use crate::dnsxl::number::{TYPE_A, TYPE_TXT};
 use crate::zone::{Choice, Zone};
 
 /// Gives the TTL and data of each A record.
@@ -88,5 +89,3 @@ fn character_string(text: &[u8]) -> ArrayVec<u8, { MAX_TEXT + 1 }> {
 
 /// What joins of a bit-mask value: 127.x.y.z keeps its first octet.
 const LOW_24_BITS: u32 = 0x00ff_ffff;
-const TYPE_A: u16 = 1;
-const TYPE_TXT: u16 = 16;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::answer::{HEADER_LENGTH, Outcome, Transport, respond};
 use crate::dnsxl::Name;
+use crate::dnsxl::number::{CLASS_IN, TYPE_A, TYPE_TXT};
 use crate::snapshot::Snapshot;
 use crate::zone::UnixTime;
 
@@ -108,8 +109,3 @@ fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
 
 /// Whose questions they are, for access lists.
 pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-pub(super) const TYPE_A: u16 = 1;
-pub(super) const TYPE_NS: u16 = 2;
-pub(super) const TYPE_SOA: u16 = 6;
-pub(super) const TYPE_TXT: u16 = 16;
-const CLASS_IN: u16 = 1;

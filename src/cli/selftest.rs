@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::ask::{CLIENT, Reply, TYPE_A, TYPE_NS, TYPE_SOA, ask};
+use super::ask::{CLIENT, Reply, ask};
 use crate::config::is_like_address;
 use crate::dataset::Holds;
+use crate::dnsxl::number::{TYPE_A, TYPE_NS, TYPE_SOA};
 use crate::dnsxl::{Name, name};
 use crate::reload::Plan;
 use crate::snapshot::Snapshot;

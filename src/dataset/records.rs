@@ -5,6 +5,7 @@
 
 use crate::dnsxl::Labels;
 use crate::dnsxl::name::{MAX_WIRE, reverse_labels};
+use crate::dnsxl::number::TYPE_CNAME;
 
 /// Records as collected.
 #[derive(Debug, Default)]
@@ -181,8 +182,6 @@ impl<'r> RrSet<'r> {
         })
     }
 }
-
-const TYPE_CNAME: u16 = 5;
 
 #[cfg(test)]
 mod tests {

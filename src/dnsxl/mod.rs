@@ -6,6 +6,7 @@
 
 pub mod key;
 pub mod name;
+pub mod number;
 pub mod subject;
 pub mod url;
 

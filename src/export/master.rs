@@ -25,6 +25,7 @@ use crate::answer::hits::{Hits, find};
 use crate::answer::{listing, sets_of};
 use crate::dataset::RrSet;
 use crate::dnsxl::name::{MAX_WIRE, fmt_wire};
+use crate::dnsxl::number::{TYPE_A, TYPE_AAAA, TYPE_CNAME, TYPE_NS, TYPE_SOA, TYPE_TXT};
 use crate::dnsxl::{Labels, Name, QueryName};
 use crate::zone::Zone;
 
@@ -274,12 +275,6 @@ fn is_host(name: Labels<'_>) -> bool {
 
 /// What a wildcard has in front of a name, in wire form.
 const WILDCARD: &[u8] = b"\x01*";
-const TYPE_A: u16 = 1;
-const TYPE_NS: u16 = 2;
-const TYPE_CNAME: u16 = 5;
-const TYPE_SOA: u16 = 6;
-const TYPE_TXT: u16 = 16;
-const TYPE_AAAA: u16 = 28;
 /// A and AAAA: what host names have.
 const ADDRESS_TYPES: [u16; 2] = [TYPE_A, TYPE_AAAA];
 /// The record of a name that exists and has nothing; see the head of this file.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Access, Choice, NsSet, Placed, Soa, UnixTime, Zone};
 use crate::dataset::records::RecordStatements;
 use crate::dataset::{DEFAULT_ADDRESS, Dataset, Head, Holds, Part, Records, RrSet, Values};
+use crate::dnsxl::number::{TYPE_A, TYPE_AAAA, TYPE_NS};
 use crate::dnsxl::{Name, QueryName};
 use crate::feed::{NsLine, SoaLine};
 use crate::table::{Ip4, Ip6, NameKey, Names, Prefix6, Run4, Table};
@@ -271,6 +272,3 @@ pub const DEFAULT_RETRY: u32 = 3600;
 pub const DEFAULT_EXPIRE: u32 = 604_800;
 /// Seconds: how long a resolver believes that something is not listed.
 pub const DEFAULT_MINIMUM: u32 = 150;
-const TYPE_A: u16 = 1;
-const TYPE_NS: u16 = 2;
-const TYPE_AAAA: u16 = 28;

@@ -15,9 +15,10 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use serde::Serialize;
 
-use super::ask::{TYPE_A, TYPE_TXT, ask};
+use super::ask::ask;
 use super::{load, now};
 use crate::dataset::origin::trace;
+use crate::dnsxl::number::{TYPE_A, TYPE_TXT};
 use crate::dnsxl::{Name, QueryName};
 use crate::reload::{Plan, Store, ZonePlan};
 use crate::snapshot::Snapshot;
