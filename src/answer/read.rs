@@ -3,7 +3,39 @@
 //! Invariant: whatever the bytes are, reading ends within their length, touches each of them a bounded number of times,
 //! and allocates nothing: the counts in the header are claims, and only bytes that are there are read.
 
+use super::DropReason;
 use crate::dnsxl::{Labels, QueryName};
+
+/// A message as it was read: all that an answer needs of it, but for the bytes of its question.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub(super) header: Header,
+    /// The question; none if there is not exactly one, and whole.
+    pub(super) question: Option<Question>,
+    pub(super) edns: Result<Option<Edns>, Malformed>,
+}
+
+impl Asked {
+    /// Reads a message.
+    ///
+    /// # Errors
+    ///
+    /// Why it gets no reply: it is too short to have an id, or no query.
+    pub fn read(message: &[u8]) -> Result<Self, DropReason> {
+        let header = Header::read(message).ok_or(DropReason::Short)?;
+        if header.is_response() {
+            return Err(DropReason::Response);
+        }
+        let question = if header.counts[0] == 1 { Question::read(message) } else { None };
+        let edns = question.as_ref().map_or(Ok(None), |question| read_edns(message, header, question));
+        Ok(Self { header, question, edns })
+    }
+
+    /// Where the question ends, or the header if there is none: every reply begins with these bytes of the message.
+    pub(super) fn end(&self) -> usize {
+        self.question.as_ref().map_or(HEADER_LENGTH, |question| question.end)
+    }
+}
 
 /// The fixed 12 bytes at the front of a message.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +120,7 @@ pub(super) struct Malformed;
 ///
 /// Records that are not there whole, two OPT records or one that is not at the root (RFC 6891, section 6.1.1), or
 /// options that do not fill their record.
-pub(super) fn read_edns(message: &[u8], header: Header, question: &Question) -> Result<Option<Edns>, Malformed> {
+fn read_edns(message: &[u8], header: Header, question: &Question) -> Result<Option<Edns>, Malformed> {
     let mut at = question.end;
     let mut edns = None;
     let [_, answers, authorities, additionals] = header.counts.map(u32::from);

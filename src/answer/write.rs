@@ -20,23 +20,18 @@ pub(super) struct Writer<'o, 'q> {
 }
 
 impl<'o, 'q> Writer<'o, 'q> {
-    /// Begins a reply to a message whose question ends at `question_end`; without a question, that is the header's end.
+    /// Begins a reply in `out`, which has the message up to the end of its question; without one, that of its header.
     ///
     /// `limit` bytes are written at most.
     pub(super) fn begin(
         out: &'o mut [u8],
-        message: &[u8],
         question_end: usize,
         qname: Option<Labels<'q>>,
         limit: usize,
         edns: Option<&Edns>,
     ) -> Self {
-        let limit = limit.min(out.len());
-        let question = message.get(..question_end).unwrap_or_default();
-        out[..question.len()].copy_from_slice(question);
-        let at = question.len();
-        let limit = limit - if edns.is_some() { OPT_LENGTH } else { 0 };
-        Self { out, at, limit, question_end: at, qname, counts: [0; 3], truncated: false }
+        let limit = limit.min(out.len()) - if edns.is_some() { OPT_LENGTH } else { 0 };
+        Self { out, at: question_end, limit, question_end, qname, counts: [0; 3], truncated: false }
     }
 
     /// Ends the reply; how many bytes it has, and how many records are in the answer section.

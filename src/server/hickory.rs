@@ -147,7 +147,7 @@ impl<D: Decide> RequestHandler for Handler<D> {
             }
         }
         client.send_response(response()).await.unwrap_or_else(|_| {
-            self.0.counters.lost_reply();
+            self.0.counters.add_lost_replies(1);
             silent(metadata)
         })
     }
@@ -428,7 +428,7 @@ mod tests {
     }
 
     fn start(observer: Option<Arc<dyn Observer>>) -> Server {
-        Server::start(Limits::default(), observer, answer::respond, decide)
+        Server::start(Limits::default(), observer, crate::server::FromSnapshot, decide)
     }
 
     /// One record a section, but for some names.
