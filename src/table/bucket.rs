@@ -24,6 +24,7 @@
 //! It cannot list its keys, nor remove one.
 
 use super::line::{LINE_BYTES, Line, heap_bytes};
+use super::memory;
 
 /// Fingerprints with payloads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,6 +94,11 @@ impl Buckets {
     /// The payload of a key; nothing if it was not added.
     pub(super) fn find(&self, hash: u128) -> Option<u32> {
         self.search(hash, |_| ())
+    }
+
+    /// Asks for the line that a search for the key begins with.
+    pub(super) fn prefetch(&self, hash: u128) {
+        memory::prefetch_at(&self.lines, self.home(hash));
     }
 
     /// As [`Self::find`]; `touch` sees each line that is read.

@@ -58,6 +58,11 @@ impl Hashes {
         ValueId(self.buckets.find(keyed(self.seed, digest)).unwrap_or_default())
     }
 
+    /// Asks for the line that a digest is going to be looked for in.
+    pub fn prefetch(&self, digest: &[u8]) {
+        self.buckets.prefetch(keyed(self.seed, digest));
+    }
+
     /// Whether nothing is listed.
     pub fn is_empty(&self) -> bool {
         self.listed == 0
@@ -109,6 +114,7 @@ mod tests {
                 prop_assert_eq!(hashes.find(&digest[..15]), ValueId::NONE);
             }
             for other in others {
+                hashes.prefetch(&other);
                 prop_assert_eq!(hashes.find(&other).is_listed(), listed.contains_key(&other));
             }
             prop_assert_eq!(hashes.listed(), listed.len() as u64);

@@ -24,6 +24,7 @@
 
 use super::leaf::{self, Draft, FORK_BIT, Leaf, Point, Run};
 use super::line::{LINE_BYTES, Line, heap_bytes, width_of};
+use super::memory;
 use super::{MAX_VALUES, ValueId};
 use crate::dnsxl::Block4;
 use crate::dnsxl::subject::mask4;
@@ -84,6 +85,18 @@ impl Ip4 {
         !std::ptr::eq(at, end) || Leaf::read(at).any(offset(at, first), offset(at, last))
     }
 
+    /// Asks for the directory line of an address.
+    pub fn prefetch(&self, address: u32) {
+        memory::prefetch_at(&self.directory, (address >> self.slot_bits) as usize / SLOTS_PER_LINE);
+    }
+
+    /// Asks for the leaf of an address, by its directory line, which [`Self::prefetch`] should have had time to bring.
+    pub fn prefetch_leaf(&self, address: u32) {
+        if let Some(index) = self.leaf_index(address, |_| ()) {
+            memory::prefetch_at(&self.leaves, index);
+        }
+    }
+
     /// The listed runs in order; those that touch differ in value.
     pub fn runs(&self) -> impl Iterator<Item = Run4> {
         let points = self.leaves().flat_map(|line| Leaf::read(line).points(line.u32(START_AT).into()));
@@ -111,6 +124,20 @@ impl Ip4 {
 
     /// The leaf that covers an address; `touch` sees each line that is read to find it, and the leaf itself.
     fn leaf<'t>(&'t self, address: u32, mut touch: impl FnMut(&'t Line)) -> Option<&'t Line> {
+        let line = self.leaves.get(self.leaf_index(address, &mut touch)?)?;
+        touch(line);
+        if !is_fork(line) {
+            return Some(line);
+        }
+        let width = separator_width(line);
+        let rank = line.rank::<SEPARATORS_AT>(usize::from(line.u8(1)), width, offset(line, address));
+        let part = self.part(line, rank.checked_sub(1)?)?;
+        touch(part);
+        Some(part)
+    }
+
+    /// Which leaf or fork covers an address; `touch` sees the directory line.
+    fn leaf_index<'t>(&'t self, address: u32, mut touch: impl FnMut(&'t Line)) -> Option<usize> {
         let slot = (address >> self.slot_bits) as usize;
         let directory = self.directory.get(slot / SLOTS_PER_LINE)?;
         touch(directory);
@@ -121,16 +148,7 @@ impl Ip4 {
         let before = (counts >> (pair as u32 * COUNT_BITS) & COUNT_MASK) as u32;
         let [low, high] = [0, 8].map(|word| u128::from(directory.u64(BITS_AT + 16 * pair + word)));
         let begun = directory.u32(0) + before + ((high << 64 | low) << (127 - bit % 128)).count_ones();
-        let line = self.leaves.get((begun as usize).wrapping_sub(1))?;
-        touch(line);
-        if !is_fork(line) {
-            return Some(line);
-        }
-        let width = separator_width(line);
-        let rank = line.rank::<SEPARATORS_AT>(usize::from(line.u8(1)), width, offset(line, address));
-        let part = self.part(line, rank.checked_sub(1)?)?;
-        touch(part);
-        Some(part)
+        (begun as usize).checked_sub(1)
     }
 
     fn part(&self, fork: &Line, index: usize) -> Option<&Line> {

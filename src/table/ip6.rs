@@ -24,6 +24,7 @@
 
 use super::leaf::{self, Draft, Leaf, Point, Run};
 use super::line::{LINE_BYTES, Line, heap_bytes};
+use super::memory;
 use super::{MAX_VALUES, ValueId};
 use crate::dnsxl::Block6;
 use crate::dnsxl::subject::mask6;
@@ -126,6 +127,22 @@ impl Ip6 {
         leaf.any(first - start, last.wrapping_sub(start)) || self.first_key(at + 1).is_some_and(|next| next <= last)
     }
 
+    /// Asks for the lowest line of the tree that the search for an address reads; those above it are few and stay in
+    /// cache.
+    pub fn prefetch(&self, address: u128) {
+        let Some((lowest, upper)) = self.levels.split_last() else { return };
+        if let Some(node) = self.descend(upper, halves(address).0) {
+            memory::prefetch_at(&self.tree, lowest.first as usize + node);
+        }
+    }
+
+    /// Asks for the leaf of an address, by the tree, whose lowest line [`Self::prefetch`] should have had time to bring.
+    pub fn prefetch_leaf(&self, address: u128) {
+        if let Some(at) = self.leaf_of(halves(address).0) {
+            memory::prefetch_at(&self.leaves, at);
+        }
+    }
+
     /// The listed prefixes in order, as few and as short as the content allows.
     pub fn prefixes(&self) -> impl Iterator<Item = Prefix6> {
         let keyed = self.leaves.iter().enumerate().filter_map(|(at, line)| Some((self.first_key(at)?, line)));
@@ -161,8 +178,13 @@ impl Ip6 {
 
     /// The last leaf that begins at or before a key.
     fn leaf_of(&self, key: u64) -> Option<usize> {
+        self.descend(&self.levels, key)
+    }
+
+    /// The node of the level below some levels, the root first, under which a key has its place.
+    fn descend(&self, levels: &[Level], key: u64) -> Option<usize> {
         let mut node = 0;
-        for level in &self.levels {
+        for level in levels {
             let line = self.tree.get(level.first as usize + node)?;
             let keys = (level.keys as usize).saturating_sub(node * KEYS_PER_LINE).min(KEYS_PER_LINE);
             node = (node * KEYS_PER_LINE + line.rank::<0>(keys, 8, key)).checked_sub(1)?;

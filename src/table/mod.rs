@@ -11,7 +11,10 @@
 //! - *Unordered* subjects, names and digests, become fingerprints in lines that a hash finds ([`name`], [`hash`]).
 //!
 //! Each is built in bulk from an iterator that is read more than once, so that building needs little memory beside
-//! the result, and never changes afterwards. Nothing here is `unsafe`, and lookups check every bound.
+//! the result, and never changes afterwards. Lookups check every bound, and what is `unsafe` stands in `memory.rs`.
+//!
+//! For a batch of queries each has `prefetch` functions, which ask for the lines that a lookup is going to read and do
+//! not wait for them. They decide nothing: a lookup that was not announced finds the same.
 
 mod bucket;
 pub mod hash;
@@ -19,12 +22,13 @@ pub mod ip4;
 pub mod ip6;
 mod leaf;
 mod line;
+mod memory;
 pub mod name;
 
 pub use hash::Hashes;
 pub use ip4::{Ip4, Run4};
 pub use ip6::{Ip6, Prefix6};
-pub use name::{FoundName, NameKey, Names};
+pub use name::{FoundName, NameHashes, NameKey, Names};
 
 /// All that a dataset lists, by kind of subject. The default lists nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -22,6 +22,7 @@
 
 use std::collections::HashSet;
 
+use arrayvec::ArrayVec;
 use siphasher::sip128::SipHasher13;
 
 use super::bucket::{BATCH, Buckets};
@@ -53,6 +54,11 @@ pub struct FoundName {
     /// Whether any name below it is listed.
     pub any_below: bool,
 }
+
+/// The hashes of the last labels of a name, the shortest suffix first, so that a batch of queries computes them once for
+/// the prefetch and for the search. They mean something only to the table that made them.
+#[derive(Clone, Debug, Default)]
+pub struct NameHashes(ArrayVec<u128, MAX_HASHES>);
 
 /// The listed names of a table, relative to an apex.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,12 +155,36 @@ impl Names {
 
     /// What is listed of a name and below it.
     pub fn find(&self, labels: Labels<'_>) -> FoundName {
+        self.find_hashed(labels, &NameHashes::default())
+    }
+
+    /// The hashes that the search for a name begins with.
+    pub fn hashes(&self, labels: Labels<'_>) -> NameHashes {
+        let mut hashes = NameHashes::default();
+        let mut hash = self.seed;
+        for label in (0..labels.count()).rev().take(MAX_HASHES) {
+            hash = step(hash, labels.label(label));
+            hashes.0.push(hash);
+        }
+        hashes
+    }
+
+    /// Asks for the lines that the search for a name begins with.
+    pub fn prefetch(&self, hashes: &NameHashes) {
+        hashes.0.iter().for_each(|&hash| self.buckets.prefetch(hash));
+    }
+
+    /// As [`Self::find`], with the hashes that [`Self::hashes`] of this table gave for the name.
+    pub fn find_hashed(&self, labels: Labels<'_>, hashes: &NameHashes) -> FoundName {
         let count = labels.count();
         let mut deepest = self.root;
         let mut depth = 0;
         let mut hash = self.seed;
         while depth < count {
-            hash = step(hash, labels.label(count - 1 - depth));
+            hash = match hashes.0.get(depth) {
+                Some(&known) => known,
+                None => step(hash, labels.label(count - 1 - depth)),
+            };
             let Some(payload) = self.buckets.find(hash) else { break };
             deepest = payload;
             depth += 1;
@@ -214,6 +244,9 @@ impl Combination {
     }
 }
 
+/// Listed names have two or three labels nearly always, and a search ends behind the deepest key: hashes beyond are
+/// rarely asked for.
+const MAX_HASHES: usize = 3;
 const HERE_SHIFT: u32 = 40;
 const BELOW_SHIFT: u32 = 16;
 const HERE_UP_SHIFT: u32 = 9;
