@@ -91,9 +91,19 @@ fn parts<'z, 'q>(zone: &'z Zone, name: Labels<'q>) -> impl Iterator<Item = (usiz
     placed.filter_map(move |(index, placed)| Some((index, placed, placed.relative(name)?)))
 }
 
-/// Finds the listings of `name`, what stands in front of the apex, as far as the zone's choice wants them.
-pub(crate) fn find(zone: &Zone, name: Labels<'_>) -> Hits {
+/// Whether anything lists `name`, what stands in front of the apex.
+pub(crate) fn is_listed(zone: &Zone, name: Labels<'_>) -> bool {
     let mut hits = Hits::new();
+    find(zone, name, &mut hits);
+    !hits.is_empty()
+}
+
+/// Finds the listings of `name`, what stands in front of the apex, as far as the zone's choice wants them; whether names
+/// are listed below it, as far as all parts were asked.
+///
+/// The hits go to where they stay: there is room for many, and moving it costs more than all of the search.
+pub(crate) fn find(zone: &Zone, name: Labels<'_>, hits: &mut Hits) -> bool {
+    let mut names_below = false;
     let mut subject = Subject::read(name);
     for (index, placed, relative) in parts(zone, name) {
         if zone.choice == Choice::One
@@ -118,6 +128,7 @@ pub(crate) fn find(zone: &Zone, name: Labels<'_>) -> Hits {
         }
         if !part.table.names.is_empty() {
             let found = part.table.names.find(relative);
+            names_below |= found.any_below;
             let about = About::Name { labels: usize::from(found.depth), above: placed.under_labels };
             hit(found.value, about);
         }
@@ -125,7 +136,54 @@ pub(crate) fn find(zone: &Zone, name: Labels<'_>) -> Hits {
             hit(part.table.hashes.find(key.as_bytes()), About::Name { labels: 1, above: placed.under_labels });
         }
     }
-    hits
+    names_below
+}
+
+/// Has the first memory that [`find`] or [`exists_below`] reads for `name` come nearer.
+pub(super) fn prefetch(zone: &Zone, name: Labels<'_>) {
+    let subject = Subject::read(name);
+    for (_, placed, relative) in parts(zone, name) {
+        let part = placed.part();
+        let (address4, address6) = addresses(placed, relative, subject);
+        if let Some(address) = address4 {
+            part.table.ip4.prefetch(address);
+        }
+        if let Some(address) = address6 {
+            part.table.ip6.prefetch(address);
+        }
+        if !part.table.names.is_empty() {
+            part.table.names.prefetch(&part.table.names.hashes(relative));
+        }
+        if let Some(key) = hash_key(part, relative) {
+            part.table.hashes.prefetch(key.as_bytes());
+        }
+    }
+}
+
+/// The same for what stands behind the memory that [`prefetch`] named: an address has its directory first.
+pub(super) fn prefetch_further(zone: &Zone, name: Labels<'_>) {
+    let subject = Subject::read(name);
+    for (_, placed, relative) in parts(zone, name) {
+        let part = placed.part();
+        let (address4, address6) = addresses(placed, relative, subject);
+        if let Some(address) = address4 {
+            part.table.ip4.prefetch_leaf(address);
+        }
+        if let Some(address) = address6 {
+            part.table.ip6.prefetch_leaf(address);
+        }
+    }
+}
+
+/// The first addresses of what a name asks about, where the part has any.
+fn addresses(placed: &Placed, name: Labels<'_>, subject: Subject<'_>) -> (Option<u32>, Option<u128>) {
+    let table = &placed.part().table;
+    if table.ip4.is_empty() && table.ip6.is_empty() {
+        return (None, None);
+    }
+    let subject = if name.count() == subject.labels.count() { subject } else { Subject::read(name) };
+    let embedded = subject.ip6.filter(|_| placed.beside_ip4).and_then(|block| block.mapped().or(block.six_to_four()));
+    (subject.ip4.or(embedded).map(|block| block.bits), subject.ip6.map(|block| block.bits))
 }
 
 fn hash_key(part: &Part, name: Labels<'_>) -> Option<Key> {
@@ -168,8 +226,8 @@ pub(super) fn is_subject(zone: &Zone, name: Labels<'_>) -> bool {
 /// What of the datasets a client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// Listings and records.
-    All,
+    /// Listings and records; whether [`find`] saw names below.
+    All { names_below: bool },
     /// Records only.
     Records,
     /// Records, and everything that could be listed as if it were.
@@ -189,7 +247,7 @@ pub(super) fn exists_below(zone: &Zone, name: Labels<'_>, seen: Seen) -> bool {
         let part = placed.part();
         part.records.any_below(relative)
             || match seen {
-                Seen::All => lists_below(placed, relative),
+                Seen::All { names_below } => names_below || addresses_below(placed, relative),
                 Seen::Records => false,
                 Seen::Everything => could_list_below(placed, relative),
             }
@@ -205,8 +263,13 @@ fn ends_with_labels(wire: &[u8], name: Labels<'_>) -> bool {
     wire[at..] == *name.wire()
 }
 
-fn lists_below(placed: &Placed, name: Labels<'_>) -> bool {
-    let (table, subject) = (&placed.part().table, Subject::read(name));
+/// Whether an address below a name that is a part of one is listed.
+fn addresses_below(placed: &Placed, name: Labels<'_>) -> bool {
+    let table = &placed.part().table;
+    if table.ip4.is_empty() && table.ip6.is_empty() {
+        return false;
+    }
+    let subject = Subject::read(name);
     let below4 = |block: Block4| match block.is_address() {
         // all the names below a 6to4 address's /48 are that address
         true => table.ip4.find(block.bits).is_listed(),
@@ -229,7 +292,7 @@ fn lists_below(placed: &Placed, name: Labels<'_>) -> bool {
             return true;
         }
     }
-    !table.names.is_empty() && table.names.find(name).any_below
+    false
 }
 
 /// Whether any subject that the part could list is below the name.

@@ -98,10 +98,11 @@ impl<'o, 'q> Writer<'o, 'q> {
 
     fn push_record(&mut self, record: Record<'_>) -> Option<()> {
         self.push_owner(record.owner)?;
-        self.push(&record.rtype.to_be_bytes())?;
-        self.push(&record.class.to_be_bytes())?;
-        self.push(&record.ttl.to_be_bytes())?;
-        self.push(&u16::try_from(record.rdata.len()).ok()?.to_be_bytes())?;
+        let [t1, t2] = record.rtype.to_be_bytes();
+        let [c1, c2] = record.class.to_be_bytes();
+        let [s1, s2, s3, s4] = record.ttl.to_be_bytes();
+        let [l1, l2] = u16::try_from(record.rdata.len()).ok()?.to_be_bytes();
+        self.push(&[t1, t2, c1, c2, s1, s2, s3, s4, l1, l2])?;
         self.push(record.rdata)
     }
 }

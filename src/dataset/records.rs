@@ -124,6 +124,9 @@ impl Records {
 
     /// Whether any name below this one owns something.
     pub fn any_below(&self, name: Labels<'_>) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let mut reversed = [0; MAX_WIRE];
         let owner = reverse_labels(name.wire(), &mut reversed);
         let next = self.owners.partition_point(|probe| self.name(probe) <= owner);

@@ -97,11 +97,13 @@ fn answer<R: Respond>(
         if batch.client(index).port() == 0 {
             return;
         }
-        let read = respond.read(batch.query(index));
-        if let Ok(asked) = &read {
+        asked[index] = Some(respond.read(batch.query(index)));
+    });
+    // not right behind the reading, whose stores would be waited for
+    answering.contain_each(now, asked.len(), |index| {
+        if let Some(Ok(asked)) = &asked[index] {
             respond.prefetch(snapshot, asked);
         }
-        asked[index] = Some(read);
     });
     answering.contain_each(now, asked.len(), |index| {
         if let Some(Ok(asked)) = &asked[index] {

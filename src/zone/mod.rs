@@ -15,6 +15,7 @@ pub use build::{
 };
 
 use crate::dataset::{Dataset, Part};
+use crate::dnsxl::name::same_wire;
 use crate::dnsxl::{Labels, Name};
 
 /// Seconds since 1970-01-01T00:00:00Z. The core takes the time as an argument and never reads a clock.
@@ -82,7 +83,9 @@ impl Placed {
 
     /// `name`, relative to the apex, as the part sees it; none if it is not the part's to say anything of it.
     pub fn relative<'n>(&self, name: Labels<'n>) -> Option<Labels<'n>> {
-        let is_inside = |under: &Name, labels| name.count() >= labels && name.suffix(labels) == under.as_wire();
+        let is_inside = |under: &Name, labels| {
+            labels == 0 || name.count() >= labels && same_wire(name.suffix(labels), under.as_wire())
+        };
         let is_own = is_inside(&self.under, self.under_labels)
             && !self.deeper.iter().any(|under| is_inside(under, under.label_count()));
         is_own.then(|| name.without_suffix(self.under_labels))
