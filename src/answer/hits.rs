@@ -128,6 +128,53 @@ pub(crate) fn find(zone: &Zone, name: Labels<'_>) -> Hits {
     hits
 }
 
+/// Has the first memory that [`find`] or [`exists_below`] reads for `name` come nearer.
+pub(super) fn prefetch(zone: &Zone, name: Labels<'_>) {
+    let subject = Subject::read(name);
+    for (_, placed, relative) in parts(zone, name) {
+        let part = placed.part();
+        let (address4, address6) = addresses(placed, relative, subject);
+        if let Some(address) = address4 {
+            part.table.ip4.prefetch(address);
+        }
+        if let Some(address) = address6 {
+            part.table.ip6.prefetch(address);
+        }
+        if !part.table.names.is_empty() {
+            part.table.names.prefetch(&part.table.names.hashes(relative));
+        }
+        if let Some(key) = hash_key(part, relative) {
+            part.table.hashes.prefetch(key.as_bytes());
+        }
+    }
+}
+
+/// The same for what stands behind the memory that [`prefetch`] named: an address has its directory first.
+pub(super) fn prefetch_further(zone: &Zone, name: Labels<'_>) {
+    let subject = Subject::read(name);
+    for (_, placed, relative) in parts(zone, name) {
+        let part = placed.part();
+        let (address4, address6) = addresses(placed, relative, subject);
+        if let Some(address) = address4 {
+            part.table.ip4.prefetch_leaf(address);
+        }
+        if let Some(address) = address6 {
+            part.table.ip6.prefetch_leaf(address);
+        }
+    }
+}
+
+/// The first addresses of what a name asks about, where the part has any.
+fn addresses(placed: &Placed, name: Labels<'_>, subject: Subject<'_>) -> (Option<u32>, Option<u128>) {
+    let table = &placed.part().table;
+    if table.ip4.is_empty() && table.ip6.is_empty() {
+        return (None, None);
+    }
+    let subject = if name.count() == subject.labels.count() { subject } else { Subject::read(name) };
+    let embedded = subject.ip6.filter(|_| placed.beside_ip4).and_then(|block| block.mapped().or(block.six_to_four()));
+    (subject.ip4.or(embedded).map(|block| block.bits), subject.ip6.map(|block| block.bits))
+}
+
 fn hash_key(part: &Part, name: Labels<'_>) -> Option<Key> {
     let shape = part.holds.hashes?;
     if name.count() != 1 || part.table.hashes.is_empty() {

@@ -30,9 +30,9 @@ pub use decide::answer;
 pub(crate) use decide::sets_of;
 pub use read::{Asked, Edns, HEADER_LENGTH};
 
-use crate::dnsxl::QueryName;
+use crate::dnsxl::{Labels, QueryName};
 use crate::snapshot::Snapshot;
-use crate::zone::UnixTime;
+use crate::zone::{UnixTime, Zone};
 use read::Question;
 use write::Writer;
 
@@ -184,10 +184,25 @@ pub fn respond(
 
 impl Asked {
     /// Has the memory that the answer will read first come nearer. It decides nothing.
-    pub fn prefetch(&self, _snapshot: &Snapshot) {}
+    pub fn prefetch(&self, snapshot: &Snapshot) {
+        if let Some((zone, name)) = self.looked_up(snapshot) {
+            hits::prefetch(zone, name);
+        }
+    }
 
     /// The same for what stands behind the memory that [`Self::prefetch`] named.
-    pub fn prefetch_further(&self, _snapshot: &Snapshot) {}
+    pub fn prefetch_further(&self, snapshot: &Snapshot) {
+        if let Some((zone, name)) = self.looked_up(snapshot) {
+            hits::prefetch_further(zone, name);
+        }
+    }
+
+    /// What will be looked up, and in which zone.
+    fn looked_up<'s>(&self, snapshot: &'s Snapshot) -> Option<(&'s Zone, Labels<'_>)> {
+        let labels = self.question.as_ref()?.labels();
+        let (_, zone) = snapshot.zone_of(labels)?;
+        Some((zone, labels.without_suffix(zone.apex_labels)))
+    }
 
     /// Writes the reply over the message that was read, which `out` begins with; see [`respond`].
     pub fn respond(
