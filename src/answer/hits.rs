@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::dataset::{Part, Value};
 use crate::dnsxl::name::fmt_wire;
 use crate::dnsxl::{Block4, Block6, Key, Labels, Subject};
+use crate::snapshot::Snapshot;
 use crate::table::ValueId;
 use crate::zone::{Choice, MAX_PARTS, Placed, Zone};
 
@@ -139,51 +140,57 @@ pub(crate) fn find(zone: &Zone, name: Labels<'_>, hits: &mut Hits) -> bool {
     names_below
 }
 
-/// Has the first memory that [`find`] or [`exists_below`] reads for `name` come nearer.
-pub(super) fn prefetch(zone: &Zone, name: Labels<'_>) {
-    let subject = Subject::read(name);
-    for (_, placed, relative) in parts(zone, name) {
-        let part = placed.part();
-        let (address4, address6) = addresses(placed, relative, subject);
-        if let Some(address) = address4 {
-            part.table.ip4.prefetch(address);
+/// Where the search for a name will read: what a batch of queries asks of memory before it searches.
+///
+/// It looks at the large parts that stand at the apex itself, and decides nothing: a search that was not announced finds
+/// the same, and waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ahead {
+    zone: usize,
+    ip4: Option<u32>,
+    ip6: Option<u128>,
+}
+
+impl Ahead {
+    /// Has the memory that [`find`] or [`exists_below`] will read first for `name`, in front of the apex, come nearer.
+    pub(super) fn prefetch(index: usize, zone: &Zone, name: Labels<'_>) -> Self {
+        let subject = Subject::read(name);
+        let embedded = |block: Block6| block.mapped().or_else(|| block.six_to_four());
+        let ip4 = subject.ip4.or_else(|| embedded(subject.ip6?)).map(|block| block.bits);
+        let ip6 = subject.ip6.map(|block| block.bits);
+        for part in large_parts(zone) {
+            if let Some(address) = ip4 {
+                part.table.ip4.prefetch(address);
+            }
+            if let Some(address) = ip6 {
+                part.table.ip6.prefetch(address);
+            }
+            if !part.table.names.is_empty() {
+                part.table.names.prefetch(&part.table.names.hashes(name));
+            }
+            if let Some(key) = hash_key(part, name) {
+                part.table.hashes.prefetch(key.as_bytes());
+            }
         }
-        if let Some(address) = address6 {
-            part.table.ip6.prefetch(address);
-        }
-        if !part.table.names.is_empty() {
-            part.table.names.prefetch(&part.table.names.hashes(relative));
-        }
-        if let Some(key) = hash_key(part, relative) {
-            part.table.hashes.prefetch(key.as_bytes());
+        Self { zone: index, ip4, ip6 }
+    }
+
+    /// The same for what stands behind that memory: an address has its directory first.
+    pub(super) fn prefetch_further(self, snapshot: &Snapshot) {
+        let Some(zone) = snapshot.zones().get(self.zone) else { return };
+        for part in large_parts(zone) {
+            if let Some(address) = self.ip4 {
+                part.table.ip4.prefetch_leaf(address);
+            }
+            if let Some(address) = self.ip6 {
+                part.table.ip6.prefetch_leaf(address);
+            }
         }
     }
 }
 
-/// The same for what stands behind the memory that [`prefetch`] named: an address has its directory first.
-pub(super) fn prefetch_further(zone: &Zone, name: Labels<'_>) {
-    let subject = Subject::read(name);
-    for (_, placed, relative) in parts(zone, name) {
-        let part = placed.part();
-        let (address4, address6) = addresses(placed, relative, subject);
-        if let Some(address) = address4 {
-            part.table.ip4.prefetch_leaf(address);
-        }
-        if let Some(address) = address6 {
-            part.table.ip6.prefetch_leaf(address);
-        }
-    }
-}
-
-/// The first addresses of what a name asks about, where the part has any.
-fn addresses(placed: &Placed, name: Labels<'_>, subject: Subject<'_>) -> (Option<u32>, Option<u128>) {
-    let table = &placed.part().table;
-    if table.ip4.is_empty() && table.ip6.is_empty() {
-        return (None, None);
-    }
-    let subject = if name.count() == subject.labels.count() { subject } else { Subject::read(name) };
-    let embedded = subject.ip6.filter(|_| placed.beside_ip4).and_then(|block| block.mapped().or(block.six_to_four()));
-    (subject.ip4.or(embedded).map(|block| block.bits), subject.ip6.map(|block| block.bits))
+fn large_parts(zone: &Zone) -> impl Iterator<Item = &Part> {
+    zone.placed.iter().filter(|placed| placed.is_large && placed.under_labels == 0).map(Placed::part)
 }
 
 fn hash_key(part: &Part, name: Labels<'_>) -> Option<Key> {

@@ -30,9 +30,10 @@ pub use decide::answer;
 pub(crate) use decide::sets_of;
 pub use read::{Asked, Edns, HEADER_LENGTH};
 
-use crate::dnsxl::{Labels, QueryName};
+use crate::dnsxl::QueryName;
 use crate::snapshot::Snapshot;
-use crate::zone::{UnixTime, Zone};
+use crate::zone::UnixTime;
+use hits::Ahead;
 use read::Question;
 use write::Writer;
 
@@ -173,8 +174,9 @@ pub fn respond(
     now: UnixTime,
     out: &mut [u8],
 ) -> Outcome {
-    match Asked::read(message) {
-        Ok(asked) => {
+    let mut asked = Asked::default();
+    match asked.read(message) {
+        Ok(()) => {
             out[..asked.end()].copy_from_slice(&message[..asked.end()]);
             asked.respond(snapshot, client, transport, now, out)
         }
@@ -184,24 +186,19 @@ pub fn respond(
 
 impl Asked {
     /// Has the memory that the answer will read first come nearer. It decides nothing.
-    pub fn prefetch(&self, snapshot: &Snapshot) {
-        if let Some((zone, name)) = self.looked_up(snapshot) {
-            hits::prefetch(zone, name);
+    pub fn prefetch(&mut self, snapshot: &Snapshot) {
+        let Some(question) = self.question() else { return };
+        let labels = question.labels();
+        if let Some((index, zone)) = snapshot.zone_of(labels).filter(|(_, zone)| zone.is_large) {
+            self.ahead = Some(Ahead::prefetch(index, zone, labels.without_suffix(zone.apex_labels)));
         }
     }
 
     /// The same for what stands behind the memory that [`Self::prefetch`] named.
     pub fn prefetch_further(&self, snapshot: &Snapshot) {
-        if let Some((zone, name)) = self.looked_up(snapshot) {
-            hits::prefetch_further(zone, name);
+        if let Some(ahead) = &self.ahead {
+            ahead.prefetch_further(snapshot);
         }
-    }
-
-    /// What will be looked up, and in which zone.
-    fn looked_up<'s>(&self, snapshot: &'s Snapshot) -> Option<(&'s Zone, Labels<'_>)> {
-        let labels = self.question.as_ref()?.labels();
-        let (_, zone) = snapshot.zone_of(labels)?;
-        Some((zone, labels.without_suffix(zone.apex_labels)))
     }
 
     /// Writes the reply over the message that was read, which `out` begins with; see [`respond`].
@@ -213,17 +210,18 @@ impl Asked {
         now: UnixTime,
         out: &mut [u8],
     ) -> Outcome {
-        let Self { header, question, edns } = self;
+        let (header, edns) = (self.header, self.edns.as_ref());
         let error = |rcode, edns, out: &mut [u8]| {
             let writer = Writer::begin(out, self.end(), None, MIN_UDP_REPLY, edns);
-            let (length, answers) = writer.finish(*header, rcode, false, edns);
+            let (length, answers) = writer.finish(header, rcode, false, edns);
             Outcome::Reply { length, summary: Summary { zone: None, rcode, answers } }
         };
         if header.opcode_bits() != 0 {
-            return error(RCODE_NOTIMP, edns.ok().flatten().as_ref(), out);
+            return error(RCODE_NOTIMP, edns, out);
         }
-        let (Some(question), Ok(edns)) = (question, edns) else { return error(RCODE_FORMERR, None, out) };
-        let edns = edns.as_ref();
+        let Some(question) = self.question().filter(|_| !self.is_malformed) else {
+            return error(RCODE_FORMERR, None, out);
+        };
         if edns.is_some_and(|edns| edns.version > 0) {
             return error(RCODE_BADVERS, edns, out);
         }
@@ -238,7 +236,7 @@ impl Asked {
         let Some(Decision { rcode, authoritative, zone }) = answer(snapshot, &query, &mut writer) else {
             return Outcome::Drop(DropReason::Access);
         };
-        let (length, answers) = writer.finish(*header, rcode, authoritative, edns);
+        let (length, answers) = writer.finish(header, rcode, authoritative, edns);
         Outcome::Reply { length, summary: Summary { zone, rcode, answers } }
     }
 }

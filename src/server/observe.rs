@@ -99,13 +99,13 @@ impl Counters {
 /// Bytes to bytes in the steps of [`Asked`], for which tests put in something that panics or waits.
 pub(super) trait Respond: Clone + Send + Sync + 'static {
     /// A query that was read.
-    type Asked;
+    type Asked: Default;
 
-    /// Reads a query.
-    fn read(&self, message: &[u8]) -> Result<Self::Asked, DropReason>;
+    /// Reads a query in the place of another.
+    fn read(&self, message: &[u8], asked: &mut Self::Asked) -> Result<(), DropReason>;
 
     /// Has memory that answering will need come nearer.
-    fn prefetch(&self, snapshot: &Snapshot, asked: &Self::Asked);
+    fn prefetch(&self, snapshot: &Snapshot, asked: &mut Self::Asked);
 
     /// The same for what stands behind the memory that [`Self::prefetch`] named.
     fn prefetch_further(&self, snapshot: &Snapshot, asked: &Self::Asked);
@@ -131,8 +131,9 @@ pub(super) trait Respond: Clone + Send + Sync + 'static {
         now: UnixTime,
         out: &mut [u8],
     ) -> Outcome {
-        match self.read(query) {
-            Ok(asked) => {
+        let mut asked = Self::Asked::default();
+        match self.read(query, &mut asked) {
+            Ok(()) => {
                 let query = &query[..query.len().min(out.len())];
                 out[..query.len()].copy_from_slice(query);
                 self.respond(snapshot, &asked, client, transport, now, out)
@@ -149,11 +150,11 @@ pub(super) struct FromSnapshot;
 impl Respond for FromSnapshot {
     type Asked = Asked;
 
-    fn read(&self, message: &[u8]) -> Result<Asked, DropReason> {
-        Asked::read(message)
+    fn read(&self, message: &[u8], asked: &mut Asked) -> Result<(), DropReason> {
+        asked.read(message)
     }
 
-    fn prefetch(&self, snapshot: &Snapshot, asked: &Asked) {
+    fn prefetch(&self, snapshot: &Snapshot, asked: &mut Asked) {
         asked.prefetch(snapshot);
     }
 

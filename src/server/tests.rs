@@ -345,11 +345,12 @@ pub(super) struct InOneStep<F>(pub(super) F);
 impl<F: Whole> Respond for InOneStep<F> {
     type Asked = Vec<u8>;
 
-    fn read(&self, message: &[u8]) -> Result<Vec<u8>, DropReason> {
-        Ok(message.to_vec())
+    fn read(&self, message: &[u8], asked: &mut Vec<u8>) -> Result<(), DropReason> {
+        *asked = message.to_vec();
+        Ok(())
     }
 
-    fn prefetch(&self, _: &Snapshot, _: &Vec<u8>) {}
+    fn prefetch(&self, _: &Snapshot, _: &mut Vec<u8>) {}
 
     fn prefetch_further(&self, _: &Snapshot, _: &Vec<u8>) {}
 

@@ -54,7 +54,7 @@ impl Stop {
 /// Answers queries from `socket` until the stop.
 pub(super) fn serve<R: Respond>(socket: &UdpSocket, answering: &Answering<R>, stop: &Stop) {
     let mut batch = Batch::new();
-    let mut asked = Vec::with_capacity(BATCH);
+    let mut places: Vec<Place<R::Asked>> = std::iter::repeat_with(Place::default).take(BATCH).collect();
     let mut leave_at = None;
     loop {
         if stop.flag.load(Ordering::Relaxed)
@@ -75,48 +75,59 @@ pub(super) fn serve<R: Respond>(socket: &UdpSocket, answering: &Answering<R>, st
                 continue;
             }
         };
-        asked.resize_with(received, || None);
-        answer(&mut batch, &mut asked, answering, &answering.published.load(), now());
+        answer(&mut batch, &mut places[..received], answering, &answering.published.load(), now());
         answering.counters.add_lost_replies(batch.send(socket));
     }
 }
 
-/// Answers a batch of queries, as many as there are places in `asked`.
+/// A place of the batch: the query in it, and whether it was read.
+struct Place<A> {
+    asked: A,
+    /// None where a panic left the query unread, or nobody waits for a reply.
+    read: Option<Result<(), DropReason>>,
+}
+
+impl<A: Default> Default for Place<A> {
+    fn default() -> Self {
+        Self { asked: A::default(), read: None }
+    }
+}
+
+/// Answers a batch of queries, as many as there are places.
 fn answer<R: Respond>(
     batch: &mut Batch,
-    asked: &mut [Option<Result<R::Asked, DropReason>>],
+    places: &mut [Place<R::Asked>],
     answering: &Answering<R>,
     snapshot: &Snapshot,
     now: UnixTime,
 ) {
     let respond = &answering.respond;
-    answering.contain_each(now, asked.len(), |index| {
-        // what a panic leaves behind is none, and stays without a reply
-        asked[index] = None;
+    answering.contain_each(now, places.len(), |index| {
+        let Place { asked, read } = &mut places[index];
+        *read = None;
         // no reply reaches port 0; the sender is forged or broken
-        if batch.client(index).port() == 0 {
-            return;
+        if batch.client(index).port() != 0 {
+            *read = Some(respond.read(batch.query(index), asked));
         }
-        asked[index] = Some(respond.read(batch.query(index)));
     });
     // not right behind the reading, whose stores would be waited for
-    answering.contain_each(now, asked.len(), |index| {
-        if let Some(Ok(asked)) = &asked[index] {
+    answering.contain_each(now, places.len(), |index| {
+        if let Place { asked, read: Some(Ok(())) } = &mut places[index] {
             respond.prefetch(snapshot, asked);
         }
     });
-    answering.contain_each(now, asked.len(), |index| {
-        if let Some(Ok(asked)) = &asked[index] {
+    answering.contain_each(now, places.len(), |index| {
+        if let Place { asked, read: Some(Ok(())) } = &places[index] {
             respond.prefetch_further(snapshot, asked);
         }
     });
-    answering.contain_each(now, asked.len(), |index| {
-        let Some(asked) = &asked[index] else { return };
+    answering.contain_each(now, places.len(), |index| {
+        let Place { asked, read: Some(read) } = &places[index] else { return };
         let client = unmapped(batch.client(index));
         // the reply takes the query's place, and an observer sees both
         let query = answering.observer.as_ref().map(|_| batch.query(index).iter().copied().collect());
-        let outcome = match asked {
-            Ok(asked) => respond.respond(snapshot, asked, client, Transport::Udp, now, batch.slot(index)),
+        let outcome = match read {
+            Ok(()) => respond.respond(snapshot, asked, client, Transport::Udp, now, batch.slot(index)),
             Err(reason) => Outcome::Drop(*reason),
         };
         let reply = &batch.slot(index)[..outcome.length()];

@@ -37,6 +37,8 @@ pub struct Zone {
     pub ttl: u32,
     /// The datasets' parts in the order they are asked.
     pub placed: Vec<Placed>,
+    /// Whether a part's table is large.
+    pub is_large: bool,
     /// What several datasets that list one subject come to.
     pub choice: Choice,
     /// Who may ask.
@@ -60,6 +62,8 @@ pub struct Placed {
     pub under: Name,
     /// How many labels that is.
     pub under_labels: usize,
+    /// Whether its table is larger than a processor keeps near.
+    pub is_large: bool,
     /// Whether a part under the same name is about IPv4, so that mapped IPv6 addresses are looked up there.
     pub beside_ip4: bool,
     /// Names below this one that other parts of the same dataset stand under: what is there is theirs alone.
