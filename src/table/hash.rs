@@ -73,7 +73,7 @@ impl Hashes {
         self.listed
     }
 
-    /// Heap memory in bytes.
+    /// Memory in bytes.
     pub fn bytes(&self) -> usize {
         self.buckets.bytes()
     }

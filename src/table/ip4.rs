@@ -23,8 +23,8 @@
 //! It does not change after it is built, and it keeps no trace of the entries that its runs were painted from.
 
 use super::leaf::{self, Draft, FORK_BIT, Leaf, Point, Run};
-use super::line::{LINE_BYTES, Line, heap_bytes, width_of};
-use super::memory;
+use super::line::{LINE_BYTES, Line, width_of};
+use super::memory::{self, Array};
 use super::{MAX_VALUES, ValueId};
 use crate::dnsxl::Block4;
 use crate::dnsxl::subject::mask4;
@@ -45,9 +45,9 @@ pub struct Run4 {
 pub struct Ip4 {
     /// The low bits of an address that do not choose its slot.
     slot_bits: u32,
-    directory: Box<[Line]>,
-    leaves: Box<[Line]>,
-    parts: Box<[Line]>,
+    directory: Array<Line>,
+    leaves: Array<Line>,
+    parts: Array<Line>,
     listed: u64,
 }
 
@@ -117,9 +117,9 @@ impl Ip4 {
         self.listed == 0
     }
 
-    /// Heap memory in bytes.
+    /// Memory in bytes.
     pub fn bytes(&self) -> usize {
-        heap_bytes(&self.directory) + heap_bytes(&self.leaves) + heap_bytes(&self.parts)
+        self.directory.memory_bytes() + self.leaves.memory_bytes() + self.parts.memory_bytes()
     }
 
     /// The leaf that covers an address; `touch` sees each line that is read to find it, and the leaf itself.

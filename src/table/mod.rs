@@ -22,7 +22,7 @@ pub mod ip4;
 pub mod ip6;
 mod leaf;
 mod line;
-mod memory;
+pub(crate) mod memory;
 pub mod name;
 
 pub use hash::Hashes;
@@ -44,7 +44,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Heap memory in bytes.
+    /// Memory in bytes, of the heap or of a mapped file.
     pub fn bytes(&self) -> usize {
         self.ip4.bytes() + self.ip6.bytes() + self.names.bytes() + self.hashes.bytes()
     }

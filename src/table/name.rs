@@ -24,8 +24,10 @@ use std::collections::HashSet;
 
 use arrayvec::ArrayVec;
 use siphasher::sip128::SipHasher13;
+use zerocopy::little_endian::U64;
 
 use super::bucket::{BATCH, Buckets};
+use super::memory::Array;
 use super::{MAX_VALUES, ValueId};
 use crate::dnsxl::{Labels, name};
 
@@ -67,7 +69,7 @@ pub struct Names {
     /// The combination of the empty name, so that it costs a search nothing.
     root: u32,
     buckets: Buckets,
-    combinations: Box<[u64]>,
+    combinations: Array<U64>,
     listed: u64,
 }
 
@@ -95,9 +97,10 @@ impl Names {
             listed += u64::from(is_own(key.here, key.here_depth) || is_own(key.below, key.below_depth));
             content = content.wrapping_add(SipHasher13::new().hash(wire).as_u128());
         }
-        let mut combinations: Box<[u64]> = distinct.into_iter().collect();
+        let mut combinations: Vec<u64> = distinct.into_iter().collect();
         combinations.sort_unstable();
         let largest = combinations.len().saturating_sub(1) as u32;
+        let mut combinations = Array::from(combinations.into_iter().map(U64::new).collect::<Vec<_>>());
         let mut attempt = 0;
         loop {
             let mut names = Self {
@@ -134,7 +137,7 @@ impl Names {
             let combination = Combination::of(key, depth as u8);
             let payload = match latest {
                 Some((same, payload)) if same == combination => payload,
-                _ => self.combinations.partition_point(|&other| other < combination.0) as u32,
+                _ => self.combinations.partition_point(|other| other.get() < combination.0) as u32,
             };
             latest = Some((combination, payload));
             if depth == 0 {
@@ -190,7 +193,7 @@ impl Names {
             depth += 1;
         }
         match self.combinations.get(deepest as usize) {
-            Some(&combination) => Combination(combination).found(depth as u8, depth == count),
+            Some(combination) => Combination(combination.get()).found(depth as u8, depth == count),
             None => FoundName::default(),
         }
     }
@@ -205,9 +208,9 @@ impl Names {
         self.listed
     }
 
-    /// Heap memory in bytes.
+    /// Memory in bytes.
     pub fn bytes(&self) -> usize {
-        self.buckets.bytes() + size_of_val(&*self.combinations)
+        self.buckets.bytes() + self.combinations.memory_bytes()
     }
 }
 
