@@ -157,13 +157,40 @@ impl Store {
 
     /// As [`Self::load`], for one dataset by its index in the plan.
     pub fn load_one(&mut self, index: usize, now: UnixTime) -> Option<Event> {
+        self.load_with(index, now, dataset::load)
+    }
+
+    /// As [`Self::load_one`], but that a compiled file is opened and not verified: that can be done behind the first
+    /// answers, and [`Self::withdraw`] is for where it fails.
+    pub fn open_one(&mut self, index: usize, now: UnixTime) -> Option<Event> {
+        self.load_with(index, now, |spec, never, now| {
+            dataset::open(spec, never, now)?.map_or_else(|| dataset::load(spec, never, now), Ok)
+        })
+    }
+
+    /// Takes a dataset out again, if it is still the one that is served; whether it was. Zones without it answer SERVFAIL,
+    /// and the next load tries anew.
+    pub fn withdraw(&mut self, dataset: &Arc<Dataset>) -> bool {
+        let is_it = |slot: &&mut Slot| slot.dataset.as_ref().is_some_and(|served| Arc::ptr_eq(served, dataset));
+        let Some(slot) = self.slots.iter_mut().find(is_it) else { return false };
+        slot.dataset = None;
+        slot.stamps.clear();
+        true
+    }
+
+    fn load_with(
+        &mut self,
+        index: usize,
+        now: UnixTime,
+        load: impl FnOnce(&dataset::Spec, &NeverList, i64) -> Result<(Dataset, Report), LoadError>,
+    ) -> Option<Event> {
         let (spec, slot) = (&self.plan.datasets[index], &mut self.slots[index]);
         // taken before reading: a change meanwhile is then seen at the next call
         let stamps: Vec<_> = spec.files.iter().map(|path| Stamp::of(path)).collect();
         if slot.dataset.is_some() && slot.stamps == stamps {
             return None;
         }
-        let result = dataset::load(spec, &self.plan.never, now.0).map(|(dataset, report)| {
+        let result = load(spec, &self.plan.never, now.0).map(|(dataset, report)| {
             slot.stamps = stamps;
             slot.take(dataset, report)
         });

@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints what loading a dataset had to say; how many errors that was.
-fn print_problems(out: &mut impl Write, plan: &Plan, Timed { event, .. }: &Timed) -> io::Result<usize> {
+pub(super) fn print_problems(out: &mut impl Write, plan: &Plan, Timed { event, .. }: &Timed) -> io::Result<usize> {
     let name = &plan.datasets[event.dataset].name;
     match &event.result {
         Ok(loaded) => {

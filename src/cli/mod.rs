@@ -7,6 +7,7 @@
 
 mod ask;
 mod check;
+mod compile;
 mod dump;
 mod load;
 mod lookup;
@@ -40,6 +41,8 @@ enum Command {
     Lookup(lookup::Arguments),
     /// Prints a zone as a standard master file, for BIND, NSD and Knot
     Dump(dump::Arguments),
+    /// Makes one file of a dataset's lists, which is opened without reading it
+    Compile(compile::Arguments),
     /// Prints the annotated configuration
     Example,
     /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
@@ -69,6 +72,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
+        Command::Compile(arguments) => compile::run(&arguments),
         Command::Example => print(EXAMPLE),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
     };

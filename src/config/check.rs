@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::Config;
 use super::error::{ConfigError, Problem, Source, Warning};
 use super::spec::{self, FormatName, Spec};
+use crate::dataset::compiled::format_of;
 use crate::dataset::{self, Defaults, NeverList};
 use crate::dnsxl::{Alphabet, HashKind, KeyShape, Name, name};
 use crate::feed::{Compression, Format, Lines, NsLine, Reading, Scope, SoaLine};
@@ -18,6 +19,7 @@ use crate::reload::{Plan, ZonePlan};
 use crate::server::privileges::Confinement;
 use crate::server::{CertificatePaths, Encrypted, Limits, Listen};
 use crate::snapshot::Version;
+use crate::table::file::is_compiled_file;
 use crate::zone::{Choice, TestEntries, ZoneSpec};
 
 /// Checks a configuration.
@@ -174,11 +176,23 @@ impl<'c> Checker<'c> {
         let Some(first) = files.first() else {
             return Err(self.wrong(&spec.name, Problem::NoFiles { dataset: name.clone() }));
         };
-        let format = match spec.format {
-            Some(FormatName(format)) => format,
-            None => self.recognise(first, &spec.name)?,
+        let compiled = files.iter().find(|path| is_compiled_file(path));
+        let format = match (spec.format, compiled) {
+            (Some(FormatName(format)), _) => format,
+            (None, Some(path)) => format_of(path).map_err(|error| {
+                let why = error.to_string();
+                self.wrong(&spec.name, Problem::Unreadable { dataset: name.clone(), why })
+            })?,
+            (None, None) => self.recognise(first, &spec.name)?,
         };
-        self.check_keys(spec, format)?;
+        match compiled {
+            Some(path) if files.len() > 1 => {
+                let path = path.display().to_string();
+                return Err(self.wrong(&spec.name, Problem::CompiledBeside { dataset: name.clone(), path }));
+            }
+            Some(_) => self.check_compiled_keys(spec)?,
+            None => self.check_keys(spec, format)?,
+        }
         if !spec.value.is_loopback() {
             self.warn(
                 &spec.name,
@@ -209,6 +223,7 @@ impl<'c> Checker<'c> {
                 scope: spec.r#match.map(scope),
                 key: self.key(spec)?,
                 online_only: spec.online_only,
+                copy: spec.memory == spec::Memory::Copy,
                 ..Reading::default()
             },
             defaults: Defaults { a: spec.value, text, base, ttl: spec.ttl.map(|ttl| ttl.0), ..Defaults::default() },
@@ -232,6 +247,27 @@ impl<'c> Checker<'c> {
             let (path, formats) = (path.display().to_string(), FormatName::all());
             self.wrong(name, Problem::NoFormat { dataset: dataset(), path, formats })
         })
+    }
+
+    /// Keys that say how lists are read mean nothing where a file was compiled.
+    fn check_compiled_keys(&self, spec: &spec::Dataset) -> Result<(), ConfigError> {
+        let keys = [
+            ("match", spec.r#match.is_some()),
+            ("value", spec.value != spec::default_value()),
+            ("text", spec.text.is_some()),
+            ("ttl", spec.ttl.is_some()),
+            ("bad-lines", spec.bad_lines != spec::BadLines::default()),
+            ("key", spec.key.is_some()),
+            ("host-bits", spec.host_bits),
+            ("online-only", spec.online_only),
+        ];
+        match keys.into_iter().find(|(_, is_given)| *is_given) {
+            Some((key, _)) => {
+                let dataset = spec.name.get_ref().clone();
+                Err(self.wrong(&spec.name, Problem::CompiledIn { dataset, key }))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Keys that only some formats have a use for.

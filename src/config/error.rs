@@ -130,6 +130,22 @@ pub enum Problem {
         /// What the system says.
         why: String,
     },
+    /// A compiled file beside others.
+    #[error("dataset {dataset}: files: {path} is a compiled file and so a whole dataset; name it alone")]
+    CompiledBeside {
+        /// The dataset.
+        dataset: String,
+        /// The compiled file.
+        path: String,
+    },
+    /// A key that says how lists are read, where there is nothing to read.
+    #[error("dataset {dataset}: {key}: its file is compiled, and this was settled then; leave it out")]
+    CompiledIn {
+        /// The dataset.
+        dataset: String,
+        /// The key.
+        key: &'static str,
+    },
     /// A key that the dataset's format has no use for.
     #[error("dataset {dataset}: {key}: means nothing in format {format}; it is for {formats}")]
     NotForFormat {

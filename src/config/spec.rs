@@ -141,6 +141,20 @@ pub struct Dataset {
     /// Whether the never-list holds for it.
     #[serde(default = "yes")]
     pub never_list: bool,
+    /// How a compiled file comes into memory.
+    #[serde(default)]
+    pub memory: Memory,
+}
+
+/// How a compiled file comes into memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Memory {
+    /// It is mapped, and shared with other processes.
+    #[default]
+    Map,
+    /// It is copied, and may be written over.
+    Copy,
 }
 
 /// Which names a domain in a list means.
@@ -324,7 +338,7 @@ fn yes() -> bool {
     true
 }
 
-fn default_value() -> Ipv4Addr {
+pub(super) fn default_value() -> Ipv4Addr {
     crate::dataset::DEFAULT_ADDRESS
 }
 

@@ -23,6 +23,7 @@
 //!
 //! It cannot list its keys, nor remove one.
 
+use super::file::{Compiled, Kind, Malformed, Place, Sections};
 use super::line::{LINE_BYTES, Line};
 use super::memory::{self, Array};
 
@@ -121,6 +122,21 @@ impl Buckets {
             at = if at + 1 == self.lines.len() { 0 } else { at + 1 };
         }
         None
+    }
+
+    /// Whether payloads have 32 bits: what the lines do not tell.
+    pub(super) fn is_wide(&self) -> bool {
+        self.wide
+    }
+
+    /// Adds the lines as a section.
+    pub(super) fn write<'s>(&'s self, place: Place, kind: Kind, out: &mut Sections<'s>) {
+        out.array(place, kind, &self.lines);
+    }
+
+    /// Opens what [`Self::write`] wrote.
+    pub(super) fn open(file: &Compiled, place: Place, kind: Kind, wide: bool) -> Result<Self, Malformed> {
+        Ok(Self { lines: file.array(place, kind)?, wide })
     }
 
     /// Memory in bytes.

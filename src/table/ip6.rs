@@ -24,6 +24,7 @@
 
 use zerocopy::little_endian::{U32, U64};
 
+use super::file::{Compiled, Kind, Malformed, Place, Sections};
 use super::leaf::{self, Draft, Leaf, Point, Run};
 use super::line::{LINE_BYTES, Line};
 use super::memory::{self, Array};
@@ -172,6 +173,38 @@ impl Ip6 {
     /// Whether nothing is listed.
     pub fn is_empty(&self) -> bool {
         self.leaves.is_empty()
+    }
+
+    /// Adds the sections of this structure.
+    pub(crate) fn write<'s>(&'s self, place: Place, out: &mut Sections<'s>) {
+        if !self.is_empty() {
+            out.element(place, Kind::Ip6Head, U64::new(self.listed));
+            out.array(place, Kind::Ip6Tree, &self.tree);
+            out.array(place, Kind::Ip6Leaves, &self.leaves);
+            out.array(place, Kind::Ip6GroupBegins, &self.groups.begins);
+            out.array(place, Kind::Ip6GroupKeys, &self.groups.keys);
+            out.array(place, Kind::Ip6GroupValues, &self.groups.values);
+        }
+    }
+
+    /// Opens what [`Self::write`] wrote.
+    pub(crate) fn open(file: &Compiled, place: Place) -> Result<Self, Malformed> {
+        let Some(listed) = file.element::<U64>(place, Kind::Ip6Head)? else { return Ok(Self::default()) };
+        let tree: Array<Line> = file.array(place, Kind::Ip6Tree)?;
+        let leaves: Array<Line> = file.array(place, Kind::Ip6Leaves)?;
+        let levels = levels(leaves.len());
+        if leaves.is_empty() || levels.last().map(|level| (level.first + level.lines()) as usize) != Some(tree.len()) {
+            return Err(Malformed("the IPv6 tree does not fit its leaves"));
+        }
+        let groups = Groups {
+            begins: file.array(place, Kind::Ip6GroupBegins)?,
+            keys: file.array(place, Kind::Ip6GroupKeys)?,
+            values: file.array(place, Kind::Ip6GroupValues)?,
+        };
+        if groups.keys.len() != groups.values.len() {
+            return Err(Malformed("the IPv6 groups have not a value for every key"));
+        }
+        Ok(Self { tree, levels, leaves, groups, listed: listed.get() })
     }
 
     /// Memory in bytes.

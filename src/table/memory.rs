@@ -124,6 +124,16 @@ impl Memory {
     }
 }
 
+impl From<&[u8]> for Memory {
+    /// A copy of bytes that are there already.
+    fn from(bytes: &[u8]) -> Self {
+        let mut array = Array::<u8>::zeroed(bytes.len());
+        array.to_mut().copy_from_slice(bytes);
+        let memory = array.memory.take().and_then(Arc::into_inner);
+        memory.expect("a new array is the only window of its memory")
+    }
+}
+
 impl Drop for Memory {
     fn drop(&mut self) {
         if let Owner::Heap(layout) = self.owner {

@@ -24,9 +24,11 @@ use std::collections::HashSet;
 
 use arrayvec::ArrayVec;
 use siphasher::sip128::SipHasher13;
-use zerocopy::little_endian::U64;
+use zerocopy::little_endian::{U32, U64, U128};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::bucket::{BATCH, Buckets};
+use super::file::{Compiled, Kind, Malformed, Place, Sections};
 use super::memory::Array;
 use super::{MAX_VALUES, ValueId};
 use crate::dnsxl::{Labels, name};
@@ -208,10 +210,41 @@ impl Names {
         self.listed
     }
 
+    /// Adds the sections of this structure.
+    pub(crate) fn write<'s>(&'s self, place: Place, out: &mut Sections<'s>) {
+        if self.is_empty() {
+            return;
+        }
+        let wide = u32::from(self.buckets.is_wide()).into();
+        let (seed, root, listed) = (self.seed.into(), self.root.into(), self.listed.into());
+        out.element(place, Kind::NamesHead, Head { seed, listed, root, wide });
+        self.buckets.write(place, Kind::NamesBuckets, out);
+        out.array(place, Kind::NamesCombinations, &self.combinations);
+    }
+
+    /// Opens what [`Self::write`] wrote.
+    pub(crate) fn open(file: &Compiled, place: Place) -> Result<Self, Malformed> {
+        let Some(head) = file.element::<Head>(place, Kind::NamesHead)? else { return Ok(Self::default()) };
+        let buckets = Buckets::open(file, place, Kind::NamesBuckets, head.wide.get() != 0)?;
+        let combinations = file.array(place, Kind::NamesCombinations)?;
+        let (seed, root, listed) = (head.seed.get(), head.root.get(), head.listed.get());
+        Ok(Self { seed, root, buckets, combinations, listed })
+    }
+
     /// Memory in bytes.
     pub fn bytes(&self) -> usize {
         self.buckets.bytes() + self.combinations.memory_bytes()
     }
+}
+
+/// What the arrays do not tell, in a compiled file.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Head {
+    seed: U128,
+    listed: U64,
+    root: U32,
+    wide: U32,
 }
 
 /// One step of the cascade: the hash of a name under the hash of its parent.

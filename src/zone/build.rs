@@ -239,7 +239,7 @@ fn test_name() -> QueryName {
 }
 
 fn synthesised(name: &str, parts: Vec<Part>) -> Dataset {
-    Dataset { name: name.to_owned(), parts, clients: None, head: Head::default(), modified: 0 }
+    Dataset { name: name.to_owned(), parts, clients: None, head: Head::default(), modified: 0, compiled: None }
 }
 
 /// Why a zone could not be made.

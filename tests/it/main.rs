@@ -1,5 +1,9 @@
 //! infamy from the outside, as one integration crate: answers by RFC section, packets, doors, processes.
 
+mod compile;
+mod compiled;
+mod figures;
+mod hostile;
 mod layers;
 mod oracle;
 mod rbldnsd;

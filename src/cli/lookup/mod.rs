@@ -17,12 +17,13 @@ use serde::Serialize;
 
 use super::ask::ask;
 use super::{load, now};
+use crate::answer::hits::find;
 use crate::dataset::origin::trace;
 use crate::dnsxl::number::{TYPE_A, TYPE_TXT};
 use crate::dnsxl::{Name, QueryName};
 use crate::reload::{Plan, Store, ZonePlan};
 use crate::snapshot::Snapshot;
-use crate::zone::Zone;
+use crate::zone::{Placed, Zone};
 use subject::Subject;
 
 #[derive(Debug, clap::Args)]
@@ -84,6 +85,8 @@ enum Kind {
     Listing,
     /// A line that excludes it.
     Exclusion,
+    /// A compiled file that lists it: the lines that it was compiled from are not known.
+    Compiled,
     /// RFC 5782, section 5.
     TestEntry,
     /// What no list may list.
@@ -145,9 +148,22 @@ fn look_up_name(
     let ttl = addresses.answers.first().or_else(|| texts.answers.first()).map(|record| record.ttl);
     let listed = !addresses.answers.is_empty() || !texts.answers.is_empty();
     let mut origins = Vec::new();
-    for (index, under) in &of_plan.datasets {
+    for (placed_index, (index, under)) in of_plan.datasets.iter().enumerate() {
         let Some(relative) = name.relative_to(under) else { continue };
         let spec = &plan.datasets[*index];
+        let of_dataset: Vec<&Placed> =
+            zone.placed.iter().filter(|placed| placed.dataset_index == placed_index).collect();
+        if let Some(file) = of_dataset.first().and_then(|placed| placed.dataset().compiled.as_ref()) {
+            let entries = of_compiled(&of_dataset, name, zone);
+            origins.extend(entries.into_iter().map(|entry| FoundOrigin {
+                kind: Kind::Compiled,
+                dataset: Some(spec.name.clone()),
+                path: Some(file.path().display().to_string()),
+                line: None,
+                entry,
+            }));
+            continue;
+        }
         let lines =
             trace(spec, &QueryName::from(&relative)).map_err(|error| anyhow!("dataset {}: {error}", spec.name))?;
         origins.extend(lines.into_iter().map(|origin| FoundOrigin {
@@ -176,6 +192,21 @@ fn look_up_name(
         txt: texts.texts().collect(),
         origins,
     })
+}
+
+/// What a compiled dataset has of a name, what stands in front of the apex: its values, and whether it has records.
+fn of_compiled(placed: &[&Placed], name: &Name, zone: &Zone) -> Vec<String> {
+    let name = QueryName::from(name);
+    let is_own = |index: usize| placed.iter().any(|placed| std::ptr::eq(*placed, &zone.placed[index]));
+    let hits = find(zone, name.labels());
+    let values = hits.iter().filter(|hit| is_own(hit.placed)).flat_map(|hit| {
+        let subject = hit.about.text(name.labels());
+        hit.values(zone).map(move |value| show::value(&subject, &value))
+    });
+    let owns = |placed: &&&Placed| {
+        placed.relative(name.labels()).is_some_and(|relative| placed.part().records.find(relative).is_some())
+    };
+    values.chain(placed.iter().filter(owns).map(|_| "records".to_owned())).collect()
 }
 
 /// What the never-list calls an address that a name asks about.
