@@ -36,7 +36,7 @@ pub fn write(dataset: &Dataset, format: Format, path: &Path) -> Result<(), Write
 ///
 /// More parts than a file can have.
 pub fn to_bytes(dataset: &Dataset, format: Format) -> Result<Vec<u8>, WriteError> {
-    Ok(sections(dataset, format)?.to_bytes())
+    Ok(sections(dataset, format)?.into_bytes())
 }
 
 /// Why a compiled file could not be written.

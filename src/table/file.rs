@@ -396,7 +396,7 @@ impl<'s> Sections<'s> {
     }
 
     /// The file.
-    pub(crate) fn to_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.write_to(&mut bytes).expect("memory takes all that is written");
         bytes

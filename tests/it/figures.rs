@@ -48,7 +48,7 @@ fn resident_bytes_a_listing() {
         let (resident, huge) = (server.kib("VmRSS"), server.kib("AnonHugePages"));
         bare = if bare == 0 { resident } else { bare };
         let each = (resident - bare.min(resident)) as f64 * 1024.0 / count as f64;
-        println!(
+        eprintln!(
             "{name}: {count} entries: {resident} KiB resident, {each:.2} bytes a listing above one entry; {huge} KiB in huge \
              pages; highest {} KiB; first answer after {took:.2?}",
             server.kib("VmHWM"),
@@ -67,12 +67,12 @@ fn opening_a_hundred_million() {
     let begin = Instant::now();
     compiled::write(&dataset, Format::Ip4Set, &path).unwrap();
     let bytes = dataset.bytes();
-    println!("{listed} addresses, {:.3} bytes each; written in {:.2?}", bytes as f64 / listed as f64, begin.elapsed());
+    eprintln!("{listed} addresses, {:.3} bytes each; written in {:.2?}", bytes as f64 / listed as f64, begin.elapsed());
     drop(dataset);
     // once to have it in the page cache, whatever was written
     let begin = Instant::now();
     assert!(fs::read(&path).unwrap().len() > bytes);
-    println!("read into memory in {:.2?}", begin.elapsed());
+    eprintln!("read into memory in {:.2?}", begin.elapsed());
     for access in ["map", "copy", "map"] {
         let (server, took) = start(folder.path(), &format!("files = \"compiled\"\nmemory = \"{access}\"\n"));
         let at_once = server.kib("VmRSS");
@@ -80,7 +80,7 @@ fn opening_a_hundred_million() {
         while server.threads().iter().any(|name| name == "verify") {
             thread::yield_now();
         }
-        println!(
+        eprintln!(
             "memory = {access}: first answer after {took:.2?}; {at_once} KiB resident then, {} KiB when verified after {:.2?}, of \
              which {} KiB are its own, {} KiB of them in huge pages",
             server.kib("VmRSS"),
