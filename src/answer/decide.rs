@@ -151,10 +151,11 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
             return self.listed(values.map(|value| (about, value)), name, self.query.qtype, None);
         }
         let mut hits = Hits::new();
+        let hashes = self.query.hashes.filter(|_| self.owner == Owner::Qname);
         let seen = match self.permit {
             Permit::Empty => Seen::Records,
             Permit::Always(..) => Seen::Everything,
-            _ => Seen::All { names_below: find(self.zone, name, &mut hits) },
+            _ => Seen::All { names_below: find(self.zone, name, hashes, &mut hits) },
         };
         if hits.is_empty() {
             return match self.owned(name, self.query.qtype, None, None) {

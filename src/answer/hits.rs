@@ -10,7 +10,7 @@ use crate::dataset::{Part, Value};
 use crate::dnsxl::name::fmt_wire;
 use crate::dnsxl::{Block4, Block6, Key, Labels, Subject};
 use crate::snapshot::Snapshot;
-use crate::table::ValueId;
+use crate::table::{NameHashes, ValueId};
 use crate::zone::{Choice, MAX_PARTS, Placed, Zone};
 
 /// A listing of the name that is asked about.
@@ -95,15 +95,16 @@ fn parts<'z, 'q>(zone: &'z Zone, name: Labels<'q>) -> impl Iterator<Item = (usiz
 /// Whether anything lists `name`, what stands in front of the apex.
 pub(crate) fn is_listed(zone: &Zone, name: Labels<'_>) -> bool {
     let mut hits = Hits::new();
-    find(zone, name, &mut hits);
+    find(zone, name, None, &mut hits);
     !hits.is_empty()
 }
 
 /// Finds the listings of `name`, what stands in front of the apex, as far as the zone's choice wants them; whether names
 /// are listed below it, as far as all parts were asked.
 ///
-/// The hits go to where they stay: there is room for many, and moving it costs more than all of the search.
-pub(crate) fn find(zone: &Zone, name: Labels<'_>, hits: &mut Hits) -> bool {
+/// `hashes` are the name's, if there are any yet. The hits go to where they stay: there is room for many, and moving it
+/// costs more than all of the search.
+pub(crate) fn find(zone: &Zone, name: Labels<'_>, hashes: Option<&NameHashes>, hits: &mut Hits) -> bool {
     let mut names_below = false;
     let mut subject = Subject::read(name);
     for (index, placed, relative) in parts(zone, name) {
@@ -128,7 +129,10 @@ pub(crate) fn find(zone: &Zone, name: Labels<'_>, hits: &mut Hits) -> bool {
             hit(part.table.ip6.find(address), About::Ip6(address.into()));
         }
         if !part.table.names.is_empty() {
-            let found = part.table.names.find(relative);
+            let found = match hashes.filter(|_| placed.under_labels == 0) {
+                Some(hashes) => part.table.names.find_hashed(relative, hashes),
+                None => part.table.names.find(relative),
+            };
             names_below |= found.any_below;
             let about = About::Name { labels: usize::from(found.depth), above: placed.under_labels };
             hit(found.value, about);
@@ -144,11 +148,13 @@ pub(crate) fn find(zone: &Zone, name: Labels<'_>, hits: &mut Hits) -> bool {
 ///
 /// It looks at the large parts that stand at the apex itself, and decides nothing: a search that was not announced finds
 /// the same, and waits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ahead {
     zone: usize,
     ip4: Option<u32>,
     ip6: Option<u128>,
+    /// The hashes of the name, which the search need not compute again.
+    pub(super) hashes: NameHashes,
 }
 
 impl Ahead {
@@ -158,6 +164,7 @@ impl Ahead {
         let embedded = |block: Block6| block.mapped().or_else(|| block.six_to_four());
         let ip4 = subject.ip4.or_else(|| embedded(subject.ip6?)).map(|block| block.bits);
         let ip6 = subject.ip6.map(|block| block.bits);
+        let mut hashes = NameHashes::default();
         for part in large_parts(zone) {
             if let Some(address) = ip4 {
                 part.table.ip4.prefetch(address);
@@ -166,17 +173,18 @@ impl Ahead {
                 part.table.ip6.prefetch(address);
             }
             if !part.table.names.is_empty() {
-                part.table.names.prefetch(&part.table.names.hashes(name));
+                hashes = part.table.names.hashes(name);
+                part.table.names.prefetch(&hashes);
             }
             if let Some(key) = hash_key(part, name) {
                 part.table.hashes.prefetch(key.as_bytes());
             }
         }
-        Self { zone: index, ip4, ip6 }
+        Self { zone: index, ip4, ip6, hashes }
     }
 
     /// The same for what stands behind that memory: an address has its directory first.
-    pub(super) fn prefetch_further(self, snapshot: &Snapshot) {
+    pub(super) fn prefetch_further(&self, snapshot: &Snapshot) {
         let Some(zone) = snapshot.zones().get(self.zone) else { return };
         for part in large_parts(zone) {
             if let Some(address) = self.ip4 {

@@ -133,7 +133,7 @@ impl<W: Write> Writer<'_, W> {
         }
         self.push_sets(sets_of(zone, name));
         let mut hits = Hits::new();
-        find(zone, name, &mut hits);
+        find(zone, name, None, &mut hits);
         self.push_hits(&hits, name);
         let below = layers.below(node);
         if self.records.is_empty() && below.is_empty() && layers.hides(node) {

@@ -20,8 +20,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arrayvec::ArrayVec;
-
 use crate::answer::{DropReason, Outcome, Transport};
 use crate::server::mmsg::{BATCH, Batch, SLOT_BYTES};
 use crate::server::observe::{Answering, Exchange, Respond, now, unmapped};
@@ -121,19 +119,23 @@ fn answer<R: Respond>(
             respond.prefetch_further(snapshot, asked);
         }
     });
+    let mut kept = [0; SLOT_BYTES];
     answering.contain_each(now, places.len(), |index| {
         let Place { asked, read: Some(read) } = &places[index] else { return };
         let client = unmapped(batch.client(index));
         // the reply takes the query's place, and an observer sees both
-        let query = answering.observer.as_ref().map(|_| batch.query(index).iter().copied().collect());
+        let query = answering.observer.as_ref().map(|_| {
+            let query = batch.query(index);
+            kept[..query.len()].copy_from_slice(query);
+            query.len()
+        });
         let outcome = match read {
             Ok(()) => respond.respond(snapshot, asked, client, Transport::Udp, now, batch.slot(index)),
             Err(reason) => Outcome::Drop(*reason),
         };
         let reply = &batch.slot(index)[..outcome.length()];
-        if let Some(query) = query {
-            let query: ArrayVec<u8, SLOT_BYTES> = query;
-            let query = &query[..];
+        if let Some(length) = query {
+            let query = &kept[..length];
             answering.observe(&Exchange { client, transport: Transport::Udp, now, query, reply, outcome, snapshot });
         }
         if !reply.is_empty() {

@@ -60,9 +60,12 @@ pub struct FoundName {
 }
 
 /// The hashes of the last labels of a name, the shortest suffix first, so that a batch of queries computes them once for
-/// the prefetch and for the search. They mean something only to the table that made them.
+/// the prefetch and for the search. They mean something only to a table of the same seed.
 #[derive(Clone, Debug, Default)]
-pub struct NameHashes(ArrayVec<u128, MAX_HASHES>);
+pub struct NameHashes {
+    seed: u128,
+    hashes: ArrayVec<u128, MAX_HASHES>,
+}
 
 /// The listed names of a table, relative to an apex.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -165,28 +168,29 @@ impl Names {
 
     /// The hashes that the search for a name begins with.
     pub fn hashes(&self, labels: Labels<'_>) -> NameHashes {
-        let mut hashes = NameHashes::default();
+        let mut hashes = ArrayVec::new();
         let mut hash = self.seed;
         for label in (0..labels.count()).rev().take(MAX_HASHES) {
             hash = step(hash, labels.label(label));
-            hashes.0.push(hash);
+            hashes.push(hash);
         }
-        hashes
+        NameHashes { seed: self.seed, hashes }
     }
 
     /// Asks for the lines that the search for a name begins with.
     pub fn prefetch(&self, hashes: &NameHashes) {
-        hashes.0.iter().for_each(|&hash| self.buckets.prefetch(hash));
+        hashes.hashes.iter().for_each(|&hash| self.buckets.prefetch(hash));
     }
 
-    /// As [`Self::find`], with the hashes that [`Self::hashes`] of this table gave for the name.
+    /// As [`Self::find`], with the hashes that some table's [`Self::hashes`] gave for the name; another table's are no use.
     pub fn find_hashed(&self, labels: Labels<'_>, hashes: &NameHashes) -> FoundName {
         let count = labels.count();
         let mut deepest = self.root;
         let mut depth = 0;
         let mut hash = self.seed;
+        let known: &[u128] = if hashes.seed == self.seed { &hashes.hashes } else { &[] };
         while depth < count {
-            hash = match hashes.0.get(depth) {
+            hash = match known.get(depth) {
                 Some(&known) => known,
                 None => step(hash, labels.label(count - 1 - depth)),
             };

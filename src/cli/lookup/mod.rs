@@ -199,7 +199,7 @@ fn of_compiled(placed: &[&Placed], name: &Name, zone: &Zone) -> Vec<String> {
     let name = QueryName::from(name);
     let is_own = |index: usize| placed.iter().any(|placed| std::ptr::eq(*placed, &zone.placed[index]));
     let mut hits = Hits::new();
-    find(zone, name.labels(), &mut hits);
+    find(zone, name.labels(), None, &mut hits);
     let values = hits.iter().filter(|hit| is_own(hit.placed)).flat_map(|hit| {
         let subject = hit.about.text(name.labels());
         hit.values(zone).map(move |value| show::value(&subject, &value))
