@@ -13,6 +13,7 @@ mod rfc8906;
 mod scenarios;
 mod script;
 mod serve;
+mod steps;
 mod transport;
 mod wire;
 mod world;
