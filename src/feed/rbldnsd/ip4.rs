@@ -72,8 +72,8 @@ fn whole_address(text: &[u8]) -> Option<(u32, usize)> {
     let window = window(text)?;
     let low = window & !HIGH;
     // the high bit of each byte: set where it is a dot, where it is `0` or above, where it is above `9`
-    let other = window ^ EACH * b'.' as u128;
-    let dots = !((other & !HIGH) + EACH * 0x7f | other) & HIGH;
+    let other = window ^ (EACH * b'.' as u128);
+    let dots = !(((other & !HIGH) + EACH * 0x7f) | other) & HIGH;
     let digits = (low + EACH * (0x80 - b'0') as u128) & !(low + EACH * (0x7f - b'9') as u128) & !window & HIGH;
     let end = (!(dots | digits) & HIGH).trailing_zeros() / 8;
     // past the third dot comes the end; a fourth one is some other text
