@@ -34,6 +34,8 @@ pub mod dnsxl;
 pub mod feed;
 pub mod table;
 
+pub mod evidence;
+
 pub mod dataset;
 pub mod zone;
 
