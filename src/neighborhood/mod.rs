@@ -3,14 +3,31 @@
 //! [`Routes`] say which prefix covers an address and which ASN announces it, [`Guards`] which ranges may not, or only
 //! in a limited way, inherit from their neighbors, [`Allocations`] whom a registry gave a range to.
 
+mod arrivals;
 mod bits;
 mod delegated;
+mod emit;
 mod guards;
+mod judgement;
+mod model;
+mod nodes;
+mod parameters;
+mod previous;
 mod ranges;
 mod routes;
+mod states;
 
+pub use arrivals::{Counts, LEAST_TRUST};
 pub use bits::{Bits, prefixes};
 pub use delegated::{Allocation, Allocations, AllocationsBuilder, Registry};
+pub use emit::{Level, Run};
 pub use guards::{Class, GoodRange, Guard, GuardRange, Guards, GuardsBuilder};
+pub use judgement::{Judgement, TouchedBlock};
+pub use parameters::{
+    COUNT_DAYS, Coefficients, HISTORY_DAYS, HORIZON_DAYS, InClouds, LEAF_TERMS, LeafTerms, NEW_AFTER_DAYS, Parameters,
+    Shrinkage, TOUCHED_TERMS, Thresholds, TouchedTerms, UNTOUCHED_TERMS, UntouchedTerms,
+};
+pub use previous::Previous;
 pub use ranges::Range;
 pub use routes::{Route, Route4, Route6, Routes, RoutesBuilder};
+pub use states::{State, score};
