@@ -75,7 +75,8 @@ impl Judgement {
         if self.is_empty() {
             return;
         }
-        let mut painter = Painter { judgement: self, all, guard: 0, take: &mut take };
+        let least_lift = if all { Some(1.0) } else { None };
+        let mut painter = Painter { judgement: self, least_lift, guard: 0, take: &mut take };
         let mut next = 0;
         self.nodes.each_run(&self.routes, |first, last, route| {
             self.each_piece(first, last, &mut next, |first, last, piece| match piece {
@@ -83,6 +84,20 @@ impl Judgement {
                 Piece::Untouched(around) => painter.untouched(first, last, route, around),
             });
         });
+    }
+
+    /// Hands on the runs of one /24, whatever their rate.
+    pub(super) fn each_run_of_block(&self, block: u32, mut take: impl FnMut(Run)) {
+        let Some(route) = self.routes.find4(block << 8, 24).filter(|_| !self.is_empty() && self.nodes.counts(block))
+        else {
+            return;
+        };
+        let guard = self.guards.ranges4().partition_point(|range| range.last < block << 8);
+        let mut painter = Painter { judgement: self, least_lift: Some(0.0), guard, take: &mut take };
+        match self.nodes.find(block) {
+            Some(index) => painter.touched(index, route),
+            None => painter.untouched(block, block, route, self.nodes.active_around(block)),
+        }
     }
 
     /// All runs, as [`Self::each_run`] hands them on.
@@ -114,7 +129,8 @@ impl Judgement {
 
 struct Painter<'j, 't> {
     judgement: &'j Judgement,
-    all: bool,
+    /// The lift above which runs without a state are handed on; none of them if there is no such lift.
+    least_lift: Option<f64>,
     /// The first guard that may cover what comes next.
     guard: usize,
     take: &'t mut dyn FnMut(Run),
@@ -125,7 +141,7 @@ impl Painter<'_, '_> {
         let judgement = self.judgement;
         let block = &judgement.nodes.blocks[index];
         let verdict = judgement.verdicts[index];
-        if verdict.state == State::None && !self.all {
+        if verdict.state == State::None && self.least_lift.is_none() {
             return;
         }
         let leaves = judgement.nodes.leaves_of(index);
@@ -199,9 +215,13 @@ impl Painter<'_, '_> {
         }
     }
 
+    fn wants(&self, state: State, lift: f64) -> bool {
+        state > State::None || self.least_lift.is_some_and(|least| lift > least)
+    }
+
     /// Cuts a run at the guards that it meets.
     fn paint(&mut self, run: Run) {
-        if run.state == State::None && !(self.all && run.lift > 1.0) {
+        if !self.wants(run.state, run.lift) {
             return;
         }
         let guards = self.judgement.guards.ranges4();
@@ -227,7 +247,7 @@ impl Painter<'_, '_> {
             return;
         }
         let state = cap(run.state, class, self.judgement.parameters.in_clouds);
-        if state == State::None && !(self.all && run.lift > 1.0) {
+        if !self.wants(state, run.lift) {
             return;
         }
         let part = (f64::from(last - first) + 1.0) / run.size() as f64;

@@ -7,6 +7,8 @@ mod arrivals;
 mod bits;
 mod delegated;
 mod emit;
+mod exact;
+mod explain;
 mod guards;
 mod judgement;
 mod model;
@@ -21,6 +23,8 @@ pub use arrivals::{Counts, LEAST_TRUST};
 pub use bits::{Bits, prefixes};
 pub use delegated::{Allocation, Allocations, AllocationsBuilder, Registry};
 pub use emit::{Level, Run};
+pub use exact::{Exact, exact4, exact6};
+pub use explain::{Explanation, NodeEvidence, NodeRate, Term, TermGroup, node_name};
 pub use guards::{Class, GoodRange, Guard, GuardRange, Guards, GuardsBuilder};
 pub use judgement::{Judgement, TouchedBlock};
 pub use parameters::{

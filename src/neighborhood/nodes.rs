@@ -271,6 +271,12 @@ impl Nodes {
         self.blocks.binary_search_by_key(&block, |node| node.block).ok()
     }
 
+    /// Whether a /24 is in an exposure if it is announced.
+    pub(super) fn counts(&self, block: u32) -> bool {
+        let behind = self.uncounted.partition_point(|range| range.0 <= block);
+        self.uncounted[..behind].last().is_none_or(|range| range.1 < block)
+    }
+
     /// The blocks with history of the /20 around a /24.
     pub(super) fn around(&self, block: u32) -> &[Block] {
         let begin = self.blocks.partition_point(|node| node.block >> 4 < block >> 4);
