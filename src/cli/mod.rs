@@ -8,6 +8,8 @@
 mod ask;
 mod check;
 mod dump;
+mod evaluate;
+mod inputs;
 mod judge;
 mod load;
 mod lookup;
@@ -43,6 +45,8 @@ enum Command {
     Dump(dump::Arguments),
     /// Judges blocks of addresses by the evidence of their neighborhood
     Judge(judge::Arguments),
+    /// Measures how well judgements of the past foresaw what came after them
+    Evaluate(evaluate::Arguments),
     /// Prints the annotated configuration
     Example,
     /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
@@ -73,6 +77,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Lookup(arguments) => lookup::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
         Command::Judge(arguments) => judge::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Example => print(EXAMPLE),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
     };

@@ -7,6 +7,7 @@ mod arrivals;
 mod bits;
 mod delegated;
 mod emit;
+pub mod evaluate;
 mod exact;
 mod explain;
 mod guards;
