@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod bits;
+mod caution;
 mod delegated;
 mod emit;
 mod exact;
@@ -18,9 +19,12 @@ mod previous;
 mod ranges;
 mod routes;
 mod states;
+mod units;
+mod worse;
 
 pub use arrivals::{Counts, LEAST_TRUST};
 pub use bits::{Bits, prefixes};
+pub use caution::Caution;
 pub use delegated::{Allocation, Allocations, AllocationsBuilder, Registry};
 pub use emit::{Level, Run};
 pub use exact::{Exact, exact4, exact6};
@@ -35,3 +39,8 @@ pub use previous::Previous;
 pub use ranges::Range;
 pub use routes::{Route, Route4, Route6, Routes, RoutesBuilder};
 pub use states::{State, score};
+pub use units::{Run6, disjoint6, judge_units};
+pub use worse::worse_of;
+
+#[cfg(test)]
+mod tests;
