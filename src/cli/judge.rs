@@ -272,8 +272,8 @@ fn row(run: &Run, first: u32, length: u8) -> Row {
         prefix: format!("{}/{length}", Ipv4Addr::from(first)),
         state: run.state.name(),
         score: run.score(),
-        lift: Some(run.lift),
-        rate: Some(run.rate * part),
+        lift: Some(rounded(run.lift, 1e2)),
+        rate: Some(rounded(run.rate * part, 1e6)),
         reports: run.counts.addresses,
         days: run.counts.days(),
         groups: run.counts.groups(),
@@ -299,6 +299,11 @@ fn row6(run: &Run6, first: u128, length: u8) -> Row {
         class: run.class,
         last: run.counts.last().map(|time| time.to_string()),
     }
+}
+
+/// Rounds to so many parts: more digits than that are noise, and differ from one processor to the next.
+fn rounded(value: f64, parts: f64) -> f64 {
+    (value * parts).round() / parts
 }
 
 /// Bytes that are written at a time.
