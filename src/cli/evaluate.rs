@@ -15,10 +15,14 @@ use super::inputs::{Inputs, parse_time, tell_skipped};
 use super::load::announcing;
 use crate::evidence::{Evidence, Family, SECONDS_A_DAY, Spell4, Time, Written};
 use crate::feed::Skipped;
+use crate::neighborhood::evaluate::tune::{INTERCEPT_SHIFTS, Samples};
 use crate::neighborhood::evaluate::{
-    Counting, Figure, Flapping, Good, Hit, Outcome, Ranking, StateSpace, Week, compare, plot,
+    Counting, Figure, Flapping, Good, Hit, Outcome, Ranking, Rule, StateSpace, Week, compare, plot,
 };
-use crate::neighborhood::{Guards, Judgement, Parameters, Previous, Routes, State};
+use crate::neighborhood::{
+    Coefficients, Guards, HORIZON_DAYS, Judgement, LEAF_TERMS, Parameters, Previous, RETURNING_TERMS, Routes, State,
+    TOUCHED_TERMS, UNTOUCHED_TERMS,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -44,6 +48,10 @@ pub(super) struct Arguments {
     /// that enter a state twice
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=15))]
     flapping: Option<u32>,
+    /// Fits coefficients on the ten weeks before the week before the last date, and prints them as configuration if they
+    /// foresee that week better than those in use; exits 1 if they do not
+    #[arg(long)]
+    tune: bool,
     /// Draws recall against space
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
@@ -57,6 +65,9 @@ fn parse_family(text: &str) -> Result<Family, String> {
 /// Judges at each date, and prints what came of it.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let world = World::read(arguments)?;
+    if arguments.tune {
+        return tune(&world);
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     writeln!(out, "until,days,measure,of,value,low,high")?;
     let mut weeks = Vec::new();
@@ -125,6 +136,8 @@ struct World {
     /// The spells that the test is made of, sorted by address.
     tested: Vec<Spell4>,
     family: Family,
+    /// The numbers of the method, as they are set.
+    parameters: Parameters,
     /// When is judged, ascending.
     times: Vec<Time>,
 }
@@ -132,22 +145,28 @@ struct World {
 impl World {
     fn read(arguments: &Arguments) -> anyhow::Result<Self> {
         let inputs = &arguments.inputs;
+        let judging = inputs.judging()?;
         let mut times: Vec<Time> = arguments.train_until.iter().map(|date| date.end()).collect();
         times.sort_unstable();
         times.dedup();
         let last = times.last().copied().context("--train-until: no date")?;
         let end = Time(last.0.saturating_add(arguments.days * SECONDS_A_DAY));
-        let routes = Arc::new(announcing("reading routes", || inputs.read_routes())?);
+        let routes = Arc::new(announcing("reading routes", || inputs.read_routes(&judging))?);
         let mut skipped = Skipped::default();
         let mut split = false;
         let good = arguments.good.as_ref().map(|path| {
-            split = inputs.guards.iter().any(|guards| fs::canonicalize(guards).ok() == fs::canonicalize(path).ok());
+            split = judging
+                .guards
+                .iter()
+                .chain(&inputs.guards)
+                .any(|guards| fs::canonicalize(guards).ok() == fs::canonicalize(path).ok());
             Good::parse_file(path, split, &mut skipped)
         });
         let good = good.transpose()?;
         tell_skipped(&skipped);
-        let guards = Arc::new(inputs.read_guards(split)?);
-        let evidence = announcing("reading evidence", || inputs.read_evidence(end))?;
+        let guards = Arc::new(inputs.read_guards(&judging, split)?);
+        let parameters = judging.parameters.clone();
+        let evidence = announcing("reading evidence", || inputs.read_evidence(judging, end))?;
         for name in &arguments.test {
             ensure!(evidence.sources.iter().any(|source| source.name == *name), "--test {name}: no such source");
         }
@@ -159,7 +178,7 @@ impl World {
         if tested.is_empty() {
             bail!("no evidence: name a --history, a --list or --reports");
         }
-        Ok(Self { routes, guards, good, evidence, tested, family: arguments.family, times })
+        Ok(Self { routes, guards, good, evidence, tested, family: arguments.family, parameters, times })
     }
 
     fn last(&self) -> Time {
@@ -167,8 +186,29 @@ impl World {
     }
 
     fn judge(&self, at: Time, previous: &Arc<Previous>) -> Judgement {
-        let parameters = Parameters::default();
-        Judgement::judge(&self.evidence, self.family, &self.routes, &self.guards, &parameters, at, previous)
+        self.judge_by(&self.parameters, at, previous)
+    }
+
+    fn judge_by(&self, parameters: &Parameters, at: Time, previous: &Arc<Previous>) -> Judgement {
+        Judgement::judge(&self.evidence, self.family, &self.routes, &self.guards, parameters, at, previous)
+    }
+
+    /// The mean over the counting rules of how much more is foreseen with the same space.
+    fn gain(&self, parameters: &Parameters, at: Time) -> f64 {
+        let ranking = Ranking::of_judgement(&self.judge_by(parameters, at, &Arc::default()));
+        let outcome = Outcome::new(self.tested.iter(), &self.routes, at, HORIZON_DAYS);
+        let week = Week::new(&ranking, &self.tested, &self.routes, outcome);
+        let counted = week
+            .baselines
+            .iter()
+            .filter(|baseline| baseline.counting == Counting::Stock && matches!(baseline.rule, Rule::Count24(_)));
+        let ratios: Vec<f64> = counted
+            .map(|baseline| {
+                let covered = baseline.covers.iter().filter(|covers| **covers).count();
+                week.recall(baseline.space) * week.outcome.new.len() as f64 / covered.max(1) as f64
+            })
+            .collect();
+        ratios.iter().sum::<f64>() / ratios.len() as f64
     }
 }
 
@@ -186,6 +226,50 @@ fn flapping(world: &World, every: u32) -> [(&'static str, Flapping); 2] {
         previous = Arc::new(Previous::of(blocks.iter().map(|&(block, state)| (block, block, state)).collect()));
     }
     [("bad", bad), ("bad+suspicious", suspicious)]
+}
+
+/// Fits coefficients, and prints them if they are better.
+fn tune(world: &World) -> anyhow::Result<ExitCode> {
+    let held_out = world.last().days_before(HORIZON_DAYS);
+    let mut samples = Samples::default();
+    for week in 1..=TUNED_WEEKS {
+        let at = held_out.days_before(week * HORIZON_DAYS);
+        let judgement = announcing(&format!("judging {}", at.to_date()), || world.judge(at, &Arc::default()));
+        let outcome = Outcome::new(world.tested.iter(), &world.routes, at, HORIZON_DAYS);
+        samples.add(&judgement, &outcome);
+    }
+    let fitted = announcing("fitting", || samples.fit());
+    let shipped = world.gain(&world.parameters, held_out);
+    let mut best: Option<(f64, Coefficients)> = None;
+    for shift in INTERCEPT_SHIFTS {
+        let mut coefficients = fitted.clone();
+        coefficients.untouched[UNTOUCHED_TERMS.len()] += shift;
+        let parameters = Parameters { coefficients, ..world.parameters.clone() };
+        let gain = world.gain(&parameters, held_out);
+        if best.as_ref().is_none_or(|(known, _)| gain > *known) {
+            best = Some((gain, parameters.coefficients));
+        }
+    }
+    let Some((gain, coefficients)) = best else { bail!("no window to fit on") };
+    eprintln!("{}: ratio {gain:.4}, with the coefficients in use {shipped:.4}", held_out.to_date());
+    if gain <= shipped {
+        eprintln!("the coefficients in use are as good: nothing to change");
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut out = io::stdout().lock();
+    let intercept = "intercept";
+    for (section, names, values) in [
+        ("touched", &TOUCHED_TERMS[..], &coefficients.touched[..]),
+        ("untouched", &UNTOUCHED_TERMS, &coefficients.untouched),
+        ("leaf", &LEAF_TERMS, &coefficients.leaf),
+        ("returning", &RETURNING_TERMS, &coefficients.returning),
+    ] {
+        writeln!(out, "[neighborhood.{section}]")?;
+        for (name, value) in names.iter().chain([&intercept]).zip(values) {
+            writeln!(out, "{name} = {value:?}")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes lines of figures.
@@ -245,6 +329,8 @@ fn picture(weeks: &[Week], means: &[Figure]) -> String {
     plot::draw("New bad addresses foreseen, against the space it takes", &lines, &marks)
 }
 
+/// Weeks that coefficients are fitted on; five would do.
+const TUNED_WEEKS: u32 = 10;
 /// Days over which comings and goings are counted.
 const FLAPPING_DAYS: u32 = 30;
 /// Points of a curve.

@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::load;
+use crate::config::Judging;
 use crate::evidence::{self, Collector, Evidence, Problems, Time, Written};
 use crate::feed::Skipped;
 use crate::neighborhood::evaluate::good::is_held_out;
@@ -12,8 +14,11 @@ use crate::neighborhood::{Guards, GuardsBuilder, Routes, RoutesBuilder};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Inputs {
+    /// The configuration: facts of sources, their files, routes, guards and the numbers of the method
+    #[arg(long, value_name = "CONFIG")]
+    pub(super) config: Option<PathBuf>,
     /// Announced prefixes: `prefix <TAB> asn`, iptoasn, pfx2as, CSV or MMDB
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
     pub(super) routes: Vec<PathBuf>,
     /// The history of a source's list: `subject <TAB> listed_on <TAB> removed_on`
     #[arg(long, value_name = "NAME=FILE")]
@@ -72,10 +77,18 @@ pub(super) fn parse_time(text: &str) -> Result<Written, String> {
 }
 
 impl Inputs {
+    /// What the configuration says of judging; without one, the defaults.
+    pub(super) fn judging(&self) -> anyhow::Result<Judging> {
+        match &self.config {
+            Some(path) => Ok(load::config(Some(path))?.judging),
+            None => Ok(Judging::default()),
+        }
+    }
+
     /// The routes.
-    pub(super) fn read_routes(&self) -> anyhow::Result<Routes> {
+    pub(super) fn read_routes(&self, judging: &Judging) -> anyhow::Result<Routes> {
         let mut builder = RoutesBuilder::default();
-        for path in &self.routes {
+        for path in judging.routes.iter().chain(&self.routes) {
             builder.parse_file(path)?;
         }
         tell_skipped(&builder.skipped);
@@ -83,9 +96,9 @@ impl Inputs {
     }
 
     /// The guards; with `split`, without the half that is measured.
-    pub(super) fn read_guards(&self, split: bool) -> anyhow::Result<Guards> {
+    pub(super) fn read_guards(&self, judging: &Judging, split: bool) -> anyhow::Result<Guards> {
         let mut builder = GuardsBuilder::default();
-        for path in &self.guards {
+        for path in judging.guards.iter().chain(&self.guards) {
             builder.parse_file_where(path, |range| !(split && is_held_out(range)))?;
         }
         tell_skipped(&builder.skipped);
@@ -93,8 +106,11 @@ impl Inputs {
     }
 
     /// The evidence as it is known at a time.
-    pub(super) fn read_evidence(&self, at: Time) -> anyhow::Result<Evidence> {
-        let mut collector = Collector::default();
+    pub(super) fn read_evidence(&self, judging: Judging, at: Time) -> anyhow::Result<Evidence> {
+        let mut collector = Collector::new(judging.sources);
+        for (source, path) in &judging.histories {
+            tell(&evidence::read_history(path, *source, at, &mut collector)?);
+        }
         let source = |collector: &mut Collector, name: &str| {
             collector.sources.find_or_add(name).ok_or_else(|| anyhow::anyhow!("source {name}: too many sources"))
         };
@@ -106,7 +122,7 @@ impl Inputs {
             let source = source(&mut collector, &list.name)?;
             tell(&evidence::read_plain(&list.path, source, *date, at, &mut collector)?);
         }
-        for path in &self.reports {
+        for path in judging.reports.iter().chain(&self.reports) {
             tell(&evidence::read_reports(path, at, &mut collector)?);
         }
         Ok(collector.build())

@@ -34,6 +34,8 @@ pub(super) struct Known {
 pub struct Counts {
     /// Distinct addresses that arrived.
     pub addresses: u32,
+    /// Those that the loudest group alone named; above a /24, the sum over /24s.
+    pub(super) sole: u32,
     /// The days with an arrival, counted back, a bit each.
     days: u64,
     /// The groups that named an address, a bit each; all beyond the 63rd share one.
@@ -58,9 +60,15 @@ impl Counts {
         (self.last != 0).then_some(Time(self.last))
     }
 
+    /// The group that alone named an address, as a bit; none if there are several, or nobody did lately.
+    pub(super) fn sole_group(&self) -> Option<u64> {
+        self.groups.is_power_of_two().then_some(self.groups)
+    }
+
     /// Takes what another part of the block has.
     pub(super) fn add(&mut self, other: &Self) {
         self.addresses += other.addresses;
+        self.sole += other.sole;
         self.days |= other.days;
         self.groups |= other.groups;
         self.last = self.last.max(other.last);
@@ -97,6 +105,11 @@ pub(super) struct Reader<'e> {
 impl<'e> Reader<'e> {
     pub(super) fn new(sources: &'e Sources, at: Time) -> Self {
         Self { sources, at, groups: Vec::new() }
+    }
+
+    /// Whether what a source says of an address counts for others.
+    pub(super) fn generalises(&self, source: SourceId) -> bool {
+        !self.sources.get(source).spoofable
     }
 
     /// What the spells of an address come to; none if it has not arrived in the history, or if only sources named it

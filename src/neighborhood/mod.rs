@@ -5,6 +5,7 @@
 
 mod arrivals;
 mod bits;
+mod caution;
 mod delegated;
 mod emit;
 pub mod evaluate;
@@ -17,11 +18,15 @@ mod nodes;
 mod parameters;
 mod previous;
 mod ranges;
+mod returning;
 mod routes;
 mod states;
+mod units;
+mod worse;
 
 pub use arrivals::{Counts, LEAST_TRUST};
 pub use bits::{Bits, prefixes};
+pub use caution::Caution;
 pub use delegated::{Allocation, Allocations, AllocationsBuilder, Registry};
 pub use emit::{Level, Run};
 pub use exact::{Exact, exact4, exact6};
@@ -29,10 +34,16 @@ pub use explain::{Explanation, NodeEvidence, NodeRate, Term, TermGroup, node_nam
 pub use guards::{Class, GoodRange, Guard, GuardRange, Guards, GuardsBuilder};
 pub use judgement::{Judgement, TouchedBlock};
 pub use parameters::{
-    COUNT_DAYS, Coefficients, HISTORY_DAYS, HORIZON_DAYS, InClouds, LEAF_TERMS, LeafTerms, NEW_AFTER_DAYS, Parameters,
-    Shrinkage, TOUCHED_TERMS, Thresholds, TouchedTerms, UNTOUCHED_TERMS, UntouchedTerms,
+    COUNT_DAYS, Coefficients, HISTORY_DAYS, HORIZON_DAYS, InClouds, LEAF_TERMS, LeafTerms, MOST_UNTOUCHED,
+    NEW_AFTER_DAYS, Parameters, RETURN_DAYS, RETURNING_TERMS, ReturningTerms, Shrinkage, TOUCHED_TERMS, Thresholds,
+    TouchedTerms, UNTOUCHED_TERMS, UntouchedTerms,
 };
 pub use previous::Previous;
 pub use ranges::Range;
 pub use routes::{Route, Route4, Route6, Routes, RoutesBuilder};
 pub use states::{State, score};
+pub use units::{Run6, disjoint6, judge_units};
+pub use worse::worse_of;
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,9 @@ pub mod good;
 pub mod outcome;
 pub mod plot;
 pub mod ranking;
+pub mod regression;
 pub mod states;
+pub mod tune;
 pub mod week;
 
 pub use baselines::{Baseline, Counted, Counting, Rule};

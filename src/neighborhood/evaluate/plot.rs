@@ -144,8 +144,8 @@ mod tests {
 
     /// The numbers after each `name="`.
     fn attribute(svg: &str, name: &str) -> Vec<f64> {
-        let parts = svg.split(&format!(" {name}=\"")).skip(1);
-        parts.filter_map(|rest| rest.split('"').next()?.parse().ok()).collect()
+        let front = format!(" {name}=\"");
+        svg.split(&front).skip(1).filter_map(|rest| rest.split('"').next()?.parse().ok()).collect()
     }
 
     #[test]
