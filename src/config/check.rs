@@ -29,6 +29,7 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
     let confinement = checker.confinement()?;
     let plan = checker.plan(&listen)?;
     let warnings = checker.warnings;
+    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, source)?;
     Ok(Config {
         path: source.path.to_owned(),
         listen,
@@ -36,13 +37,14 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         pid_file: spec.server.pid_file.as_deref().map(|path| at(source, path)),
         state_directory: spec.server.state_directory.as_deref().map(|path| at(source, path)),
         plan,
+        judging,
         warnings,
         spec,
     })
 }
 
 /// A path of the file, which is relative to the file's folder.
-fn at(source: &Source<'_>, path: &Path) -> PathBuf {
+pub(super) fn at(source: &Source<'_>, path: &Path) -> PathBuf {
     source.path.parent().unwrap_or_else(|| Path::new("")).join(path)
 }
 

@@ -232,6 +232,25 @@ pub enum Problem {
         /// The key.
         key: &'static str,
     },
+    /// Facts of a source that cannot be.
+    #[error("source {name:?}: needs a name, a trust above 0 and up to 1, and a half-life above 0")]
+    SourceFacts {
+        /// The source.
+        name: String,
+    },
+    /// Thresholds that do not rise with their states.
+    #[error("neighborhood.lift: needs 0 < watch ≤ suspicious ≤ bad and 0 < leave ≤ 1")]
+    Lifts,
+    /// A coefficient of a term that there is not, or one that is no number.
+    #[error("neighborhood.{part}: {name}: is no term with a number; there are {known}")]
+    Term {
+        /// The table.
+        part: &'static str,
+        /// The term.
+        name: String,
+        /// All there are.
+        known: String,
+    },
     /// A group without a user.
     #[error("server: group: means nothing without a user; write user = \"…\" too")]
     GroupAlone,

@@ -8,6 +8,7 @@
 
 mod check;
 mod error;
+mod neighborhood;
 pub mod spec;
 mod values;
 
@@ -17,6 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Place, Problem, ValueError, Warning};
+pub use neighborhood::Judging;
 
 use crate::reload::Plan;
 use crate::server::Listen;
@@ -38,6 +40,8 @@ pub struct Config {
     pub state_directory: Option<PathBuf>,
     /// The datasets and zones; their paths as they are seen from outside of any chroot.
     pub plan: Plan,
+    /// Evidence, and how blocks are judged by it.
+    pub judging: Judging,
     /// What is allowed, and rarely meant.
     pub warnings: Vec<Warning>,
     /// What was written, for [`Self::needs_restart`].

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::{ConfigError, Problem, Source};
+pub use super::neighborhood::{EvidenceSpec, LiftSpec, NeighborhoodSpec, SourceSpec};
 pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Placement, Seconds};
 
 /// The whole file.
@@ -31,6 +32,12 @@ pub struct Spec {
     /// `[never-list]`
     #[serde(default)]
     pub never_list: NeverList,
+    /// `[evidence]`
+    #[serde(default)]
+    pub evidence: EvidenceSpec,
+    /// `[neighborhood]`
+    #[serde(default)]
+    pub neighborhood: NeighborhoodSpec,
     /// `[[dataset]]`
     #[serde(default)]
     pub dataset: Vec<Dataset>,

@@ -93,6 +93,10 @@ fn the_example_has_every_key() {
         ("limits", keys::<spec::Limits>()),
         ("server", keys::<spec::Server>()),
         ("never-list", keys::<spec::NeverList>()),
+        ("evidence", keys::<spec::EvidenceSpec>()),
+        ("evidence.source", keys::<spec::SourceSpec>()),
+        ("neighborhood", keys::<spec::NeighborhoodSpec>()),
+        ("neighborhood.lift", keys::<spec::LiftSpec>()),
         ("dataset", keys::<spec::Dataset>()),
         ("dataset.key", keys::<spec::Key>()),
         ("zone", keys::<spec::Zone>()),
@@ -141,6 +145,13 @@ fn what_is_wrong_has_its_line_and_key() {
         (
             "[listen]\naddresses = [\"[::1]:53\", \"[::1]:53\"]\n".to_owned(),
             "infamy.toml: listen: [::1]:53 is named twice",
+        ),
+        ("[[evidence.source]]\nname = \"a\"\ntrust = 1.5\n".to_owned(), "infamy.toml:3: source \"a\": needs a name"),
+        ("[[evidence.source]]\nname = \"a\"\n".repeat(2), "infamy.toml:5: source a: defined twice, first in line 3"),
+        ("[neighborhood.lift]\nbad = 10.0\n".to_owned(), "infamy.toml: neighborhood.lift: needs 0 < watch"),
+        (
+            "[neighborhood.touched]\ntypo = 1.0\n".to_owned(),
+            "infamy.toml: neighborhood.touched: typo: is no term with a number; there are log24_120",
         ),
         ("[server]\ngroup = \"x\"\n".to_owned(), "infamy.toml: server: group: means nothing without a user"),
         (

@@ -213,6 +213,30 @@ pub enum LineError {
         /// How many are needed.
         wanted: usize,
     },
+    /// A column has none of the words that may stand there.
+    #[error("unknown {what} `{found}`: {known}")]
+    Word {
+        /// What the column says.
+        what: &'static str,
+        /// What stands there.
+        found: Excerpt,
+        /// The words that are known.
+        known: &'static str,
+    },
+    /// A number of an autonomous system was due.
+    #[error("invalid ASN `{found}`: write a number from 0 to 4294967295, or several with `_` between them")]
+    InvalidAsn {
+        /// What stands there.
+        found: Excerpt,
+    },
+    /// A prefix so short that nobody can announce it.
+    #[error("/{length} is no announced prefix: nothing shorter than /{limit} is taken")]
+    ShortPrefix {
+        /// The prefix length.
+        length: u8,
+        /// The shortest that is taken.
+        limit: u8,
+    },
     /// A URL without a host.
     #[error("`{found}` is no URL with a host")]
     Url {
@@ -265,6 +289,14 @@ pub enum FileError {
         /// What is wrong with it.
         error: LineError,
     },
+    /// A database in MaxMind's format that cannot be read.
+    #[error("{path}: {reason}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        reason: String,
+    },
     /// A list of digests for a dataset that says no shape of keys.
     #[error("{path}: a list of hashes needs a key: which hash, which alphabet, how many characters")]
     NoKey {
@@ -289,7 +321,7 @@ impl Excerpt {
     }
 
     /// The first word of `bytes`.
-    pub(super) fn word(bytes: &[u8]) -> Self {
+    pub(crate) fn word(bytes: &[u8]) -> Self {
         let end = bytes.iter().position(|&byte| matches!(byte, b' ' | b'\t')).unwrap_or(bytes.len());
         Self::new(&bytes[..end])
     }

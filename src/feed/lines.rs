@@ -10,10 +10,11 @@ use std::fs::{File, Metadata};
 use std::io::{self, Cursor, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::{FileError, LineError};
+use super::{FileError, LineError, Skipped};
 
 /// Whether compressed files are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +191,38 @@ impl<'a> Lines<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Hands every line to `parse`, and what is wrong with one to `skipped`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lines::next_line`].
+    pub(crate) fn each_or_skip(
+        mut self,
+        skipped: &mut Skipped,
+        mut parse: impl FnMut(&[u8]) -> Result<(), LineError>,
+    ) -> Result<(), FileError> {
+        let path: Arc<Path> = self.path.as_path().into();
+        while let Some((number, line)) = self.next_line()? {
+            if let Err(error) = line.and_then(&mut parse) {
+                skipped.push(&path, number, error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of a file that is no text, inflated.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lines::next_line`].
+    pub(crate) fn into_bytes(mut self) -> Result<Vec<u8>, FileError> {
+        let mut bytes = Vec::new();
+        let read = self.source.read_to_end(&mut bytes);
+        read.map_err(|source| FileError::Read { path: self.path.clone(), source })?;
+        self.check_unchanged()?;
+        Ok(bytes)
     }
 
     /// Where the next line stands in the buffer; of a line that is too long, its beginning alone.

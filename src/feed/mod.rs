@@ -14,7 +14,8 @@ mod name;
 mod parallel;
 mod plain;
 mod rbldnsd;
-mod text;
+mod skipped;
+pub(crate) mod text;
 mod urls;
 
 use std::net::Ipv4Addr;
@@ -22,6 +23,8 @@ use std::path::Path;
 
 pub use error::{Excerpt, FileError, LineError};
 pub use lines::{Compression, Lines, NumberedLine};
+pub(crate) use plain::{Addresses, parse_addresses};
+pub use skipped::{Skipped, SkippedLine};
 
 use crate::dnsxl::key::KeyShape;
 

@@ -58,7 +58,7 @@ fn subject(line: &[u8]) -> &[u8] {
 
 /// Addresses that a line means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Addresses {
+pub(crate) enum Addresses {
     /// From the first to the last.
     Ip4(u32, u32),
     /// Address bits and prefix length.
@@ -66,7 +66,7 @@ pub(super) enum Addresses {
 }
 
 /// The addresses in front of a line; none if it does not begin as any.
-pub(super) fn parse_addresses(line: &[u8]) -> Result<Option<Addresses>, LineError> {
+pub(crate) fn parse_addresses(line: &[u8]) -> Result<Option<Addresses>, LineError> {
     if line.first().is_some_and(u8::is_ascii_digit)
         && let Some((octets, rest)) = parse_octets(line)
         && octets.count == 4

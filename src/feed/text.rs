@@ -3,19 +3,19 @@
 //! Invariant: nothing here allocates, and what is left of a line comes back as a slice of it.
 
 /// Whether a byte parts words.
-pub(super) fn is_blank(byte: u8) -> bool {
+pub(crate) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
 /// `text` without the blanks in front.
-pub(super) fn trim_start(text: &[u8]) -> &[u8] {
+pub(crate) fn trim_start(text: &[u8]) -> &[u8] {
     let begin = text.iter().position(|&byte| !is_blank(byte)).unwrap_or(text.len());
     &text[begin..]
 }
 
 /// `text` without the blanks at both ends.
 #[inline]
-pub(super) fn trim(text: &[u8]) -> &[u8] {
+pub(crate) fn trim(text: &[u8]) -> &[u8] {
     // nearly every line has none
     match text {
         [] => return text,
@@ -28,18 +28,18 @@ pub(super) fn trim(text: &[u8]) -> &[u8] {
 }
 
 /// The first word, and what follows it without the blanks between them.
-pub(super) fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|&byte| is_blank(byte)).unwrap_or(text.len());
     (&text[..end], trim_start(&text[end..]))
 }
 
 /// The words of a line.
-pub(super) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| is_blank(byte)).filter(|word| !word.is_empty())
 }
 
 /// A decimal number that is all of `text`.
-pub(super) fn number(text: &[u8]) -> Option<u32> {
+pub(crate) fn number(text: &[u8]) -> Option<u32> {
     match leading_number(text)? {
         (number, []) => Some(number),
         _ => None,
@@ -47,7 +47,7 @@ pub(super) fn number(text: &[u8]) -> Option<u32> {
 }
 
 /// The decimal number in front of `text`, of any number of digits, and what follows it.
-pub(super) fn leading_number(text: &[u8]) -> Option<(u32, &[u8])> {
+pub(crate) fn leading_number(text: &[u8]) -> Option<(u32, &[u8])> {
     let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
     if digits.is_empty() {

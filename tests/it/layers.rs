@@ -4,11 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of the flow. One imports only those before it, and of those not the ones named behind it.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("dnsxl", &[]),
     ("feed", &[]),
     ("table", &["feed"]),
     ("dataset", &[]),
+    ("evidence", &["table", "dataset"]),
+    ("neighborhood", &["table"]),
     ("zone", &[]),
     ("snapshot", &[]),
     ("answer", &[]),
@@ -21,7 +23,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
 ];
 
 /// Rooms without clock, log, event loop.
-const PURE: [&str; 6] = ["dnsxl", "feed", "table", "dataset", "zone", "answer"];
+const PURE: [&str; 8] = ["dnsxl", "feed", "table", "dataset", "evidence", "neighborhood", "zone", "answer"];
 const NOT_PURE: [&str; 6] = ["tokio::", "tracing::", "SystemTime", "Instant::now", "async fn", "println!"];
 
 /// Where `unsafe` may stand.

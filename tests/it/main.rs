@@ -4,6 +4,7 @@ mod compile;
 mod compiled;
 mod figures;
 mod hostile;
+mod judge_speed;
 mod layers;
 mod oracle;
 mod rbldnsd;
