@@ -90,7 +90,7 @@ fn a_query_in_the_place_of_another_and_announced_gets_the_same_answer() {
         let answers = if let Outcome::Reply { summary, .. } = outcome { summary.answers } else { 0 };
         *(if answers > 0 { &mut positive } else { &mut negative }) += 1;
     }
-    assert!(positive > 150 && negative > 150, "{positive} {negative}");
+    assert!(positive > 50 && negative > 150, "{positive} {negative}");
 }
 
 /// That two threads write no line of memory in common shows in each being as fast beside the other as alone.
