@@ -10,6 +10,7 @@ mod delegated;
 mod emit;
 mod exact;
 mod explain;
+mod floods;
 mod guards;
 mod judgement;
 mod model;
