@@ -11,6 +11,7 @@ mod emit;
 pub mod evaluate;
 mod exact;
 mod explain;
+mod floods;
 mod guards;
 mod judgement;
 mod model;
