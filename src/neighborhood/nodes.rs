@@ -288,7 +288,7 @@ impl Nodes {
     /// How many /24s with history are among the three others of a /24's /22, and in the rest of its /20.
     pub(super) fn active_around(&self, block: u32) -> (u32, u32) {
         let whole = self.active.of_20(block);
-        let of_22 = (whole >> (block & 12) & 15) as u16;
+        let of_22 = whole >> (block & 12) & 15;
         let own = u32::from(whole >> (block & 15) & 1);
         (of_22.count_ones() - own, whole.count_ones() - of_22.count_ones())
     }

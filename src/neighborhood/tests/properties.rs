@@ -129,7 +129,7 @@ proptest! {
             rate.unwrap_or_default()
         };
         let before = rate(&case);
-        let mut more = case.clone();
+        let mut more = case;
         more.spells.push((bits, source, TODAY, None));
         // the two models reach the same number by different roundings
         prop_assert!(rate(&more) >= before * (1.0 - 1e-12), "{} after {}", rate(&more), before);
@@ -154,7 +154,7 @@ proptest! {
         }
         // without evidence of its own a block has the rate above it
         let mut quiet = None;
-        judgement.each_untouched(|_, _| true, |first, _, _, terms| quiet = quiet.or(terms.map(|_| first)));
+        judgement.each_untouched(|_, _| true, |first, _, _, terms| quiet = quiet.or_else(|| terms.map(|_| first)));
         if let Some(block) = quiet {
             let chain = judgement.explain((block << 8).into()).chain;
             prop_assert!(is_near(chain[3].rate * 2.2, chain[2].rate * 1.2));
