@@ -5,7 +5,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::hits::{About, Hits, Seen, exists_below, find, is_subject, values_of};
+use super::hits::{About, Ahead, Hits, Seen, Sought, exists_below, find, is_subject, values_of};
 use super::{
     Decision, Owner, Query, RCODE_NXDOMAIN, RCODE_REFUSED, RCODE_SERVFAIL, Record, Section, Sections, listing,
 };
@@ -51,13 +51,15 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
     if matches!(query.qtype, TYPE_AXFR | TYPE_IXFR) {
         return decision(RCODE_REFUSED, false);
     }
+    // the DS of an apex is asked of another zone than all else
+    let ahead = query.ahead.filter(|ahead| ahead.zone == index);
     // RFC 1035, section 6.2: an answer to QCLASS=* is never authoritative
     let authoritative = query.qclass == CLASS_IN;
     let (mut aliases, mut answers) = (ArrayVec::<QueryName, MAX_CNAMES>::new(), 0);
     let outcome = loop {
         let alias = aliases.last().map(|alias| (alias.labels(), Owner::Other(alias.labels().wire())));
         let (labels, owner) = alias.unwrap_or((labels, Owner::Qname));
-        let mut reply = Reply { zone, query, labels, owner, permit, out: &mut *out, answers };
+        let mut reply = Reply { zone, query, ahead, labels, owner, permit, out: &mut *out, answers };
         let outcome = reply.decide();
         answers = reply.answers;
         let Outcome::Alias(target) = outcome else { break outcome };
@@ -71,7 +73,7 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
             break Outcome::Found;
         }
     };
-    let mut reply = Reply { zone, query, labels, owner: Owner::Qname, permit, out, answers };
+    let mut reply = Reply { zone, query, ahead, labels, owner: Owner::Qname, permit, out, answers };
     match outcome {
         Outcome::NoData => reply.soa(),
         Outcome::NxDomain => {
@@ -126,6 +128,8 @@ enum Outcome<'z> {
 struct Reply<'z, 'a, S> {
     zone: &'z Zone,
     query: &'a Query<'a>,
+    /// What is known of the QNAME in front of this zone's apex.
+    ahead: Option<&'a Ahead>,
     /// The name that is looked up: the QNAME, or where a CNAME led.
     labels: Labels<'a>,
     /// The same name, as the owner of its records.
@@ -151,15 +155,18 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
             return self.listed(values.map(|value| (about, value)), name, self.query.qtype, None);
         }
         let mut hits = Hits::new();
-        let hashes = self.query.hashes.filter(|_| self.owner == Owner::Qname);
+        let sought = match self.ahead.filter(|_| self.owner == Owner::Qname) {
+            Some(ahead) => Sought::announced(name, ahead),
+            None => Sought::read(name),
+        };
         let seen = match self.permit {
             Permit::Empty => Seen::Records,
             Permit::Always(..) => Seen::Everything,
-            _ => Seen::All { names_below: find(self.zone, name, hashes, &mut hits) },
+            _ => Seen::All { names_below: find(self.zone, sought, &mut hits) },
         };
         if hits.is_empty() {
             return match self.owned(name, self.query.qtype, None, None) {
-                Outcome::NxDomain if exists_below(self.zone, name, seen) => Outcome::NoData,
+                Outcome::NxDomain if exists_below(self.zone, sought, seen) => Outcome::NoData,
                 owns => owns,
             };
         }

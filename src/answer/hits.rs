@@ -92,30 +92,51 @@ fn parts<'z, 'q>(zone: &'z Zone, name: Labels<'q>) -> impl Iterator<Item = (usiz
     placed.filter_map(move |(index, placed)| Some((index, placed, placed.relative(name)?)))
 }
 
+/// A name in front of an apex that is looked up, as what it may be a subject of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sought<'q> {
+    subject: Subject<'q>,
+    /// Its hashes, if there are any yet.
+    hashes: Option<&'q NameHashes>,
+}
+
+impl<'q> Sought<'q> {
+    /// Reads a name.
+    pub(crate) fn read(name: Labels<'q>) -> Self {
+        Self { subject: Subject::read(name), hashes: None }
+    }
+
+    /// The same, where the query was announced.
+    pub(super) fn announced(name: Labels<'q>, ahead: &'q Ahead) -> Self {
+        Self { subject: Subject { labels: name, ip4: ahead.ip4, ip6: ahead.ip6 }, hashes: Some(&ahead.hashes) }
+    }
+
+    /// What it is to a part that sees it as `relative`.
+    fn subject(self, relative: Labels<'q>) -> Subject<'q> {
+        if relative.count() == self.subject.labels.count() { self.subject } else { Subject::read(relative) }
+    }
+}
+
 /// Whether anything lists `name`, what stands in front of the apex.
 pub(crate) fn is_listed(zone: &Zone, name: Labels<'_>) -> bool {
     let mut hits = Hits::new();
-    find(zone, name, None, &mut hits);
+    find(zone, Sought::read(name), &mut hits);
     !hits.is_empty()
 }
 
-/// Finds the listings of `name`, what stands in front of the apex, as far as the zone's choice wants them; whether names
-/// are listed below it, as far as all parts were asked.
+/// Finds the listings of a name, as far as the zone's choice wants them; whether names are listed below it, as far as
+/// all parts were asked.
 ///
-/// `hashes` are the name's, if there are any yet. The hits go to where they stay: there is room for many, and moving it
-/// costs more than all of the search.
-pub(crate) fn find(zone: &Zone, name: Labels<'_>, hashes: Option<&NameHashes>, hits: &mut Hits) -> bool {
+/// The hits go to where they stay: there is room for many, and moving it costs more than all of the search.
+pub(crate) fn find(zone: &Zone, sought: Sought<'_>, hits: &mut Hits) -> bool {
     let mut names_below = false;
-    let mut subject = Subject::read(name);
-    for (index, placed, relative) in parts(zone, name) {
+    for (index, placed, relative) in parts(zone, sought.subject.labels) {
         if zone.choice == Choice::One
             && hits.last().is_some_and(|hit| zone.placed[hit.placed].dataset_index != placed.dataset_index)
         {
             break;
         }
-        if relative.count() != subject.labels.count() {
-            subject = Subject::read(relative);
-        }
+        let subject = sought.subject(relative);
         let mut hit = |value: ValueId, about| {
             if value.is_listed() {
                 hits.push(Hit { placed: index, value, about });
@@ -129,7 +150,7 @@ pub(crate) fn find(zone: &Zone, name: Labels<'_>, hashes: Option<&NameHashes>, h
             hit(part.table.ip6.find(address), About::Ip6(address.into()));
         }
         if !part.table.names.is_empty() {
-            let found = match hashes.filter(|_| placed.under_labels == 0) {
+            let found = match sought.hashes.filter(|_| placed.under_labels == 0) {
                 Some(hashes) => part.table.names.find_hashed(relative, hashes),
                 None => part.table.names.find(relative),
             };
@@ -147,24 +168,22 @@ pub(crate) fn find(zone: &Zone, name: Labels<'_>, hashes: Option<&NameHashes>, h
 /// Where the search for a name will read: what a batch of queries asks of memory before it searches.
 ///
 /// It looks at the large parts that stand at the apex itself, and decides nothing: a search that was not announced finds
-/// the same, and waits.
+/// the same, and waits. What it found out of the name, the search need not find out again.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ahead {
-    zone: usize,
-    ip4: Option<u32>,
-    ip6: Option<u128>,
-    /// The hashes of the name, which the search need not compute again.
-    pub(super) hashes: NameHashes,
+pub struct Ahead {
+    /// The zone's index in the snapshot.
+    pub(super) zone: usize,
+    ip4: Option<Block4>,
+    ip6: Option<Block6>,
+    hashes: NameHashes,
 }
 
 impl Ahead {
     /// Has the memory that [`find`] or [`exists_below`] will read first for `name`, in front of the apex, come nearer.
     pub(super) fn prefetch(index: usize, zone: &Zone, name: Labels<'_>) -> Self {
         let subject = Subject::read(name);
-        let embedded = |block: Block6| block.mapped().or_else(|| block.six_to_four());
-        let ip4 = subject.ip4.or_else(|| embedded(subject.ip6?)).map(|block| block.bits);
-        let ip6 = subject.ip6.map(|block| block.bits);
-        let mut hashes = NameHashes::default();
+        let mut ahead = Self { zone: index, ip4: subject.ip4, ip6: subject.ip6, hashes: NameHashes::default() };
+        let (ip4, ip6) = ahead.addresses();
         for part in large_parts(zone) {
             if let Some(address) = ip4 {
                 part.table.ip4.prefetch(address);
@@ -173,27 +192,35 @@ impl Ahead {
                 part.table.ip6.prefetch(address);
             }
             if !part.table.names.is_empty() {
-                hashes = part.table.names.hashes(name);
-                part.table.names.prefetch(&hashes);
+                ahead.hashes = part.table.names.hashes(name);
+                part.table.names.prefetch(&ahead.hashes);
             }
             if let Some(key) = hash_key(part, name) {
                 part.table.hashes.prefetch(key.as_bytes());
             }
         }
-        Self { zone: index, ip4, ip6, hashes }
+        ahead
     }
 
     /// The same for what stands behind that memory: an address has its directory first.
     pub(super) fn prefetch_further(&self, snapshot: &Snapshot) {
         let Some(zone) = snapshot.zones().get(self.zone) else { return };
+        let (ip4, ip6) = self.addresses();
         for part in large_parts(zone) {
-            if let Some(address) = self.ip4 {
+            if let Some(address) = ip4 {
                 part.table.ip4.prefetch_leaf(address);
             }
-            if let Some(address) = self.ip6 {
+            if let Some(address) = ip6 {
                 part.table.ip6.prefetch_leaf(address);
             }
         }
+    }
+
+    /// The first addresses of what the name spells.
+    fn addresses(&self) -> (Option<u32>, Option<u128>) {
+        let embedded = |block: Block6| block.mapped().or_else(|| block.six_to_four());
+        let ip4 = self.ip4.or_else(|| embedded(self.ip6?));
+        (ip4.map(|block| block.bits), self.ip6.map(|block| block.bits))
     }
 }
 
@@ -249,8 +276,9 @@ pub(super) enum Seen {
     Everything,
 }
 
-/// Whether anything exists below `name`, what stands in front of the apex.
-pub(super) fn exists_below(zone: &Zone, name: Labels<'_>, seen: Seen) -> bool {
+/// Whether anything exists below a name.
+pub(super) fn exists_below(zone: &Zone, sought: Sought<'_>, seen: Seen) -> bool {
+    let name = sought.subject.labels;
     let is_above = |other: &[u8]| other.len() >= name.wire().len() && ends_with_labels(other, name);
     if zone.children.iter().any(|child| is_above(child.as_wire())) {
         return true;
@@ -262,9 +290,9 @@ pub(super) fn exists_below(zone: &Zone, name: Labels<'_>, seen: Seen) -> bool {
         let part = placed.part();
         part.records.any_below(relative)
             || match seen {
-                Seen::All { names_below } => names_below || addresses_below(placed, relative),
+                Seen::All { names_below } => names_below || addresses_below(placed, sought.subject(relative)),
                 Seen::Records => false,
-                Seen::Everything => could_list_below(placed, relative),
+                Seen::Everything => could_list_below(placed, sought.subject(relative)),
             }
     })
 }
@@ -279,12 +307,8 @@ fn ends_with_labels(wire: &[u8], name: Labels<'_>) -> bool {
 }
 
 /// Whether an address below a name that is a part of one is listed.
-fn addresses_below(placed: &Placed, name: Labels<'_>) -> bool {
+fn addresses_below(placed: &Placed, subject: Subject<'_>) -> bool {
     let table = &placed.part().table;
-    if table.ip4.is_empty() && table.ip6.is_empty() {
-        return false;
-    }
-    let subject = Subject::read(name);
     let below4 = |block: Block4| match block.is_address() {
         // all the names below a 6to4 address's /48 are that address
         true => table.ip4.find(block.bits).is_listed(),
@@ -311,12 +335,12 @@ fn addresses_below(placed: &Placed, name: Labels<'_>) -> bool {
 }
 
 /// Whether any subject that the part could list is below the name.
-fn could_list_below(placed: &Placed, name: Labels<'_>) -> bool {
-    let (holds, subject) = (&placed.part().holds, Subject::read(name));
+fn could_list_below(placed: &Placed, subject: Subject<'_>) -> bool {
+    let holds = &placed.part().holds;
     let partial6 = subject.ip6.filter(|block| !block.is_address());
     let embedded = |block: Block6| block.mapped().is_some() || block.six_to_four().is_some();
     holds.names
-        || holds.hashes.is_some() && name.count() == 0
+        || holds.hashes.is_some() && subject.labels.count() == 0
         || holds.ip4 && subject.ip4.is_some_and(|block| !block.is_address())
         || holds.ip4 && partial6.is_some_and(embedded)
         || holds.ip6 && partial6.is_some()

@@ -28,13 +28,12 @@ use std::net::IpAddr;
 
 pub use decide::answer;
 pub(crate) use decide::sets_of;
+pub use hits::Ahead;
 pub use read::{Asked, Edns, HEADER_LENGTH};
 
 use crate::dnsxl::QueryName;
 use crate::snapshot::Snapshot;
-use crate::table::NameHashes;
 use crate::zone::UnixTime;
-use hits::Ahead;
 use read::Question;
 use write::Writer;
 
@@ -62,8 +61,8 @@ pub struct Query<'q> {
     pub client: IpAddr,
     /// The time, for data that expires.
     pub now: UnixTime,
-    /// The hashes of the QNAME in front of the apex, if they were made when the query was announced.
-    pub hashes: Option<&'q NameHashes>,
+    /// What was found out of the QNAME when the query was announced, in the same snapshot.
+    pub ahead: Option<&'q Ahead>,
 }
 
 /// Where the records of an answer go: to a packet, or to a library's message.
@@ -235,8 +234,8 @@ impl Asked {
         };
         let mut writer = Writer::begin(out, question.end, Some(question.labels()), limit, edns);
         let Question { name, qtype, qclass, .. } = question;
-        let hashes = self.ahead.as_ref().map(|ahead| &ahead.hashes);
-        let query = Query { name, qtype: *qtype, qclass: *qclass, id: header.id, client, now, hashes };
+        let ahead = self.ahead.as_ref();
+        let query = Query { name, qtype: *qtype, qclass: *qclass, id: header.id, client, now, ahead };
         let Some(Decision { rcode, authoritative, zone }) = answer(snapshot, &query, &mut writer) else {
             return Outcome::Drop(DropReason::Access);
         };

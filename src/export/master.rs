@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use super::Source;
 use super::layers::{Layers, Node, has_asterisk};
 use super::rdata::{write_absolute, write_record};
-use crate::answer::hits::{Hits, find, is_listed};
+use crate::answer::hits::{Hits, Sought, find, is_listed};
 use crate::answer::{listing, sets_of};
 use crate::dataset::RrSet;
 use crate::dnsxl::name::{MAX_WIRE, fmt_wire};
@@ -133,7 +133,7 @@ impl<W: Write> Writer<'_, W> {
         }
         self.push_sets(sets_of(zone, name));
         let mut hits = Hits::new();
-        find(zone, name, None, &mut hits);
+        find(zone, Sought::read(name), &mut hits);
         self.push_hits(&hits, name);
         let below = layers.below(node);
         if self.records.is_empty() && below.is_empty() && layers.hides(node) {

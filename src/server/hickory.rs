@@ -194,7 +194,7 @@ impl<D: Decide> Handler<D> {
             id: request.metadata.id,
             client: request.src().ip(),
             now,
-            hashes: None,
+            ahead: None,
         };
         let mut reply = Reply { qname: asked.name().clone(), ..Reply::default() };
         let decision = (self.0.respond)(snapshot, &query, &mut reply)?;

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::ask::ask;
 use super::{load, now};
-use crate::answer::hits::{Hits, find};
+use crate::answer::hits::{Hits, Sought, find};
 use crate::dataset::origin::trace;
 use crate::dnsxl::number::{TYPE_A, TYPE_TXT};
 use crate::dnsxl::{Name, QueryName};
@@ -199,7 +199,7 @@ fn of_compiled(placed: &[&Placed], name: &Name, zone: &Zone) -> Vec<String> {
     let name = QueryName::from(name);
     let is_own = |index: usize| placed.iter().any(|placed| std::ptr::eq(*placed, &zone.placed[index]));
     let mut hits = Hits::new();
-    find(zone, name.labels(), None, &mut hits);
+    find(zone, Sought::read(name.labels()), &mut hits);
     let values = hits.iter().filter(|hit| is_own(hit.placed)).flat_map(|hit| {
         let subject = hit.about.text(name.labels());
         hit.values(zone).map(move |value| show::value(&subject, &value))
