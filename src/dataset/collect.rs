@@ -362,9 +362,9 @@ impl<'s> Collector<'s> {
         };
         let always: Vec<Option<ListId>> = section.actions.iter().map(always).collect();
         let (values, ids) = lists.finish(&section.values.encode(&section.defaults))?;
-        let resolved = section.actions.iter().zip(always).filter_map(|(action, list)| match action {
-            CollectedAction::Is(action) => Some(*action),
-            CollectedAction::Always(_) => Some(ClientAction::Always(ids.of(list))),
+        let resolved = section.actions.iter().zip(always).map(|(action, list)| match action {
+            CollectedAction::Is(action) => *action,
+            CollectedAction::Always(_) => ClientAction::Always(ids.of(list)),
         });
         tally.bytes = table.bytes() + values.bytes();
         self.report.tallies.push(tally);

@@ -256,7 +256,7 @@ fn resolve_part(part: &[u8], tops: &mut Tops, lists: &mut Lists, keys: &mut Name
         let mut rest = part.get((place & PLACE_MASK) as usize..).unwrap_or_default();
         read_statement(&mut rest)
     };
-    let mut walk = Walk::default();
+    let mut family_order = FamilyOrder::default();
     let mut together = Vec::new();
     for same_hash in order.chunk_by(|a, b| a >> PLACE_BITS == b >> PLACE_BITS) {
         if let &[place] = same_hash
@@ -281,12 +281,12 @@ fn resolve_part(part: &[u8], tops: &mut Tops, lists: &mut Lists, keys: &mut Name
         }
         together.clear();
         together.extend(same_hash.iter().filter_map(|&place| statement_at(place)));
-        walk.sort(&mut together);
+        family_order.sort(&mut together);
         let families = |a: &Statement<'_>, b: &Statement<'_>| last_two_labels(a.wire) == last_two_labels(b.wire);
         for family in together.chunk_by(families) {
             let last_two = last_two_labels(family[0].wire).unwrap_or_default();
             let label = &last_two[1 + usize::from(last_two.first().copied().unwrap_or_default())..];
-            let (needed, deeper) = walk.run(tops.inherited(label), label, family, lists, keys, out);
+            let (needed, deeper) = resolve_family(tops.inherited(label), label, family, lists, keys, out);
             tops.note(label, needed, deeper);
         }
     }
@@ -302,13 +302,13 @@ struct Open<'s> {
     needed: bool,
 }
 
-/// Visits the names of a family, ancestors before descendants.
+/// Sorts the names of families, ancestors before descendants, in memory that is used again.
 #[derive(Default)]
-struct Walk {
+struct FamilyOrder {
     reversed: Vec<u8>,
 }
 
-impl Walk {
+impl FamilyOrder {
     /// Sorts by the labels from the right.
     fn sort(&mut self, together: &mut [Statement<'_>]) {
         if together.len() < 2 {
@@ -324,35 +324,34 @@ impl Walk {
         order.sort_unstable_by(|a, b| name(a).cmp(name(b)));
         together.iter_mut().zip(order).for_each(|(place, (_, statement))| *place = statement);
     }
+}
 
-    /// Resolves a sorted family below `top`; whether it has keys, and whether anything is listed in it.
-    fn run<'s>(
-        &mut self,
-        top: Key,
-        label: &'s [u8],
-        family: &[Statement<'s>],
-        lists: &mut Lists,
-        keys: &mut NameKeys,
-        out: &mut Vec<u8>,
-    ) -> (bool, bool) {
-        let mut open = vec![Open { wire: label, key: Key { deeper: false, ..top }, labels: 1, needed: false }];
-        for same in family.chunk_by(|a, b| a.wire == b.wire) {
-            let wire = same[0].wire;
-            let is_above = |open: &Open<'_>| is_at_or_below(wire, open.wire);
-            // the family's last label is above all of it
-            let shared = open.iter().rposition(is_above).unwrap_or(0);
-            close(&mut open, shared + 1, keys, out);
-            push_ancestors(&mut open, wire);
-            let (exact, below) = keys.join(same, lists);
-            let Some((last, above)) = open.split_last_mut() else { continue };
-            last.key.say(exact, below, last.labels);
-            if last.key.lists_any() {
-                above.iter_mut().for_each(|ancestor| ancestor.key.deeper = true);
-            }
+/// Resolves a sorted family below `top`; whether it has keys, and whether anything is listed in it.
+fn resolve_family<'s>(
+    top: Key,
+    label: &'s [u8],
+    family: &[Statement<'s>],
+    lists: &mut Lists,
+    keys: &mut NameKeys,
+    out: &mut Vec<u8>,
+) -> (bool, bool) {
+    let mut open = vec![Open { wire: label, key: Key { deeper: false, ..top }, labels: 1, needed: false }];
+    for same in family.chunk_by(|a, b| a.wire == b.wire) {
+        let wire = same[0].wire;
+        let is_above = |open: &Open<'_>| is_at_or_below(wire, open.wire);
+        // the family's last label is above all of it
+        let shared = open.iter().rposition(is_above).unwrap_or(0);
+        close(&mut open, shared + 1, keys, out);
+        push_ancestors(&mut open, wire);
+        let (exact, below) = keys.join(same, lists);
+        let Some((last, above)) = open.split_last_mut() else { continue };
+        last.key.say(exact, below, last.labels);
+        if last.key.lists_any() {
+            above.iter_mut().for_each(|ancestor| ancestor.key.deeper = true);
         }
-        close(&mut open, 1, keys, out);
-        (open[0].needed, open[0].key.deeper)
     }
+    close(&mut open, 1, keys, out);
+    (open[0].needed, open[0].key.deeper)
 }
 
 /// Opens the name and what stands between it and the last open one, each with what its parent says of it.
