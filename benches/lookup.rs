@@ -5,6 +5,8 @@
 //! addresses, which takes minutes and some gigabytes. Queries are made up beforehand and come in no order, so that every
 //! lookup in a large table waits for memory; `batch` is what the UDP loop does, 32 queries at once.
 
+#![allow(missing_docs, reason = "criterion_group! makes a public function without a word on it")]
+
 #[path = "common/mod.rs"]
 mod common;
 
