@@ -16,12 +16,7 @@ use crate::feed::{Compression, Excerpt, FileError, Lines};
 /// # Errors
 ///
 /// The file cannot be read to its end. Wrong lines are left out, and told by what is returned.
-pub fn read_history(
-    path: &Path,
-    source: SourceId,
-    at: Time,
-    collector: &mut Collector,
-) -> Result<Problems, FileError> {
+pub fn read_history(path: &Path, source: SourceId, at: Time, collector: &mut Collector) -> Result<Problems, FileError> {
     read_lines(Lines::open(path, Compression::Detect)?, source, at, collector)
 }
 

@@ -107,7 +107,8 @@ fn whole() -> f64 {
 }
 
 fn parse_json(line: &[u8], at: Time, collector: &mut Collector) -> Result<Taken, StatementError> {
-    let json: Json<'_> = serde_json::from_slice(line).map_err(|error| StatementError::Json { why: error.to_string() })?;
+    let json: Json<'_> =
+        serde_json::from_slice(line).map_err(|error| StatementError::Json { why: error.to_string() })?;
     let time = match json.time {
         JsonTime::Seconds(seconds) => Cow::Owned(Time(seconds).to_string()),
         JsonTime::Text(text) => text,

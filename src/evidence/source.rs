@@ -144,7 +144,8 @@ impl Sources {
 
     /// The family of a report: its source's, else its category's, else SEND.
     pub fn family(&self, id: SourceId, category: &str) -> Family {
-        let by_category = || self.categories.get(category).or_else(|| self.categories.get(&category.to_ascii_lowercase()));
+        let by_category =
+            || self.categories.get(category).or_else(|| self.categories.get(&category.to_ascii_lowercase()));
         self.get(id).family.or_else(|| by_category().copied()).unwrap_or_default()
     }
 

@@ -2,6 +2,7 @@
 
 mod layers;
 mod oracle;
+mod phishing;
 mod rbldnsd;
 mod real_lists;
 mod rfc8020;
