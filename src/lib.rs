@@ -11,7 +11,9 @@
 //!   exist. It is the unit of loading, of sharing between zones, and of keeping the last good.
 //! - [`table`] is that form made dense: read-only lines of memory with two questions, *which value has this subject*
 //!   and *is anything below this partial name*.
-//! - [`neighborhood`] is what surrounds an address: announced prefix, origin, and what is known of the range.
+//! - [`evidence`] reads reports and list histories: who said what of which subject, and when.
+//! - [`neighborhood`] is what surrounds an address, announced prefix, origin and guards, and the judgement of blocks by
+//!   the evidence around them.
 //! - [`zone`] is an apex, its SOA and NS, and datasets in order; [`snapshot`] is all zones of one generation, published
 //!   with one pointer swap.
 //! - [`answer`] decides what the answer is, bytes to bytes, and nothing else decides it.
@@ -35,10 +37,9 @@ pub mod dnsxl;
 pub mod feed;
 pub mod table;
 
-pub mod evidence;
-
 pub mod dataset;
 
+pub mod evidence;
 pub mod neighborhood;
 
 pub mod zone;

@@ -40,26 +40,26 @@ pub(super) fn load(store: &mut Store, mut wants_end: impl FnMut() -> bool) -> Ve
         }
         let name = store.plan().datasets[index].name.clone();
         let begin = Instant::now();
-        let event = announcing(&name, || store.load_one(index, now()));
+        let event = announcing(&format!("loading {name}"), || store.load_one(index, now()));
         let took = begin.elapsed();
         all.extend(event.map(|event| Timed { event, took }));
     }
     all
 }
 
-/// Says what is being loaded once that has taken a while.
-fn announcing<T>(name: &str, load: impl FnOnce() -> T) -> T {
+/// Says what is being done once that has taken a while.
+pub(super) fn announcing<T>(what: &str, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
-        return load();
+        return work();
     }
     thread::scope(|scope| {
         let (done, wait) = mpsc::channel::<()>();
         scope.spawn(move || {
             if wait.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("loading {name} …");
+                eprintln!("{what} …");
             }
         });
-        let result = load();
+        let result = work();
         drop(done);
         result
     })

@@ -8,6 +8,7 @@
 mod ask;
 mod check;
 mod dump;
+mod judge;
 mod load;
 mod lookup;
 mod selftest;
@@ -40,6 +41,8 @@ enum Command {
     Lookup(lookup::Arguments),
     /// Prints a zone as a standard master file, for BIND, NSD and Knot
     Dump(dump::Arguments),
+    /// Judges blocks of addresses by the evidence of their neighborhood
+    Judge(judge::Arguments),
     /// Prints the annotated configuration
     Example,
     /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
@@ -69,6 +72,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
+        Command::Judge(arguments) => judge::run(&arguments),
         Command::Example => print(EXAMPLE),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
     };

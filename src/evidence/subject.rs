@@ -52,6 +52,8 @@ impl<'a> Subject<'a> {
                 let length = length.unwrap_or(128);
                 Some(Self::Ip6 { bits: u128::from(address) & mask6(length), length })
             }
+            // a path behind a host, without its scheme
+            Ok(_) if !whole && length.is_none() => Some(Self::Name(text)),
             Ok(_) => None,
             // a name has a dot, or it is a URL
             Err(_) if text.contains('.') && !text.contains(char::is_whitespace) => Some(Self::Name(text)),

@@ -4,15 +4,36 @@
 //! in a limited way, inherit from their neighbors, [`Allocations`] whom a registry gave a range to. [`names`] judges what
 //! stands around a name.
 
+mod arrivals;
 mod bits;
 mod delegated;
+mod emit;
+mod exact;
+mod explain;
 mod guards;
+mod judgement;
+mod model;
 pub mod names;
+mod nodes;
+mod parameters;
+mod previous;
 mod ranges;
 mod routes;
+mod states;
 
+pub use arrivals::{Counts, LEAST_TRUST};
 pub use bits::{Bits, prefixes};
 pub use delegated::{Allocation, Allocations, AllocationsBuilder, Registry};
+pub use emit::{Level, Run};
+pub use exact::{Exact, exact4, exact6};
+pub use explain::{Explanation, NodeEvidence, NodeRate, Term, TermGroup, node_name};
 pub use guards::{Class, GoodRange, Guard, GuardRange, Guards, GuardsBuilder};
+pub use judgement::{Judgement, TouchedBlock};
+pub use parameters::{
+    COUNT_DAYS, Coefficients, HISTORY_DAYS, HORIZON_DAYS, InClouds, LEAF_TERMS, LeafTerms, NEW_AFTER_DAYS, Parameters,
+    Shrinkage, TOUCHED_TERMS, Thresholds, TouchedTerms, UNTOUCHED_TERMS, UntouchedTerms,
+};
+pub use previous::Previous;
 pub use ranges::Range;
 pub use routes::{Route, Route4, Route6, Routes, RoutesBuilder};
+pub use states::{State, score};

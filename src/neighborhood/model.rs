@@ -1,0 +1,182 @@
+//! The additive model: how many new bad addresses a /24 will have in the next 7 days.
+//!
+//! The logarithm of the rate is a sum of named terms times coefficients (Poisson regression); shrunk rates with
+//! leave-one-out parents are among the terms. Blocks with history have twelve terms, those without eight, and a /24's
+//! rate is shared among its /28s by seven more. As it is a sum it can be printed, and what is printed is what judged:
+//! both call the functions here.
+//!
+//! Invariant: a rate is positive and finite for any evidence; no logarithm of 0 is taken.
+
+use super::nodes::{Block, Leaf, Nodes, Prefix, unscaled};
+use super::parameters::{Coefficients, LeafTerms, Parameters, Shrinkage, TouchedTerms, UntouchedTerms};
+use super::routes::Routes;
+
+/// What terms are made from.
+#[derive(Clone, Copy)]
+pub(super) struct Model<'j> {
+    pub(super) nodes: &'j Nodes,
+    pub(super) routes: &'j Routes,
+    pub(super) parameters: &'j Parameters,
+}
+
+/// The shrunk rates above a /24: expected decayed arrivals per /24.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct AsnRates {
+    pub(super) d1: f64,
+    pub(super) d14: f64,
+    pub(super) d60: f64,
+    pub(super) d120: f64,
+}
+
+impl Model<'_> {
+    /// The rates of an ASN, each drawn to that of everything.
+    pub(super) fn asn_rates(&self, asn: usize) -> AsnRates {
+        let (node, root) = (&self.nodes.asns[asn], &self.nodes.root);
+        let strength = self.parameters.shrinkage.asn;
+        let exposure = f64::from(node.exposure);
+        let rate = |own: u64, all: u64| {
+            let base = unscaled(all) / f64::from(root.exposure.max(1));
+            (unscaled(own) + strength * base) / (exposure + strength)
+        };
+        AsnRates {
+            d1: rate(node.sums.d1, root.sums.d1),
+            d14: rate(node.sums.d14, root.sums.d14),
+            d60: rate(node.sums.d60, root.sums.d60),
+            d120: rate(node.sums.d120, root.sums.d120),
+        }
+    }
+
+    /// The rate of a prefix, drawn to its ASN's.
+    pub(super) fn prefix_rate(&self, prefix: Option<&Prefix>, exposure: u32, asn: &AsnRates) -> f64 {
+        let strength = self.parameters.shrinkage.prefix;
+        let own = prefix.map_or(0.0, |prefix| unscaled(prefix.sums.d120));
+        (own + strength * asn.d120) / (f64::from(exposure) + strength)
+    }
+
+    /// The rate of a /24, drawn to its prefix's.
+    pub(super) fn block_rate(&self, own: u32, prefix_rate: f64) -> f64 {
+        let strength = self.parameters.shrinkage.block;
+        (unscaled(own) + strength * prefix_rate) / (1.0 + strength)
+    }
+
+    /// The rate of a prefix without one of its /24s, drawn to its ASN's.
+    pub(super) fn siblings_rate(&self, prefix: Option<&Prefix>, exposure: u32, own: u32, asn: &AsnRates) -> f64 {
+        let Shrinkage { siblings: strength, .. } = self.parameters.shrinkage;
+        let others = prefix.map_or(0.0, |prefix| unscaled(prefix.sums.d14 - u64::from(own)));
+        (others + strength * asn.d14) / (f64::from(exposure.saturating_sub(1)) + strength)
+    }
+
+    /// The terms of a /24 with history.
+    pub(super) fn touched_terms(&self, block: &Block) -> TouchedTerms {
+        let route = block.route as usize;
+        let exposure = self.nodes.exposures[route];
+        let prefix = self.nodes.prefix(route);
+        let asn = self.asn_rates(self.nodes.asn_index(route));
+        let prefix_rate = self.prefix_rate(prefix, exposure, &asn);
+        let decayed = &block.decayed;
+        // the rest of the /20, without the /22, which it shares too much with
+        let outside = self.nodes.around(block.block).iter().filter(|other| other.block >> 2 != block.block >> 2);
+        let (b14, b60) = outside.fold((0u64, 0u64), |(b14, b60), other| {
+            (b14 + u64::from(other.decayed.d14), b60 + u64::from(other.decayed.d60))
+        });
+        [
+            log(self.block_rate(decayed.d120, prefix_rate)),
+            ((unscaled(decayed.d7) + 0.3) / (unscaled(decayed.d30) + 0.6)).ln(),
+            (1.0 + f64::from(block.addresses)).ln(),
+            ((unscaled(decayed.new7) + 0.1) / (unscaled(decayed.d7) + 0.1)).ln(),
+            (1.0 + 2.0 * unscaled(b60)).ln(),
+            (1.0 + f64::from(block.weeks.count_ones())).ln(),
+            (1.0 + 4.0 * unscaled(b14)).ln(),
+            f64::from(u8::from(self.routes.routes4()[route].length == 24)),
+            log(asn.d60),
+            log(asn.d1),
+            log(self.siblings_rate(prefix, exposure, decayed.d14, &asn)),
+            f64::from(exposure.max(1)).ln(),
+            1.0,
+        ]
+    }
+
+    /// The terms of a /24 without history, given how many /24s around it have one.
+    pub(super) fn untouched_terms(&self, route: usize, (of_22, of_20): (u32, u32)) -> UntouchedTerms {
+        let exposure = self.nodes.exposures[route];
+        let prefix = self.nodes.prefix(route);
+        let node = self.nodes.asn(route);
+        let asn = self.asn_rates(self.nodes.asn_index(route));
+        [
+            ((f64::from(node.active) + 1.0) / (f64::from(node.exposure) + 50.0)).ln(),
+            log(asn.d60),
+            log(asn.d1),
+            log(self.siblings_rate(prefix, exposure, 0, &asn)),
+            (1.0 + f64::from(of_22)).ln(),
+            (1.0 + f64::from(of_20)).ln(),
+            (f64::from(self.routes.routes4()[route].length) - 20.0) / 4.0,
+            prefix.map_or(0.0, entropy),
+            1.0,
+        ]
+    }
+
+    /// The share of each /28 in its /24: of those with history in their order, and of each of the others.
+    pub(super) fn shares(&self, block: &Block, leaves: &[Leaf]) -> (Vec<f64>, f64) {
+        let coefficients = &self.parameters.coefficients.leaf;
+        let weights: Vec<f64> = leaves.iter().map(|leaf| dot(coefficients, &leaf_terms(block, leaf)).exp()).collect();
+        let others = LEAVES_A_BLOCK - weights.len() as f64;
+        let all = weights.iter().sum::<f64>() + others;
+        (weights.iter().map(|weight| weight / all).collect(), 1.0 / all)
+    }
+}
+
+/// The terms of a /28 with history.
+pub(super) fn leaf_terms(block: &Block, leaf: &Leaf) -> LeafTerms {
+    let room = (LEAF_ADDRESSES - f64::from(leaf.recent)).max(0.5) / LEAF_ADDRESSES;
+    let share = |own: u32, all: u32| ((LEAVES_A_BLOCK * unscaled(own) + 1.0) / (unscaled(all) + 1.0)).ln();
+    [
+        1.0,
+        (1.0 + f64::from(leaf.addresses)).ln(),
+        room.ln(),
+        (1.0 + f64::from(block.addresses)).ln(),
+        share(leaf.d60, block.decayed.d60),
+        share(leaf.d14, block.decayed.d14),
+        (f64::from(leaf.arrivals) / f64::from(leaf.addresses.max(1))).ln(),
+    ]
+}
+
+/// How evenly a prefix's evidence is spread over its /24s: −Σ q ln q.
+fn entropy(prefix: &Prefix) -> f64 {
+    let all = unscaled(prefix.sums.d60);
+    if all > 0.0 { (all.ln() - prefix.a_ln_a / all).max(0.0) } else { 0.0 }
+}
+
+/// The rate of a /24 with history.
+pub(super) fn touched_rate(coefficients: &Coefficients, terms: &TouchedTerms) -> f64 {
+    rate(dot(&coefficients.touched, terms))
+}
+
+/// The rate of a /24 without history.
+pub(super) fn untouched_rate(coefficients: &Coefficients, terms: &UntouchedTerms) -> f64 {
+    rate(dot(&coefficients.untouched, terms))
+}
+
+/// Coefficients times terms, in their order.
+pub(super) fn dot<const N: usize>(coefficients: &[f64; N], terms: &[f64; N]) -> f64 {
+    coefficients.iter().zip(terms).map(|(coefficient, term)| coefficient * term).sum()
+}
+
+fn rate(logarithm: f64) -> f64 {
+    logarithm.clamp(LOG_LEAST, LOG_MOST).exp()
+}
+
+/// The logarithm of a rate that may be 0.
+fn log(rate: f64) -> f64 {
+    rate.max(LEAST_RATE).ln()
+}
+
+/// The /28s of a /24.
+pub(super) const LEAVES_A_BLOCK: f64 = 16.0;
+/// The addresses of a /28.
+const LEAF_ADDRESSES: f64 = 16.0;
+/// A shrunk rate below this is none: it comes of a family that nobody reported on lately.
+const LEAST_RATE: f64 = 1e-9;
+/// The bounds of a rate's logarithm, as in the fit.
+const LOG_LEAST: f64 = -25.0;
+/// See [`LOG_LEAST`].
+const LOG_MOST: f64 = 8.0;
