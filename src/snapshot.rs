@@ -3,20 +3,21 @@
 //! Invariant (the generation rule): the data of a generation never changes; only newer generations arrive; the move
 //! is one pointer swap, so that a query sees one generation whole. Building and checking happen aside, elsewhere.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
 use crate::dnsxl::Labels;
+use crate::dnsxl::name::same_wire;
 use crate::zone::{Access, Zone};
 
 /// All zones of one generation.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     zones: Vec<Zone>,
-    /// Apexes in wire form to the zone's index.
-    by_apex: HashMap<Box<[u8]>, usize>,
+    /// The zones' indexes by a hash of their apexes, each at the first free place from its own on: a power of two of
+    /// places, at least half of them free.
+    by_apex: Box<[Option<u32>]>,
     /// The label counts that apexes have, the longest first: no other suffix of a QNAME need be looked up.
     apex_labels: Vec<usize>,
     /// Who may ask anything at all.
@@ -38,7 +39,12 @@ pub enum Version {
 impl Snapshot {
     /// A generation of these zones; of two with one apex the later holds.
     pub fn new(zones: Vec<Zone>, access: Access, version: Version) -> Self {
-        let by_apex = zones.iter().enumerate().map(|(index, zone)| (zone.apex.as_wire().into(), index)).collect();
+        let mut by_apex = vec![None; (2 * zones.len()).next_power_of_two()].into_boxed_slice();
+        for (index, zone) in (0..).zip(&zones) {
+            let place = places(zone.apex.as_wire(), by_apex.len())
+                .find(|&place| by_apex[place].is_none_or(|other: u32| zones[other as usize].apex == zone.apex));
+            by_apex[place.expect("half of the places are free")] = Some(index);
+        }
         let mut apex_labels: Vec<usize> = zones.iter().map(|zone| zone.apex_labels).collect();
         apex_labels.sort_unstable_by(|a, b| b.cmp(a));
         apex_labels.dedup();
@@ -54,18 +60,41 @@ impl Snapshot {
     pub fn zone_of(&self, name: Labels<'_>) -> Option<(usize, &Zone)> {
         let count = name.count();
         let suffixes = self.apex_labels.iter().filter(|&&labels| labels <= count).map(|&labels| name.suffix(labels));
-        let index = suffixes.filter_map(|suffix| self.by_apex.get(suffix)).copied().next()?;
-        Some((index, &self.zones[index]))
+        suffixes.filter_map(|suffix| self.zone_at(suffix)).next()
     }
 
     /// The zone that is above `name`, where `name` is the apex of one: the zone that its DS would be in.
     pub fn zone_above(&self, name: Labels<'_>) -> Option<(usize, &Zone)> {
         let count = name.count();
         let suffixes = self.apex_labels.iter().filter(|&&labels| labels < count).map(|&labels| name.suffix(labels));
-        let index = suffixes.filter_map(|suffix| self.by_apex.get(suffix)).copied().next()?;
-        Some((index, &self.zones[index]))
+        suffixes.filter_map(|suffix| self.zone_at(suffix)).next()
+    }
+
+    fn zone_at(&self, apex: &[u8]) -> Option<(usize, &Zone)> {
+        for place in places(apex, self.by_apex.len()) {
+            let index = self.by_apex.get(place).copied().flatten()? as usize;
+            let zone = &self.zones[index];
+            if same_wire(zone.apex.as_wire(), apex) {
+                return Some((index, zone));
+            }
+        }
+        None
     }
 }
+
+/// Where an apex may stand among so many places, the first one first.
+fn places(apex: &[u8], count: usize) -> impl Iterator<Item = usize> {
+    // FNV-1a by the word: apexes are the operator's, so that nobody can choose them to meet
+    let (words, rest) = apex.as_chunks::<8>();
+    let mut hash = rest.iter().fold(FNV_OFFSET, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME));
+    hash = words.iter().fold(hash, |hash, &word| (hash ^ u64::from_le_bytes(word)).wrapping_mul(FNV_PRIME));
+    let first = (hash >> 32) as usize;
+    (0..count).map(move |step| first.wrapping_add(step) & (count - 1))
+}
+
+/// The two constants of the Fowler–Noll–Vo hash of 64 bits.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 /// The generation that is being served.
 #[derive(Debug)]

@@ -1,8 +1,12 @@
 //! What the fuzz targets check: laws that hold whatever the bytes are.
 
+mod compiled;
 mod feeds;
+#[path = "../../tests/it/hostile.rs"]
+mod hostile;
 mod packets;
 mod world;
 
+pub use compiled::open;
 pub use feeds::{feed, load};
 pub use packets::packet;

@@ -39,7 +39,7 @@ pub(crate) fn snapshot_of(format: Format, path: &Path) -> Option<Snapshot> {
     store.load(NOW).into_iter().all(|event| event.result.is_ok()).then(|| store.snapshot().ok())?
 }
 
-fn dataset(name: &str, format: Format, path: &Path) -> Spec {
+pub(crate) fn dataset(name: &str, format: Format, path: &Path) -> Spec {
     let key = (format == Format::Hashes).then_some(KEY);
     Spec {
         name: name.to_owned(),
@@ -76,7 +76,8 @@ pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 /// The digests of the hash list.
 pub(crate) const KEY: KeyShape = KeyShape { hash: HashKind::Md5, alphabet: Alphabet::Hex, characters: 8 };
 
-const LISTS: &[(&str, Format, &str)] = &[
+/// A list of every kind.
+pub(crate) const LISTS: &[(&str, Format, &str)] = &[
     ("four", Format::Ip4Set, ":127.0.0.2:why $ $1\n$1 one\n1.2.3.0/24\n2-9\n3.0.0.1 :3:\n!1.2.3.7\n"),
     ("trie", Format::Ip4Trie, "$TTL 60\n1.2.0.0/16 :4:trie $\n!1.2.4.0/22\n"),
     ("six", Format::Ip6Trie, ":5:six $\n2001:db8::/33\n!2001:db8:1::/48\n1234::/15\n"),

@@ -150,13 +150,16 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
             let about = About::Client(self.query.client);
             return self.listed(values.map(|value| (about, value)), name, self.query.qtype, None);
         }
-        let hits = match self.permit {
-            Permit::Empty | Permit::Always(..) => Hits::new(),
-            _ => find(self.zone, name),
+        let mut hits = Hits::new();
+        let hashes = self.query.hashes.filter(|_| self.owner == Owner::Qname);
+        let seen = match self.permit {
+            Permit::Empty => Seen::Records,
+            Permit::Always(..) => Seen::Everything,
+            _ => Seen::All { names_below: find(self.zone, name, hashes, &mut hits) },
         };
         if hits.is_empty() {
             return match self.owned(name, self.query.qtype, None, None) {
-                Outcome::NxDomain if exists_below(self.zone, name, self.seen()) => Outcome::NoData,
+                Outcome::NxDomain if exists_below(self.zone, name, seen) => Outcome::NoData,
                 owns => owns,
             };
         }
@@ -181,14 +184,6 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         match (self.listed(values, name, rtype, ttl), self.owned(name, rtype, ttl, Some(&hits))) {
             (Outcome::Found, _) | (_, Outcome::Found) => Outcome::Found,
             _ => Outcome::NoData,
-        }
-    }
-
-    fn seen(&self) -> Seen {
-        match self.permit {
-            Permit::Empty => Seen::Records,
-            Permit::Always(..) => Seen::Everything,
-            _ => Seen::All,
         }
     }
 

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use crate::dataset::{Part, Value};
 use crate::dnsxl::name::fmt_wire;
 use crate::dnsxl::{Block4, Block6, Key, Labels, Subject};
-use crate::table::ValueId;
+use crate::snapshot::Snapshot;
+use crate::table::{NameHashes, ValueId};
 use crate::zone::{Choice, MAX_PARTS, Placed, Zone};
 
 /// A listing of the name that is asked about.
@@ -91,9 +92,20 @@ fn parts<'z, 'q>(zone: &'z Zone, name: Labels<'q>) -> impl Iterator<Item = (usiz
     placed.filter_map(move |(index, placed)| Some((index, placed, placed.relative(name)?)))
 }
 
-/// Finds the listings of `name`, what stands in front of the apex, as far as the zone's choice wants them.
-pub(crate) fn find(zone: &Zone, name: Labels<'_>) -> Hits {
+/// Whether anything lists `name`, what stands in front of the apex.
+pub(crate) fn is_listed(zone: &Zone, name: Labels<'_>) -> bool {
     let mut hits = Hits::new();
+    find(zone, name, None, &mut hits);
+    !hits.is_empty()
+}
+
+/// Finds the listings of `name`, what stands in front of the apex, as far as the zone's choice wants them; whether names
+/// are listed below it, as far as all parts were asked.
+///
+/// `hashes` are the name's, if there are any yet. The hits go to where they stay: there is room for many, and moving it
+/// costs more than all of the search.
+pub(crate) fn find(zone: &Zone, name: Labels<'_>, hashes: Option<&NameHashes>, hits: &mut Hits) -> bool {
+    let mut names_below = false;
     let mut subject = Subject::read(name);
     for (index, placed, relative) in parts(zone, name) {
         if zone.choice == Choice::One
@@ -117,7 +129,11 @@ pub(crate) fn find(zone: &Zone, name: Labels<'_>) -> Hits {
             hit(part.table.ip6.find(address), About::Ip6(address.into()));
         }
         if !part.table.names.is_empty() {
-            let found = part.table.names.find(relative);
+            let found = match hashes.filter(|_| placed.under_labels == 0) {
+                Some(hashes) => part.table.names.find_hashed(relative, hashes),
+                None => part.table.names.find(relative),
+            };
+            names_below |= found.any_below;
             let about = About::Name { labels: usize::from(found.depth), above: placed.under_labels };
             hit(found.value, about);
         }
@@ -125,7 +141,64 @@ pub(crate) fn find(zone: &Zone, name: Labels<'_>) -> Hits {
             hit(part.table.hashes.find(key.as_bytes()), About::Name { labels: 1, above: placed.under_labels });
         }
     }
-    hits
+    names_below
+}
+
+/// Where the search for a name will read: what a batch of queries asks of memory before it searches.
+///
+/// It looks at the large parts that stand at the apex itself, and decides nothing: a search that was not announced finds
+/// the same, and waits.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ahead {
+    zone: usize,
+    ip4: Option<u32>,
+    ip6: Option<u128>,
+    /// The hashes of the name, which the search need not compute again.
+    pub(super) hashes: NameHashes,
+}
+
+impl Ahead {
+    /// Has the memory that [`find`] or [`exists_below`] will read first for `name`, in front of the apex, come nearer.
+    pub(super) fn prefetch(index: usize, zone: &Zone, name: Labels<'_>) -> Self {
+        let subject = Subject::read(name);
+        let embedded = |block: Block6| block.mapped().or_else(|| block.six_to_four());
+        let ip4 = subject.ip4.or_else(|| embedded(subject.ip6?)).map(|block| block.bits);
+        let ip6 = subject.ip6.map(|block| block.bits);
+        let mut hashes = NameHashes::default();
+        for part in large_parts(zone) {
+            if let Some(address) = ip4 {
+                part.table.ip4.prefetch(address);
+            }
+            if let Some(address) = ip6 {
+                part.table.ip6.prefetch(address);
+            }
+            if !part.table.names.is_empty() {
+                hashes = part.table.names.hashes(name);
+                part.table.names.prefetch(&hashes);
+            }
+            if let Some(key) = hash_key(part, name) {
+                part.table.hashes.prefetch(key.as_bytes());
+            }
+        }
+        Self { zone: index, ip4, ip6, hashes }
+    }
+
+    /// The same for what stands behind that memory: an address has its directory first.
+    pub(super) fn prefetch_further(&self, snapshot: &Snapshot) {
+        let Some(zone) = snapshot.zones().get(self.zone) else { return };
+        for part in large_parts(zone) {
+            if let Some(address) = self.ip4 {
+                part.table.ip4.prefetch_leaf(address);
+            }
+            if let Some(address) = self.ip6 {
+                part.table.ip6.prefetch_leaf(address);
+            }
+        }
+    }
+}
+
+fn large_parts(zone: &Zone) -> impl Iterator<Item = &Part> {
+    zone.placed.iter().filter(|placed| placed.is_large && placed.under_labels == 0).map(Placed::part)
 }
 
 fn hash_key(part: &Part, name: Labels<'_>) -> Option<Key> {
@@ -168,8 +241,8 @@ pub(super) fn is_subject(zone: &Zone, name: Labels<'_>) -> bool {
 /// What of the datasets a client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// Listings and records.
-    All,
+    /// Listings and records; whether [`find`] saw names below.
+    All { names_below: bool },
     /// Records only.
     Records,
     /// Records, and everything that could be listed as if it were.
@@ -189,7 +262,7 @@ pub(super) fn exists_below(zone: &Zone, name: Labels<'_>, seen: Seen) -> bool {
         let part = placed.part();
         part.records.any_below(relative)
             || match seen {
-                Seen::All => lists_below(placed, relative),
+                Seen::All { names_below } => names_below || addresses_below(placed, relative),
                 Seen::Records => false,
                 Seen::Everything => could_list_below(placed, relative),
             }
@@ -205,8 +278,13 @@ fn ends_with_labels(wire: &[u8], name: Labels<'_>) -> bool {
     wire[at..] == *name.wire()
 }
 
-fn lists_below(placed: &Placed, name: Labels<'_>) -> bool {
-    let (table, subject) = (&placed.part().table, Subject::read(name));
+/// Whether an address below a name that is a part of one is listed.
+fn addresses_below(placed: &Placed, name: Labels<'_>) -> bool {
+    let table = &placed.part().table;
+    if table.ip4.is_empty() && table.ip6.is_empty() {
+        return false;
+    }
+    let subject = Subject::read(name);
     let below4 = |block: Block4| match block.is_address() {
         // all the names below a 6to4 address's /48 are that address
         true => table.ip4.find(block.bits).is_listed(),
@@ -229,7 +307,7 @@ fn lists_below(placed: &Placed, name: Labels<'_>) -> bool {
             return true;
         }
     }
-    !table.names.is_empty() && table.names.find(name).any_below
+    false
 }
 
 /// Whether any subject that the part could list is below the name.

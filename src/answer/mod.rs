@@ -1,8 +1,9 @@
 //! Bytes to bytes: the only place where an answer is decided.
 //!
-//! [`respond`] reads a query, asks [`answer`], and writes the reply; it knows no socket and no clock. Invariant: it never
-//! blocks, allocates or panics; a reply has the query's id, opcode and, where it could be read, question, and is never
-//! longer than the client takes.
+//! [`respond`] reads a query, asks [`answer`], and writes the reply; it knows no socket and no clock. Who has many queries
+//! at once does the same in steps, for all of them before the next step: [`Asked::read`], [`Asked::prefetch`], which
+//! decides nothing, and [`Asked::respond`]. Invariant: it never blocks, allocates or panics; a reply has the query's id,
+//! opcode and, where it could be read, question, and is never longer than the client takes.
 //!
 //! | RFC | what of it |
 //! |---|---|
@@ -27,12 +28,14 @@ use std::net::IpAddr;
 
 pub use decide::answer;
 pub(crate) use decide::sets_of;
-pub use read::{Edns, HEADER_LENGTH};
+pub use read::{Asked, Edns, HEADER_LENGTH};
 
 use crate::dnsxl::QueryName;
 use crate::snapshot::Snapshot;
+use crate::table::NameHashes;
 use crate::zone::UnixTime;
-use read::{Header, Question, read_edns};
+use hits::Ahead;
+use read::Question;
 use write::Writer;
 
 /// How a query came in.
@@ -59,6 +62,8 @@ pub struct Query<'q> {
     pub client: IpAddr,
     /// The time, for data that expires.
     pub now: UnixTime,
+    /// The hashes of the QNAME in front of the apex, if they were made when the query was announced.
+    pub hashes: Option<&'q NameHashes>,
 }
 
 /// Where the records of an answer go: to a packet, or to a library's message.
@@ -129,6 +134,16 @@ pub enum Outcome {
     Drop(DropReason),
 }
 
+impl Outcome {
+    /// Bytes of the reply; 0 if there is none.
+    pub fn length(self) -> usize {
+        match self {
+            Self::Reply { length, .. } => length,
+            Self::Drop(_) => 0,
+        }
+    }
+}
+
 /// What a reply says, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -162,39 +177,72 @@ pub fn respond(
     now: UnixTime,
     out: &mut [u8],
 ) -> Outcome {
-    let Some(header) = Header::read(message) else { return Outcome::Drop(DropReason::Short) };
-    if header.is_response() {
-        return Outcome::Drop(DropReason::Response);
+    let mut asked = Asked::default();
+    match asked.read(message) {
+        Ok(()) => {
+            out[..asked.end()].copy_from_slice(&message[..asked.end()]);
+            asked.respond(snapshot, client, transport, now, out)
+        }
+        Err(reason) => Outcome::Drop(reason),
     }
-    let question = if header.counts[0] == 1 { Question::read(message) } else { None };
-    let error = |rcode, edns, out: &mut [u8]| {
-        let end = question.as_ref().map_or(HEADER_LENGTH, |question| question.end);
-        let writer = Writer::begin(out, message, end, None, MIN_UDP_REPLY, edns);
-        let (length, answers) = writer.finish(header, rcode, false, edns);
-        Outcome::Reply { length, summary: Summary { zone: None, rcode, answers } }
-    };
-    let edns = question.as_ref().map(|question| read_edns(message, header, question));
-    if header.opcode_bits() != 0 {
-        return error(RCODE_NOTIMP, edns.and_then(Result::ok).flatten().as_ref(), out);
+}
+
+impl Asked {
+    /// Has the memory that the answer will read first come nearer. It decides nothing.
+    pub fn prefetch(&mut self, snapshot: &Snapshot) {
+        let Some(question) = self.question() else { return };
+        let labels = question.labels();
+        if let Some((index, zone)) = snapshot.zone_of(labels).filter(|(_, zone)| zone.is_large) {
+            self.ahead = Some(Ahead::prefetch(index, zone, labels.without_suffix(zone.apex_labels)));
+        }
     }
-    let (Some(question), Some(Ok(edns))) = (&question, edns) else { return error(RCODE_FORMERR, None, out) };
-    if edns.is_some_and(|edns| edns.version > 0) {
-        return error(RCODE_BADVERS, edns.as_ref(), out);
+
+    /// The same for what stands behind the memory that [`Self::prefetch`] named.
+    pub fn prefetch_further(&self, snapshot: &Snapshot) {
+        if let Some(ahead) = &self.ahead {
+            ahead.prefetch_further(snapshot);
+        }
     }
-    let limit = match (transport, edns) {
-        (Transport::Stream, _) => usize::from(u16::MAX),
-        (Transport::Udp, None) => MIN_UDP_REPLY,
-        (Transport::Udp, Some(edns)) => usize::from(edns.udp_size).clamp(MIN_UDP_REPLY, MAX_UDP_REPLY),
-    };
-    let edns = edns.as_ref();
-    let mut writer = Writer::begin(out, message, question.end, Some(question.labels()), limit, edns);
-    let Question { name, qtype, qclass, .. } = question;
-    let query = Query { name, qtype: *qtype, qclass: *qclass, id: header.id, client, now };
-    let Some(Decision { rcode, authoritative, zone }) = answer(snapshot, &query, &mut writer) else {
-        return Outcome::Drop(DropReason::Access);
-    };
-    let (length, answers) = writer.finish(header, rcode, authoritative, edns);
-    Outcome::Reply { length, summary: Summary { zone, rcode, answers } }
+
+    /// Writes the reply over the message that was read, which `out` begins with; see [`respond`].
+    pub fn respond(
+        &self,
+        snapshot: &Snapshot,
+        client: IpAddr,
+        transport: Transport,
+        now: UnixTime,
+        out: &mut [u8],
+    ) -> Outcome {
+        let (header, edns) = (self.header, self.edns.as_ref());
+        let error = |rcode, edns, out: &mut [u8]| {
+            let writer = Writer::begin(out, self.end(), None, MIN_UDP_REPLY, edns);
+            let (length, answers) = writer.finish(header, rcode, false, edns);
+            Outcome::Reply { length, summary: Summary { zone: None, rcode, answers } }
+        };
+        if header.opcode_bits() != 0 {
+            return error(RCODE_NOTIMP, edns, out);
+        }
+        let Some(question) = self.question().filter(|_| !self.is_malformed) else {
+            return error(RCODE_FORMERR, None, out);
+        };
+        if edns.is_some_and(|edns| edns.version > 0) {
+            return error(RCODE_BADVERS, edns, out);
+        }
+        let limit = match (transport, edns) {
+            (Transport::Stream, _) => usize::from(u16::MAX),
+            (Transport::Udp, None) => MIN_UDP_REPLY,
+            (Transport::Udp, Some(edns)) => usize::from(edns.udp_size).clamp(MIN_UDP_REPLY, MAX_UDP_REPLY),
+        };
+        let mut writer = Writer::begin(out, question.end, Some(question.labels()), limit, edns);
+        let Question { name, qtype, qclass, .. } = question;
+        let hashes = self.ahead.as_ref().map(|ahead| &ahead.hashes);
+        let query = Query { name, qtype: *qtype, qclass: *qclass, id: header.id, client, now, hashes };
+        let Some(Decision { rcode, authoritative, zone }) = answer(snapshot, &query, &mut writer) else {
+            return Outcome::Drop(DropReason::Access);
+        };
+        let (length, answers) = writer.finish(header, rcode, authoritative, edns);
+        Outcome::Reply { length, summary: Summary { zone, rcode, answers } }
+    }
 }
 
 /// The most bytes that a reply over UDP has (RFC 9715: no fragments on any usual path).

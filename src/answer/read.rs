@@ -3,10 +3,58 @@
 //! Invariant: whatever the bytes are, reading ends within their length, touches each of them a bounded number of times,
 //! and allocates nothing: the counts in the header are claims, and only bytes that are there are read.
 
+use super::DropReason;
+use super::hits::Ahead;
 use crate::dnsxl::{Labels, QueryName};
 
+/// A message as it was read: all that an answer needs of it, but for the bytes of its question.
+///
+/// It is read again for every query, as its room for a long name is not to be cleared and moved for a short one.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub(super) header: Header,
+    /// Whether there is exactly one question, and whole.
+    is_question: bool,
+    question: Question,
+    pub(super) edns: Option<Edns>,
+    /// Whether what follows the question is not what it claims to be.
+    pub(super) is_malformed: bool,
+    /// What [`Self::prefetch`] found out.
+    pub(super) ahead: Option<Ahead>,
+}
+
+impl Asked {
+    /// Reads a message in the place of the one before.
+    ///
+    /// # Errors
+    ///
+    /// Why it gets no reply: it is too short to have an id, or no query.
+    pub fn read(&mut self, message: &[u8]) -> Result<(), DropReason> {
+        self.header = Header::read(message).ok_or(DropReason::Short)?;
+        if self.header.is_response() {
+            return Err(DropReason::Response);
+        }
+        self.is_question = self.header.counts[0] == 1 && self.question.read(message).is_some();
+        let edns = if self.is_question { read_edns(message, self.header, &self.question) } else { Ok(None) };
+        self.is_malformed = edns.is_err();
+        self.edns = edns.ok().flatten();
+        self.ahead = None;
+        Ok(())
+    }
+
+    /// The question, if there is exactly one, and whole.
+    pub(super) fn question(&self) -> Option<&Question> {
+        self.is_question.then_some(&self.question)
+    }
+
+    /// Where the question ends, or the header if there is none: every reply begins with these bytes of the message.
+    pub(super) fn end(&self) -> usize {
+        self.question().map_or(HEADER_LENGTH, |question| question.end)
+    }
+}
+
 /// The fixed 12 bytes at the front of a message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Header {
     /// The client's number for the query.
     pub id: u16,
@@ -36,7 +84,7 @@ impl Header {
 }
 
 /// The question of a query.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Question {
     /// The QNAME in lower case.
     pub name: QueryName,
@@ -52,11 +100,12 @@ impl Question {
     /// Reads the question that follows the header; none if it is not there whole, or its name is no name.
     ///
     /// There is nothing in front of the first name that a compression pointer could point to, so a pointer is an error.
-    pub(super) fn read(message: &[u8]) -> Option<Self> {
-        let (name, length) = QueryName::read(message.get(HEADER_LENGTH..)?).ok()?;
-        let end = HEADER_LENGTH + length + 4;
-        let &[t1, t2, c1, c2] = message.get(end - 4..end)?.first_chunk()?;
-        Some(Self { name, qtype: u16::from_be_bytes([t1, t2]), qclass: u16::from_be_bytes([c1, c2]), end })
+    fn read(&mut self, message: &[u8]) -> Option<()> {
+        let length = self.name.read_again(message.get(HEADER_LENGTH..)?).ok()?;
+        self.end = HEADER_LENGTH + length + 4;
+        let &[t1, t2, c1, c2] = message.get(self.end - 4..self.end)?.first_chunk()?;
+        (self.qtype, self.qclass) = (u16::from_be_bytes([t1, t2]), u16::from_be_bytes([c1, c2]));
+        Some(())
     }
 
     /// The QNAME's labels, in lower case.
@@ -78,7 +127,7 @@ pub struct Edns {
 
 /// A message whose form is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+struct Malformed;
 
 /// Reads what follows the question, for the OPT record.
 ///
@@ -88,7 +137,7 @@ pub(super) struct Malformed;
 ///
 /// Records that are not there whole, two OPT records or one that is not at the root (RFC 6891, section 6.1.1), or
 /// options that do not fill their record.
-pub(super) fn read_edns(message: &[u8], header: Header, question: &Question) -> Result<Option<Edns>, Malformed> {
+fn read_edns(message: &[u8], header: Header, question: &Question) -> Result<Option<Edns>, Malformed> {
     let mut at = question.end;
     let mut edns = None;
     let [_, answers, authorities, additionals] = header.counts.map(u32::from);

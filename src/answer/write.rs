@@ -20,23 +20,18 @@ pub(super) struct Writer<'o, 'q> {
 }
 
 impl<'o, 'q> Writer<'o, 'q> {
-    /// Begins a reply to a message whose question ends at `question_end`; without a question, that is the header's end.
+    /// Begins a reply in `out`, which has the message up to the end of its question; without one, that of its header.
     ///
     /// `limit` bytes are written at most.
     pub(super) fn begin(
         out: &'o mut [u8],
-        message: &[u8],
         question_end: usize,
         qname: Option<Labels<'q>>,
         limit: usize,
         edns: Option<&Edns>,
     ) -> Self {
-        let limit = limit.min(out.len());
-        let question = message.get(..question_end).unwrap_or_default();
-        out[..question.len()].copy_from_slice(question);
-        let at = question.len();
-        let limit = limit - if edns.is_some() { OPT_LENGTH } else { 0 };
-        Self { out, at, limit, question_end: at, qname, counts: [0; 3], truncated: false }
+        let limit = limit.min(out.len()) - if edns.is_some() { OPT_LENGTH } else { 0 };
+        Self { out, at: question_end, limit, question_end, qname, counts: [0; 3], truncated: false }
     }
 
     /// Ends the reply; how many bytes it has, and how many records are in the answer section.
@@ -103,10 +98,11 @@ impl<'o, 'q> Writer<'o, 'q> {
 
     fn push_record(&mut self, record: Record<'_>) -> Option<()> {
         self.push_owner(record.owner)?;
-        self.push(&record.rtype.to_be_bytes())?;
-        self.push(&record.class.to_be_bytes())?;
-        self.push(&record.ttl.to_be_bytes())?;
-        self.push(&u16::try_from(record.rdata.len()).ok()?.to_be_bytes())?;
+        let [t1, t2] = record.rtype.to_be_bytes();
+        let [c1, c2] = record.class.to_be_bytes();
+        let [s1, s2, s3, s4] = record.ttl.to_be_bytes();
+        let [l1, l2] = u16::try_from(record.rdata.len()).ok()?.to_be_bytes();
+        self.push(&[t1, t2, c1, c2, s1, s2, s3, s4, l1, l2])?;
         self.push(record.rdata)
     }
 }

@@ -51,12 +51,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints what loading a dataset had to say; how many errors that was.
-fn print_problems(out: &mut impl Write, plan: &Plan, Timed { event, .. }: &Timed) -> io::Result<usize> {
+pub(super) fn print_problems(out: &mut impl Write, plan: &Plan, Timed { event, .. }: &Timed) -> io::Result<usize> {
     let name = &plan.datasets[event.dataset].name;
     match &event.result {
         Ok(loaded) => {
             for problem in &loaded.report.problems {
                 writeln!(out, "{problem}")?;
+            }
+            for note in &loaded.report.notes {
+                writeln!(out, "dataset {name}: {note}")?;
             }
             let more = loaded.report.total - loaded.report.problems.len() as u64;
             if more > 0 {

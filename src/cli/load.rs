@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::{config_path, now};
 use crate::config::Config;
 use crate::reload::{Event, Plan, Store};
+use crate::zone::UnixTime;
 
 /// What became of a dataset, and how long it took.
 pub(super) struct Timed {
@@ -32,7 +33,20 @@ pub(super) fn open_to_all(config: &Config) -> Plan {
 }
 
 /// Loads what has changed of a store's datasets, until `wants_end`.
-pub(super) fn load(store: &mut Store, mut wants_end: impl FnMut() -> bool) -> Vec<Timed> {
+pub(super) fn load(store: &mut Store, wants_end: impl FnMut() -> bool) -> Vec<Timed> {
+    load_with(store, wants_end, Store::load_one)
+}
+
+/// As [`load`], without verifying compiled files.
+pub(super) fn open(store: &mut Store, wants_end: impl FnMut() -> bool) -> Vec<Timed> {
+    load_with(store, wants_end, Store::open_one)
+}
+
+fn load_with(
+    store: &mut Store,
+    mut wants_end: impl FnMut() -> bool,
+    load_one: fn(&mut Store, usize, UnixTime) -> Option<Event>,
+) -> Vec<Timed> {
     let mut all = Vec::new();
     for index in 0..store.plan().datasets.len() {
         if wants_end() {
@@ -40,7 +54,7 @@ pub(super) fn load(store: &mut Store, mut wants_end: impl FnMut() -> bool) -> Ve
         }
         let name = store.plan().datasets[index].name.clone();
         let begin = Instant::now();
-        let event = announcing(&format!("loading {name}"), || store.load_one(index, now()));
+        let event = announcing(&format!("loading {name}"), || load_one(store, index, now()));
         let took = begin.elapsed();
         all.extend(event.map(|event| Timed { event, took }));
     }

@@ -7,6 +7,7 @@
 
 mod ask;
 mod check;
+mod compile;
 mod dump;
 mod judge;
 mod load;
@@ -43,6 +44,8 @@ enum Command {
     Dump(dump::Arguments),
     /// Judges blocks of addresses by the evidence of their neighborhood
     Judge(judge::Arguments),
+    /// Makes one file of a dataset's lists, which is opened without reading it
+    Compile(compile::Arguments),
     /// Prints the annotated configuration
     Example,
     /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
@@ -73,6 +76,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Lookup(arguments) => lookup::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
         Command::Judge(arguments) => judge::run(&arguments),
+        Command::Compile(arguments) => compile::run(&arguments),
         Command::Example => print(EXAMPLE),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
     };
@@ -99,7 +103,15 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(|cause| cause.downcast_ref().is_some_and(is_broken_pipe)) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // an error whose text ends with its cause's says it once
+        if !text.ends_with(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    eprintln!("error: {text}");
     ExitCode::from(FAILURE)
 }
 

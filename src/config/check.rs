@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -11,22 +12,28 @@ use toml::Spanned;
 use super::Config;
 use super::error::{ConfigError, Problem, Source, Warning};
 use super::spec::{self, FormatName, Spec};
+use super::{Judging, verdicts};
+use crate::dataset::compiled::format_of;
 use crate::dataset::{self, Defaults, NeverList};
 use crate::dnsxl::{Alphabet, HashKind, KeyShape, Name, name};
 use crate::feed::{Compression, Format, Lines, NsLine, Reading, Scope, SoaLine};
+use crate::neighborhood::listings::Standing;
 use crate::reload::{Plan, ZonePlan};
 use crate::server::privileges::Confinement;
 use crate::server::{CertificatePaths, Encrypted, Limits, Listen};
 use crate::snapshot::Version;
+use crate::table::file::is_compiled_file;
 use crate::zone::{Choice, TestEntries, ZoneSpec};
 
 /// Checks a configuration.
 pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigError> {
-    let mut checker = Checker { spec: &spec, source, warnings: Vec::new(), indexes: HashMap::new() };
+    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, source)?;
+    let mut checker = Checker { spec: &spec, source, judging: &judging, warnings: Vec::new(), indexes: HashMap::new() };
     let listen = checker.listen()?;
     let confinement = checker.confinement()?;
     let plan = checker.plan(&listen)?;
     let warnings = checker.warnings;
+    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, source)?;
     Ok(Config {
         path: source.path.to_owned(),
         listen,
@@ -34,19 +41,21 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         pid_file: spec.server.pid_file.as_deref().map(|path| at(source, path)),
         state_directory: spec.server.state_directory.as_deref().map(|path| at(source, path)),
         plan,
+        judging,
         warnings,
         spec,
     })
 }
 
 /// A path of the file, which is relative to the file's folder.
-fn at(source: &Source<'_>, path: &Path) -> PathBuf {
+pub(super) fn at(source: &Source<'_>, path: &Path) -> PathBuf {
     source.path.parent().unwrap_or_else(|| Path::new("")).join(path)
 }
 
 struct Checker<'c> {
     spec: &'c Spec,
     source: &'c Source<'c>,
+    judging: &'c Judging,
     warnings: Vec<Warning>,
     /// The datasets by name.
     indexes: HashMap<&'c str, usize>,
@@ -115,9 +124,13 @@ impl<'c> Checker<'c> {
 
     fn plan(&mut self, listen: &Listen) -> Result<Plan, ConfigError> {
         let spec = self.spec;
+        let never = &spec.never_list;
+        let own: Vec<_> = never.own.iter().map(|net| net.0).collect();
+        let never = if never.enabled { NeverList::with_own(&own) } else { NeverList::empty() };
+        let standing = verdicts::standing(spec, self.judging, &never, self.source);
         let mut datasets = Vec::new();
         for dataset in &spec.dataset {
-            datasets.push(self.dataset(dataset)?);
+            datasets.push(self.dataset(dataset, &standing)?);
         }
         let access = self.access("server", spec.server.access.as_ref(), &datasets)?;
         let mut zones = Vec::new();
@@ -135,13 +148,11 @@ impl<'c> Checker<'c> {
                 self.warn(&dataset.name, format!("dataset {}: no zone uses it", dataset.name.get_ref()));
             }
         }
-        let never = &spec.never_list;
-        let own: Vec<_> = never.own.iter().map(|net| net.0).collect();
         Ok(Plan {
             datasets,
             zones,
             access,
-            never: if never.enabled { NeverList::with_own(&own) } else { NeverList::empty() },
+            never,
             version: spec.server.version_text.clone().map_or(Version::Refused, Version::Text),
         })
     }
@@ -159,7 +170,7 @@ impl<'c> Checker<'c> {
         Ok(())
     }
 
-    fn dataset(&mut self, spec: &'c spec::Dataset) -> Result<dataset::Spec, ConfigError> {
+    fn dataset(&mut self, spec: &'c spec::Dataset, standing: &Arc<Standing>) -> Result<dataset::Spec, ConfigError> {
         let name = spec.name.get_ref();
         let wrong = |problem| self.wrong(&spec.name, problem);
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
@@ -170,15 +181,31 @@ impl<'c> Checker<'c> {
             return Err(wrong(Problem::Twice { kind: "dataset", name: name.clone(), first }));
         }
         self.indexes.insert(name, self.indexes.len());
+        verdicts::check_keys(spec, self.source)?;
+        if spec.kind != spec::Kind::List {
+            return verdicts::dataset(spec, Arc::clone(standing), self.source);
+        }
         let files: Vec<PathBuf> = spec.files.0.iter().map(|path| at(self.source, Path::new(path))).collect();
         let Some(first) = files.first() else {
             return Err(self.wrong(&spec.name, Problem::NoFiles { dataset: name.clone() }));
         };
-        let format = match spec.format {
-            Some(FormatName(format)) => format,
-            None => self.recognise(first, &spec.name)?,
+        let compiled = files.iter().find(|path| is_compiled_file(path));
+        let format = match (spec.format, compiled) {
+            (Some(FormatName(format)), _) => format,
+            (None, Some(path)) => format_of(path).map_err(|error| {
+                let why = error.to_string();
+                self.wrong(&spec.name, Problem::Unreadable { dataset: name.clone(), why })
+            })?,
+            (None, None) => self.recognise(first, &spec.name)?,
         };
-        self.check_keys(spec, format)?;
+        match compiled {
+            Some(path) if files.len() > 1 => {
+                let path = path.display().to_string();
+                return Err(self.wrong(&spec.name, Problem::CompiledBeside { dataset: name.clone(), path }));
+            }
+            Some(_) => self.check_compiled_keys(spec)?,
+            None => self.check_keys(spec, format)?,
+        }
         if !spec.value.is_loopback() {
             self.warn(
                 &spec.name,
@@ -203,12 +230,14 @@ impl<'c> Checker<'c> {
             name: name.clone(),
             format,
             files,
+            emitted: None,
             reading: Reading {
                 host_bits: spec.host_bits,
                 compression: Compression::Detect,
                 scope: spec.r#match.map(scope),
                 key: self.key(spec)?,
                 online_only: spec.online_only,
+                copy: spec.memory == spec::Memory::Copy,
                 ..Reading::default()
             },
             defaults: Defaults { a: spec.value, text, base, ttl: spec.ttl.map(|ttl| ttl.0), ..Defaults::default() },
@@ -232,6 +261,27 @@ impl<'c> Checker<'c> {
             let (path, formats) = (path.display().to_string(), FormatName::all());
             self.wrong(name, Problem::NoFormat { dataset: dataset(), path, formats })
         })
+    }
+
+    /// Keys that say how lists are read mean nothing where a file was compiled.
+    fn check_compiled_keys(&self, spec: &spec::Dataset) -> Result<(), ConfigError> {
+        let keys = [
+            ("match", spec.r#match.is_some()),
+            ("value", spec.value != spec::default_value()),
+            ("text", spec.text.is_some()),
+            ("ttl", spec.ttl.is_some()),
+            ("bad-lines", spec.bad_lines != spec::BadLines::default()),
+            ("key", spec.key.is_some()),
+            ("host-bits", spec.host_bits),
+            ("online-only", spec.online_only),
+        ];
+        match keys.into_iter().find(|(_, is_given)| *is_given) {
+            Some((key, _)) => {
+                let dataset = spec.name.get_ref().clone();
+                Err(self.wrong(&spec.name, Problem::CompiledIn { dataset, key }))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Keys that only some formats have a use for.

@@ -130,6 +130,22 @@ pub enum Problem {
         /// What the system says.
         why: String,
     },
+    /// A compiled file beside others.
+    #[error("dataset {dataset}: files: {path} is a compiled file and so a whole dataset; name it alone")]
+    CompiledBeside {
+        /// The dataset.
+        dataset: String,
+        /// The compiled file.
+        path: String,
+    },
+    /// A key that says how lists are read, where there is nothing to read.
+    #[error("dataset {dataset}: {key}: its file is compiled, and this was settled then; leave it out")]
+    CompiledIn {
+        /// The dataset.
+        dataset: String,
+        /// The key.
+        key: &'static str,
+    },
     /// A key that the dataset's format has no use for.
     #[error("dataset {dataset}: {key}: means nothing in format {format}; it is for {formats}")]
     NotForFormat {
@@ -141,6 +157,14 @@ pub enum Problem {
         format: &'static str,
         /// Where the key means something.
         formats: &'static str,
+    },
+    /// A key that the dataset's kind has no use for.
+    #[error("dataset {dataset}: {key}: means nothing for this kind of dataset")]
+    NotForKind {
+        /// The dataset.
+        dataset: String,
+        /// The key.
+        key: &'static str,
     },
     /// A list of hashes without a key.
     #[error("dataset {dataset}: key: missing; write key = {{ hash = \"sha1\" }}, or md5 or sha256")]
@@ -215,6 +239,25 @@ pub enum Problem {
     NoRoom {
         /// The key.
         key: &'static str,
+    },
+    /// Facts of a source that cannot be.
+    #[error("source {name:?}: needs a name, a trust above 0 and up to 1, and a half-life above 0")]
+    SourceFacts {
+        /// The source.
+        name: String,
+    },
+    /// Thresholds that do not rise with their states.
+    #[error("neighborhood.lift: needs 0 < watch ≤ suspicious ≤ bad and 0 < leave ≤ 1")]
+    Lifts,
+    /// A coefficient of a term that there is not, or one that is no number.
+    #[error("neighborhood.{part}: {name}: is no term with a number; there are {known}")]
+    Term {
+        /// The table.
+        part: &'static str,
+        /// The term.
+        name: String,
+        /// All there are.
+        known: String,
     },
     /// A group without a user.
     #[error("server: group: means nothing without a user; write user = \"…\" too")]
@@ -303,6 +346,9 @@ pub enum ValueError {
     /// No domain name.
     #[error("`{0}` is no domain name: {1}")]
     Name(String, NameError),
+    /// No date or time.
+    #[error("`{0}` is no time: write 2026-07-12 or 2026-07-12T10:00:00Z")]
+    When(String),
     /// No address or prefix.
     #[error("`{0}` is no address or prefix: write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32")]
     Net(String),

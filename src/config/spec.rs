@@ -11,7 +11,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::{ConfigError, Problem, Source};
+pub use super::neighborhood::{EvidenceSpec, LiftSpec, NeighborhoodSpec, SourceSpec};
 pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Placement, Seconds};
+pub use super::verdicts::{Families, Form, Kind, NamesSpec, When};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -31,6 +33,12 @@ pub struct Spec {
     /// `[never-list]`
     #[serde(default)]
     pub never_list: NeverList,
+    /// `[evidence]`
+    #[serde(default)]
+    pub evidence: EvidenceSpec,
+    /// `[neighborhood]`
+    #[serde(default)]
+    pub neighborhood: NeighborhoodSpec,
     /// `[[dataset]]`
     #[serde(default)]
     pub dataset: Vec<Dataset>,
@@ -113,8 +121,16 @@ pub struct Dataset {
     pub name: Spanned<String>,
     /// The format of its files; recognised if it is not named.
     pub format: Option<FormatName>,
+    /// What it is made from.
+    #[serde(default)]
+    pub kind: Kind,
     /// Its files.
+    #[serde(default)]
     pub files: OneOrMany,
+    /// The family that verdicts are of.
+    pub family: Option<Families>,
+    /// How origins are written.
+    pub form: Option<Form>,
     /// Which names a domain means.
     pub r#match: Option<Match>,
     /// What an A query gets.
@@ -141,6 +157,20 @@ pub struct Dataset {
     /// Whether the never-list holds for it.
     #[serde(default = "yes")]
     pub never_list: bool,
+    /// How a compiled file comes into memory.
+    #[serde(default)]
+    pub memory: Memory,
+}
+
+/// How a compiled file comes into memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Memory {
+    /// It is mapped, and shared with other processes.
+    #[default]
+    Map,
+    /// It is copied, and may be written over.
+    Copy,
 }
 
 /// Which names a domain in a list means.
@@ -324,7 +354,7 @@ fn yes() -> bool {
     true
 }
 
-fn default_value() -> Ipv4Addr {
+pub(super) fn default_value() -> Ipv4Addr {
     crate::dataset::DEFAULT_ADDRESS
 }
 

@@ -8,12 +8,15 @@
 pub mod blocks;
 pub mod clients;
 mod collect;
+pub mod compiled;
+mod emitted;
 pub mod hashes;
 pub mod names;
 pub mod never;
 pub mod origin;
 pub mod records;
 mod spelling;
+mod stamp;
 pub mod tally;
 pub mod values;
 
@@ -24,16 +27,18 @@ use std::sync::Arc;
 
 pub use clients::{ClientAction, Clients};
 pub use collect::Head;
+pub use emitted::{Asked, Emit, EmitError, Emitted, Reasons};
 pub use never::NeverList;
 pub use records::{Records, RrSet};
 pub use spelling::Spelling;
+pub use stamp::Stamp;
 pub use tally::Tally;
 pub use values::{DEFAULT_ADDRESS, Defaults, Template, Value, Values};
 
 use crate::dnsxl::Name;
 use crate::dnsxl::key::KeyShape;
 use crate::feed::{self, FileError, Format, LineError, Reading};
-use crate::table::Table;
+use crate::table::{Access, Compiled, CompiledError, Table, file};
 use collect::Collector;
 
 /// What a dataset is made from.
@@ -45,6 +50,8 @@ pub struct Spec {
     pub format: Format,
     /// Its files, read as one.
     pub files: Vec<PathBuf>,
+    /// What makes its statements where no file has them.
+    pub emitted: Option<Emitted>,
     /// How they are read.
     pub reading: Reading,
     /// The values of entries that do not say otherwise.
@@ -81,6 +88,8 @@ pub struct Dataset {
     pub head: Head,
     /// The newest modification time of its files, as a Unix time in seconds.
     pub modified: i64,
+    /// The compiled file that it is in, if it is in one.
+    pub compiled: Option<Compiled>,
 }
 
 /// What one format's rules came to: most datasets are one part, a `combined` one has several.
@@ -117,9 +126,25 @@ impl Dataset {
         self.parts == other.parts && self.clients == other.clients && self.head == other.head
     }
 
-    /// Heap bytes of all parts.
+    /// Reads all of the compiled file that the dataset is in, if it is in one, and compares its checksums.
+    ///
+    /// # Errors
+    ///
+    /// Anything that is not as it was written.
+    pub fn verify(&self) -> Result<(), CompiledError> {
+        self.compiled.as_ref().map_or(Ok(()), Compiled::verify)
+    }
+
+    /// Memory of all parts in bytes, of the heap or of a mapped file.
     pub fn bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.table.bytes() + part.values.bytes() + part.records.bytes()).sum()
+        self.parts.iter().map(Part::bytes).sum()
+    }
+}
+
+impl Part {
+    /// Memory in bytes.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes() + self.values.bytes() + self.records.bytes()
     }
 }
 
@@ -134,6 +159,8 @@ pub struct Report {
     pub entries: u64,
     /// What the sections came to.
     pub tallies: Vec<Tally>,
+    /// What an emitter told.
+    pub notes: Vec<String>,
 }
 
 impl Report {
@@ -201,6 +228,9 @@ pub enum LoadError {
     /// A file could not be read to its end.
     #[error(transparent)]
     File(#[from] FileError),
+    /// What it is made from cannot be used.
+    #[error("{0}")]
+    Emit(EmitError),
     /// A wrong line, where wrong lines are fatal.
     #[error("{0}")]
     Line(Problem),
@@ -225,6 +255,39 @@ pub enum LoadError {
         /// Entries expected.
         least: u64,
     },
+    /// A compiled file that cannot be used.
+    #[error(transparent)]
+    Compiled(#[from] CompiledError),
+    /// A compiled file beside others.
+    #[error("{path}: a compiled file is a whole dataset: name it alone, or compile all files into one")]
+    Mixed {
+        /// The compiled file.
+        path: PathBuf,
+    },
+    /// A compiled file of another kind of list.
+    #[error("{path}: compiled from another format than the dataset says: name the right one, or none")]
+    OtherFormat {
+        /// The compiled file.
+        path: PathBuf,
+    },
+    /// A compiled file with what no list may list.
+    #[error(
+        "{path}: lists {subject}, which is on the never-list: compile it with this configuration, which cuts it out"
+    )]
+    Never {
+        /// The compiled file.
+        path: PathBuf,
+        /// The address or name.
+        subject: String,
+    },
+    /// A compiled file of which names or digests are wanted.
+    #[error(
+        "{path}: names and digests cannot be read back from a compiled file: name the files that it was compiled from"
+    )]
+    Unspelt {
+        /// The compiled file.
+        path: PathBuf,
+    },
     /// More distinct values than can be numbered.
     #[error("{path}: {source}")]
     TooManyValues {
@@ -243,7 +306,49 @@ pub enum LoadError {
 /// A file that cannot be read to its end, a wrong line where those are fatal, a time stamp later than `now`, too few
 /// entries, too many values, or, with a never-list, a listing of every address there is.
 pub fn load(spec: &Spec, never: &NeverList, now: i64) -> Result<(Dataset, Report), LoadError> {
-    load_and_spell(spec, never, now, drop)
+    let compiled = open(spec, never, now)?;
+    let Some((dataset, report)) = compiled else { return load_files(spec, never, now, drop) };
+    dataset.verify()?;
+    Ok((dataset, report))
+}
+
+/// Opens a dataset that is a compiled file, without reading all of it: [`Dataset::verify`] is still to be called. None if
+/// the dataset's files are lists.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn open(spec: &Spec, never: &NeverList, now: i64) -> Result<Option<(Dataset, Report)>, LoadError> {
+    let Some(path) = spec.files.iter().find(|path| file::is_compiled_file(path)) else { return Ok(None) };
+    let own = || path.clone();
+    if spec.files.len() > 1 {
+        return Err(LoadError::Mixed { path: own() });
+    }
+    let access = if spec.reading.copy { Access::Copy } else { Access::Map };
+    let (mut dataset, format) = compiled::open(&Compiled::open(path, access)?, &spec.name)?;
+    if format != spec.format {
+        return Err(LoadError::OtherFormat { path: own() });
+    }
+    dataset.modified = modification_time(path)?;
+    let found = compiled::listings(&dataset);
+    check_head(&dataset.head, spec, found, now)?;
+    if let Some(subject) = compiled::forbidden(&dataset, never).filter(|_| spec.heeds_never_list) {
+        return Err(LoadError::Never { path: own(), subject });
+    }
+    let tallies = compiled::tallies(&dataset, format);
+    Ok(Some((dataset, Report { entries: found, tallies, ..Report::default() })))
+}
+
+/// Refuses data that is not made yet, and too little of it.
+fn check_head(head: &Head, spec: &Spec, found: u64, now: i64) -> Result<(), LoadError> {
+    let first_path = || spec.files.first().cloned().unwrap_or_default();
+    if let Some(ahead) = head.created.map(|created| created.saturating_sub(now)).filter(|&ahead| ahead > 0) {
+        return Err(LoadError::NotYet { path: first_path(), ahead });
+    }
+    if found < spec.min_entries {
+        return Err(LoadError::TooFew { path: first_path(), found, least: spec.min_entries });
+    }
+    Ok(())
 }
 
 /// Loads a dataset; `spelt` sees, for each of its parts in order, what the part's table does not keep.
@@ -252,6 +357,21 @@ pub fn load(spec: &Spec, never: &NeverList, now: i64) -> Result<(Dataset, Report
 ///
 /// As [`load`].
 pub fn load_and_spell(
+    spec: &Spec,
+    never: &NeverList,
+    now: i64,
+    spelt: impl FnMut(Spelling),
+) -> Result<(Dataset, Report), LoadError> {
+    let Some((dataset, report)) = open(spec, never, now)? else { return load_files(spec, never, now, spelt) };
+    dataset.verify()?;
+    if dataset.parts.iter().any(|part| !part.table.names.is_empty() || !part.table.hashes.is_empty()) {
+        return Err(LoadError::Unspelt { path: spec.files.first().cloned().unwrap_or_default() });
+    }
+    dataset.parts.iter().map(|_| Spelling::default()).for_each(spelt);
+    Ok((dataset, report))
+}
+
+fn load_files(
     spec: &Spec,
     never: &NeverList,
     now: i64,
@@ -267,6 +387,14 @@ pub fn load_and_spell(
         feed::parse_file(path, spec.format, &reading, &mut collector)?;
         modified = modified.max(modification_time(path)?);
     }
+    if let Some(Emitted(emitter)) = &spec.emitted {
+        collector.begin_file(Path::new(EMITTED));
+        emitter.emit(now, &mut collector).map_err(LoadError::Emit)?;
+        collector.report.notes = emitter.notes();
+        for path in emitter.files() {
+            modified = modified.max(modification_time(&path)?);
+        }
+    }
     let first_path = || spec.files.first().cloned().unwrap_or_default();
     if let Some(problem) = collector.everything.take().filter(|_| !never.is_empty()) {
         return Err(LoadError::Everything(problem));
@@ -274,20 +402,18 @@ pub fn load_and_spell(
     if let Some(problem) = collector.bad_line.take().filter(|_| spec.bad_lines == BadLines::Refuse) {
         return Err(LoadError::Line(problem));
     }
-    if let Some(ahead) = collector.head.created.map(|created| created - now).filter(|&ahead| ahead > 0) {
-        return Err(LoadError::NotYet { path: first_path(), ahead });
-    }
-    let found = collector.report.entries;
-    if found < spec.min_entries {
-        return Err(LoadError::TooFew { path: first_path(), found, least: spec.min_entries });
-    }
+    check_head(&collector.head, spec, collector.report.entries, now)?;
     if collector.too_many_values {
         return Err(LoadError::TooManyValues { path: first_path(), source: values::TooManyValues });
     }
-    let (parts, clients) =
+    let (mut parts, clients) =
         collector.finish(spelt).map_err(|source| LoadError::TooManyValues { path: first_path(), source })?;
+    if let (Some(Emitted(emitter)), [part, ..]) = (&spec.emitted, &mut parts[..]) {
+        part.holds = emitter.holds();
+    }
     let head = std::mem::take(&mut collector.head);
-    Ok((Dataset { name: spec.name.clone(), parts, clients, head, modified }, collector.report))
+    let dataset = Dataset { name: spec.name.clone(), parts, clients, head, modified, compiled: None };
+    Ok((dataset, collector.report))
 }
 
 /// When the file was last written, as a Unix time in seconds.
@@ -297,5 +423,7 @@ fn modification_time(path: &Path) -> Result<i64, FileError> {
     Ok(modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
 }
 
+/// What stands in the place of a path where no file says something.
+const EMITTED: &str = "(verdicts)";
 /// The most problems of one load that are kept word by word; more are counted.
 pub const MAX_PROBLEMS: usize = 1000;

@@ -5,11 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Spec;
 use super::never::{prefix6_text, range4_text};
+use super::{EMITTED, Emitted, LoadError, Spec};
 use crate::dnsxl::subject::mask6;
 use crate::dnsxl::{Name, QueryName, Subject};
-use crate::feed::{self, Entry, FileError, LineError, Said, Scope, Sink, Special};
+use crate::feed::{self, Entry, LineError, Said, Scope, Sink, Special};
+use crate::table::file::is_compiled_file;
 
 /// A line that speaks of a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +25,20 @@ pub struct Origin {
     pub is_exclusion: bool,
 }
 
-/// Finds the lines that speak of `name`, what stands in front of the dataset's place in a zone.
+/// Finds the lines that speak of `name`, what stands in front of the dataset's place in a zone; none in a compiled file.
 ///
 /// # Errors
 ///
-/// A file that cannot be read to its end.
-pub fn trace(spec: &Spec, name: &QueryName) -> Result<Vec<Origin>, FileError> {
+/// A file that cannot be read to its end, or what an emitter is made from.
+pub fn trace(spec: &Spec, name: &QueryName, now: i64) -> Result<Vec<Origin>, LoadError> {
     let mut found = Vec::new();
-    for path in &spec.files {
+    if let Some(Emitted(emitter)) = &spec.emitted {
+        let root = [Name::default()].into();
+        let mut tracer = Tracer { spec, name, path: Path::new(EMITTED), under: root, found: &mut found };
+        emitter.emit(now, &mut tracer).map_err(LoadError::Emit)?;
+    }
+    // the lines of a compiled file are elsewhere
+    for path in spec.files.iter().filter(|path| !is_compiled_file(path)) {
         let root = [Name::default()].into();
         let mut tracer = Tracer { spec, name, path, under: root, found: &mut found };
         feed::parse_file(path, spec.format, &spec.reading, &mut tracer)?;

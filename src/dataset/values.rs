@@ -13,29 +13,52 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use arrayvec::ArrayVec;
+use zerocopy::little_endian::U32;
 
 use crate::feed;
-use crate::table::{MAX_VALUES, ValueId};
+use crate::table::memory::Array;
+use crate::table::{Compiled, Kind, MAX_VALUES, Malformed, Place, Sections, ValueId};
 
 /// The interned values of one part of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Values {
-    ends: Box<[u32]>,
-    bytes: Box<[u8]>,
+    ends: Array<U32>,
+    bytes: Array<u8>,
 }
 
 impl Default for Values {
     fn default() -> Self {
-        Self { ends: [0].into(), bytes: [].into() }
+        Self::of(vec![0], Vec::new())
     }
 }
 
 impl Values {
+    fn of(ends: Vec<u32>, bytes: Vec<u8>) -> Self {
+        Self { ends: ends.into_iter().map(U32::new).collect::<Vec<_>>().into(), bytes: bytes.into() }
+    }
+
+    /// Adds the sections of values.
+    pub(crate) fn write<'s>(&'s self, place: Place, out: &mut Sections<'s>) {
+        if self.count() > 0 {
+            out.array(place, Kind::ValueEnds, &self.ends);
+            out.array(place, Kind::ValueBytes, &self.bytes);
+        }
+    }
+
+    /// Opens what [`Self::write`] wrote.
+    pub(crate) fn open(file: &Compiled, place: Place) -> Result<Self, Malformed> {
+        let ends: Array<U32> = file.array(place, Kind::ValueEnds)?;
+        if ends.is_empty() {
+            return Ok(Self::default());
+        }
+        Ok(Self { ends, bytes: file.array(place, Kind::ValueBytes)? })
+    }
+
     /// The values of an id; none for [`ValueId::NONE`].
     pub fn list(&self, id: ValueId) -> impl Iterator<Item = Value<'_>> + Clone {
         let index = id.0 as usize;
-        let end = self.ends.get(index).map_or(0, |&end| end as usize);
-        let begin = if index == 0 { 0 } else { self.ends.get(index - 1).map_or(end, |&begin| begin as usize) };
+        let end = self.ends.get(index).map_or(0, |end| end.get() as usize);
+        let begin = if index == 0 { 0 } else { self.ends.get(index - 1).map_or(end, |begin| begin.get() as usize) };
         Encoded { rest: self.bytes.get(begin..end).unwrap_or_default() }
     }
 
@@ -44,7 +67,7 @@ impl Values {
         let mut value = vec![HAS_ADDRESS | HAS_TEXT, 0, 0, 0, 0];
         value.extend_from_slice(&a.octets());
         Pieces { done: Vec::new(), open: text.into() }.write(&mut value);
-        (Self { ends: [0, value.len() as u32].into(), bytes: value.into() }, ValueId(1))
+        (Self::of(vec![0, value.len() as u32], value), ValueId(1))
     }
 
     /// How many distinct lists of values there are.
@@ -52,9 +75,9 @@ impl Values {
         self.ends.len() - 1
     }
 
-    /// Heap bytes.
+    /// Memory in bytes.
     pub fn bytes(&self) -> usize {
-        self.bytes.len() + self.ends.len() * size_of::<u32>()
+        self.bytes.memory_bytes() + self.ends.memory_bytes()
     }
 }
 
@@ -228,6 +251,8 @@ pub struct TooManyValues;
 pub struct Defaults {
     /// The address of entries that give none.
     pub a: Ipv4Addr,
+    /// Whether entries that give no address have none: there are texts only, and an A query gets NODATA.
+    pub only_texts: bool,
     /// The text of entries that say nothing of one.
     pub text: Option<Box<[u8]>>,
     /// The template around every text (`$=`).
@@ -240,7 +265,7 @@ pub struct Defaults {
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { a: DEFAULT_ADDRESS, text: None, base: None, variables: Default::default(), ttl: None }
+        Self { a: DEFAULT_ADDRESS, only_texts: false, text: None, base: None, variables: Default::default(), ttl: None }
     }
 }
 
@@ -252,9 +277,11 @@ impl Raw {
             RawText::Template(text) => Some(&**text),
         };
         let text = Pieces::of(text.unwrap_or_default(), defaults);
-        let mut out = vec![HAS_ADDRESS | if text.is_some() { HAS_TEXT } else { 0 }];
+        let a = self.a.or((!defaults.only_texts).then_some(defaults.a));
+        let flag = |is_there, flag| if is_there { flag } else { 0 };
+        let mut out = vec![flag(a.is_some(), HAS_ADDRESS) | flag(text.is_some(), HAS_TEXT)];
         out.extend_from_slice(&defaults.ttl.unwrap_or(0).to_le_bytes());
-        out.extend_from_slice(&self.a.unwrap_or(defaults.a).octets());
+        out.extend(a.iter().flat_map(Ipv4Addr::octets));
         if let Some(text) = text {
             text.write(&mut out);
         }
@@ -392,7 +419,7 @@ impl Lists {
         if ends.len() - 1 > MAX_VALUES as usize {
             return Err(TooManyValues);
         }
-        Ok((Values { ends: ends.into(), bytes: bytes.into() }, ids))
+        Ok((Values::of(ends, bytes), ids))
     }
 }
 

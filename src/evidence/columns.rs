@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::error::StatementError;
 
@@ -47,6 +47,17 @@ impl<const N: usize> Header<N> {
     /// The wanted columns of a line; what it does not have is empty.
     pub(super) fn columns<'a>(&self, line: &'a [u8]) -> Result<[Cow<'a, [u8]>; N], StatementError> {
         let mut found = std::array::from_fn(|_| Cow::Borrowed(&line[..0]));
+        if memchr(b'"', line).is_none() {
+            let ends = memchr_iter(self.separator, line).chain([line.len()]);
+            let mut begin = 0;
+            for (place, end) in self.places.iter().zip(ends) {
+                if let Some(place) = *place {
+                    found[place] = Cow::Borrowed(line[begin..end].trim_ascii());
+                }
+                begin = end + 1;
+            }
+            return Ok(found);
+        }
         let mut rest = Some(line);
         for place in &self.places {
             let Some(text) = rest else { break };

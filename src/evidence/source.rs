@@ -3,7 +3,7 @@
 //! Invariant: sources are numbered in the order in which they came up, groups in the order of their names' first use, so
 //! equal input gives equal numbers. Sources that copy each other are one *group*, and a group counts once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -81,14 +81,15 @@ pub struct Sources {
     /// The number of each source's group.
     group_of: Vec<u16>,
     groups: usize,
-    by_name: HashMap<String, SourceId>,
-    categories: HashMap<String, Family>,
+    // trees, as they are asked for every report: a few comparisons of short names cost less than a keyed hash
+    by_name: BTreeMap<String, SourceId>,
+    categories: BTreeMap<String, Family>,
 }
 
 impl Default for Sources {
     fn default() -> Self {
         let categories = CATEGORIES.iter().map(|&(name, family)| (name.to_owned(), family)).collect();
-        Self { all: Vec::new(), group_of: Vec::new(), groups: 0, by_name: HashMap::new(), categories }
+        Self { all: Vec::new(), group_of: Vec::new(), groups: 0, by_name: BTreeMap::new(), categories }
     }
 }
 

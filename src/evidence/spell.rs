@@ -103,7 +103,8 @@ impl<S: Ord> Spells<S> {
 
     /// Sorts, and makes one spell of those that touch.
     fn join(&mut self) {
-        self.all.sort_unstable_by(|a, b| {
+        // the stable sort, as it sees what is sorted from the last time
+        self.all.sort_by(|a, b| {
             let key = |spell: &Spell<S>| {
                 // a list's and a stream's spells are joined by different rules, each kind for itself
                 (spell.family, spell.source, spell.manner & IS_STREAM, spell.begin, spell.end, spell.manner)

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::Source;
 use super::space::{Block, Family, Space};
-use crate::answer::hits::{About, Hit, Hits, find};
+use crate::answer::hits::{About, Hit, Hits, is_listed};
 use crate::dataset::Spelling;
 use crate::dnsxl::name::labels;
 use crate::dnsxl::subject::{Block4, Block6};
@@ -86,7 +86,7 @@ impl<'s> Layers<'s> {
             let is_mixed = placed.beside_ip4 && placed.part().holds.ip6;
             if is_mixed
                 && let Some(name) = below(&mapped, placed)
-                && !find(zone, QueryName::from(&name).labels()).is_empty()
+                && is_listed(zone, QueryName::from(&name).labels())
             {
                 self.add_other(&name);
             }

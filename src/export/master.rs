@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use super::Source;
 use super::layers::{Layers, Node, has_asterisk};
 use super::rdata::{write_absolute, write_record};
-use crate::answer::hits::{Hits, find};
+use crate::answer::hits::{Hits, find, is_listed};
 use crate::answer::{listing, sets_of};
 use crate::dataset::RrSet;
 use crate::dnsxl::name::{MAX_WIRE, fmt_wire};
@@ -132,7 +132,9 @@ impl<W: Write> Writer<'_, W> {
             return self.write_owner(name, false);
         }
         self.push_sets(sets_of(zone, name));
-        self.push_hits(&find(zone, name), name);
+        let mut hits = Hits::new();
+        find(zone, name, None, &mut hits);
+        self.push_hits(&hits, name);
         let below = layers.below(node);
         if self.records.is_empty() && below.is_empty() && layers.hides(node) {
             self.push(TYPE_NOTHING, zone.ttl, b"");
@@ -257,7 +259,7 @@ fn missing_glue(zone: &Zone) -> Vec<Name> {
         name.relative_to(&zone.apex).filter(|relative| {
             let relative = QueryName::from(relative);
             let has_records = sets_of(zone, relative.labels()).any(|set| ADDRESS_TYPES.contains(&set.rtype()));
-            delegated(zone, relative.labels()).is_none() && !has_records && find(zone, relative.labels()).is_empty()
+            delegated(zone, relative.labels()).is_none() && !has_records && !is_listed(zone, relative.labels())
         })?;
         Some(name)
     };

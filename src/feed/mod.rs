@@ -300,6 +300,8 @@ pub struct Reading {
     pub key: Option<KeyShape>,
     /// URLhaus: entries marked offline are left out.
     pub online_only: bool,
+    /// A compiled file is copied into memory, where it would be mapped: it may then be written over.
+    pub copy: bool,
     /// The most addresses of an IPv4 entry, where a file of the same dataset that was read before says so.
     pub max_range4: Option<u64>,
 }
@@ -312,6 +314,7 @@ impl Default for Reading {
             scope: None,
             key: None,
             online_only: false,
+            copy: false,
             max_range4: None,
         }
     }

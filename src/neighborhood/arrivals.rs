@@ -34,6 +34,8 @@ pub(super) struct Known {
 pub struct Counts {
     /// Distinct addresses that arrived.
     pub addresses: u32,
+    /// Those that the loudest group alone named; above a /24, the sum over /24s.
+    pub(super) sole: u32,
     /// The days with an arrival, counted back, a bit each.
     days: u64,
     /// The groups that named an address, a bit each; all beyond the 63rd share one.
@@ -58,9 +60,15 @@ impl Counts {
         (self.last != 0).then_some(Time(self.last))
     }
 
+    /// The group that alone named an address, as a bit; none if there are several, or nobody did lately.
+    pub(super) fn sole_group(&self) -> Option<u64> {
+        self.groups.is_power_of_two().then_some(self.groups)
+    }
+
     /// Takes what another part of the block has.
     pub(super) fn add(&mut self, other: &Self) {
         self.addresses += other.addresses;
+        self.sole += other.sole;
         self.days |= other.days;
         self.groups |= other.groups;
         self.last = self.last.max(other.last);

@@ -206,6 +206,12 @@ impl Painter<'_, '_> {
             painter.paint(run);
         };
         let rules = judgement.rules();
+        // where nobody reported anything in the whole network and around, a lift is only the shape of the prefix
+        let is_alone = around == (0, 0) && judgement.nodes.asn(route).active == 0;
+        if is_alone {
+            paint(self, first, last, State::None);
+            return;
+        }
         if lift < begins_watch || judgement.previous.is_empty() || lift >= judgement.parameters.thresholds.watch {
             paint(self, first, last, rules.untouched(lift, State::None));
             return;

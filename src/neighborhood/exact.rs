@@ -6,12 +6,13 @@
 //! be remembered.
 //!
 //! Invariant: what a guard says must never be listed is not; neither is what only one group said whose sources a third
-//! party can make speak, or are hardly trusted.
+//! party can make speak, or are hardly trusted, or that names every other address of a network at once.
 
 use super::arrivals::LEAST_TRUST;
 use super::bits::Bits;
 use super::guards::{Class, Guards};
-use crate::evidence::{Evidence, Family, Sources, Spell, Time};
+use super::parameters::COUNT_DAYS;
+use crate::evidence::{Evidence, Family, Sources, Spell, Spell4, Time};
 
 /// A subject that is listed for what was said of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,16 +43,44 @@ impl<A> Exact<A> {
 /// The listed IPv4 addresses and prefixes, sorted by first address and length, families apart.
 pub fn exact4(evidence: &Evidence, guards: &Guards, at: Time) -> Vec<Exact<u32>> {
     let class = |first: u32, _| guards.class4(first);
-    let addresses = listed(&evidence.ip4, |&address| (address, 32), class, &evidence.sources, at);
-    let blocks = listed(&evidence.blocks4, |&block| block, class, &evidence.sources, at);
+    let mut addresses = Vec::new();
+    for network in evidence.ip4.chunk_by(|a, b| a.subject >> 16 == b.subject >> 16) {
+        let floods = floods(network, &evidence.sources, at);
+        addresses.extend(listed(network, |&address| (address, 32), class, &evidence.sources, &floods, at));
+    }
+    let blocks = listed(&evidence.blocks4, |&block| block, class, &evidence.sources, &[], at);
     sorted(addresses, blocks)
+}
+
+/// The groups that named so many addresses of a /16 lately that their word alone is not believed there.
+fn floods(network: &[Spell4], sources: &Sources, at: Time) -> Vec<usize> {
+    if network.len() <= MOST_NAMED {
+        return Vec::new();
+    }
+    let oldest = at.days_before(COUNT_DAYS);
+    let mut named: Vec<(usize, usize)> = Vec::new();
+    let mut groups: Vec<usize> = Vec::new();
+    for said in network.chunk_by(|a, b| a.subject == b.subject) {
+        let lately = said.iter().filter(|spell| spell.begin <= at && spell.last_said(at) > oldest);
+        groups.clear();
+        groups.extend(lately.map(|spell| sources.group(spell.source)));
+        groups.sort_unstable();
+        groups.dedup();
+        for &group in &groups {
+            match named.iter_mut().find(|(known, _)| *known == group) {
+                Some((_, count)) => *count += 1,
+                None => named.push((group, 1)),
+            }
+        }
+    }
+    named.into_iter().filter(|&(_, count)| count > MOST_NAMED).map(|(group, _)| group).collect()
 }
 
 /// As [`exact4`], of IPv6.
 pub fn exact6(evidence: &Evidence, guards: &Guards, at: Time) -> Vec<Exact<u128>> {
     let class = |first: u128, _| guards.class6(first);
-    let addresses = listed(&evidence.ip6, |&address| (address, 128), class, &evidence.sources, at);
-    let blocks = listed(&evidence.blocks6, |&block| block, class, &evidence.sources, at);
+    let addresses = listed(&evidence.ip6, |&address| (address, 128), class, &evidence.sources, &[], at);
+    let blocks = listed(&evidence.blocks6, |&block| block, class, &evidence.sources, &[], at);
     sorted(addresses, blocks)
 }
 
@@ -66,6 +95,7 @@ fn listed<S: PartialEq, A: Bits>(
     prefix: impl Fn(&S) -> (A, u8),
     class: impl Fn(A, u8) -> Class,
     sources: &Sources,
+    floods: &[usize],
     at: Time,
 ) -> Vec<Exact<A>> {
     let mut all = Vec::new();
@@ -75,7 +105,7 @@ fn listed<S: PartialEq, A: Bits>(
         if matches!(class, Class::Never | Class::Research) {
             continue;
         }
-        if let Some(voices) = Voices::of(said, sources, class, at)
+        if let Some(voices) = Voices::of(said, sources, class, floods, at)
             && let Some((probability, last)) = voices.listed(at)
         {
             let until = voices.until(at);
@@ -95,14 +125,15 @@ struct Voices {
 }
 
 impl Voices {
-    fn of<S>(spells: &[Spell<S>], sources: &Sources, class: Class, at: Time) -> Option<Self> {
+    fn of<S>(spells: &[Spell<S>], sources: &Sources, class: Class, floods: &[usize], at: Time) -> Option<Self> {
         let mut voices = Self { all: Vec::new(), has_reliable: false };
         for spell in spells.iter().filter(|spell| spell.begin <= at) {
             let source = sources.get(spell.source);
             let half_life = if class == Class::Pool { source.half_life.min(POOL_HALF_LIFE) } else { source.half_life };
             let trust = (source.trust * spell.weight()).min(1.0);
-            voices.all.push((sources.group(spell.source), spell.last_said(at), trust, half_life.max(LEAST_HALF_LIFE)));
-            voices.has_reliable |= !source.spoofable && source.trust >= LEAST_TRUST;
+            let group = sources.group(spell.source);
+            voices.all.push((group, spell.last_said(at), trust, half_life.max(LEAST_HALF_LIFE)));
+            voices.has_reliable |= !source.spoofable && source.trust >= LEAST_TRUST && !floods.contains(&group);
         }
         voices.all.sort_by_key(|&(group, time, ..)| (group, time));
         (!voices.all.is_empty()).then_some(voices)
@@ -144,6 +175,9 @@ impl Voices {
     }
 }
 
+/// Addresses of a /16 that a group can name in 45 days and be believed alone: one in 32. The densest networks that a
+/// honeypot sees have some hundreds.
+const MOST_NAMED: usize = 2048;
 /// The probability from which a subject is listed.
 const ENTER: f64 = 0.5;
 /// The probability below which it no longer is.
@@ -200,6 +234,22 @@ mod tests {
         assert!(listed(&[(spoofable.clone(), 0)], "").is_none());
         assert!(listed(&[(weak.clone(), 0), (copy, 0)], "").is_none());
         assert!(listed(&[(spoofable, 0), (weak, 0)], "").is_some());
+    }
+
+    #[test]
+    fn a_flood_of_one_group_lists_only_what_another_bears_out() {
+        let mut collector = Collector::default();
+        let [flood, honest] = ["flood", "honest"].map(|name| collector.sources.find_or_add(name).expect("room"));
+        let mut say = |source, host: u32| {
+            let begin = Time::end_of_day(NOW - host % 5);
+            let subject = Subject::Ip4 { bits: 0xc633_0000 | host, length: 32 };
+            let (family, end, speech) = (Family::Send, Some(begin), Speech::Stream);
+            collector.add(Statement { source, family, subject, begin, end, weight: 1.0, speech });
+        };
+        (0..10_000).for_each(|host| say(flood, 6 * host));
+        [12, 13].iter().for_each(|&host| say(honest, host));
+        let all = exact4(&collector.build(), &Guards::default(), Time::end_of_day(NOW));
+        assert_eq!(all.iter().map(|exact| exact.first & 0xffff).collect::<Vec<_>>(), [12, 13]);
     }
 
     #[test]

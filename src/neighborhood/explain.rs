@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::emit::{Level, Run, cap};
 use super::guards::Class;
 use super::judgement::Judgement;
+use super::model::Terms;
 use super::nodes::unscaled;
 use super::parameters::{TOUCHED_TERMS, UNTOUCHED_TERMS};
 use super::states::{self, State, score};
@@ -234,24 +235,30 @@ impl Judgement {
             terms.push((group, Term { name, what, value, coefficient, product: value * coefficient }));
         };
         push("mean", self.mean.ln(), -1.0);
-        if let Some(index) = self.nodes.find(block) {
-            let node = &self.nodes.blocks[index];
-            let values = model.touched_terms(node);
-            push("intercept", 1.0, coefficients.touched[TOUCHED_TERMS.len()]);
-            for (at, name) in TOUCHED_TERMS.into_iter().enumerate() {
-                push(name, values[at], coefficients.touched[at]);
+        let own = self.nodes.find(block);
+        let values = match own {
+            Some(index) => model.terms(&self.nodes.blocks[index]),
+            None => Terms::Untouched(model.untouched_terms(route, self.nodes.active_around(block), None)),
+        };
+        match values {
+            Terms::Touched(values) => {
+                push("intercept", 1.0, coefficients.touched[TOUCHED_TERMS.len()]);
+                for (at, name) in TOUCHED_TERMS.into_iter().enumerate() {
+                    push(name, values[at], coefficients.touched[at]);
+                }
             }
+            Terms::Untouched(values) => {
+                push("intercept", 1.0, coefficients.untouched[UNTOUCHED_TERMS.len()]);
+                for (at, name) in UNTOUCHED_TERMS.into_iter().enumerate() {
+                    push(name, values[at], coefficients.untouched[at]);
+                }
+            }
+        }
+        if let Some(index) = own {
             let leaves = self.nodes.leaves_of(index);
-            let (shares, other) = model.shares(node, leaves);
-            let own = leaves.iter().position(|leaf| leaf.leaf == address >> 4);
-            let share = own.map_or(other, |own| shares[own]);
+            let (shares, other) = model.shares(&self.nodes.blocks[index], leaves);
+            let share = leaves.iter().position(|leaf| leaf.leaf == address >> 4).map_or(other, |leaf| shares[leaf]);
             push("share28", (share * super::model::LEAVES_A_BLOCK).ln(), 1.0);
-        } else {
-            let values = model.untouched_terms(route, self.nodes.active_around(block));
-            push("intercept", 1.0, coefficients.untouched[UNTOUCHED_TERMS.len()]);
-            for (at, name) in UNTOUCHED_TERMS.into_iter().enumerate() {
-                push(name, values[at], coefficients.untouched[at]);
-            }
         }
         let group = |name: &'static str| {
             let terms: Vec<Term> = terms.iter().filter(|term| term.0 == name).map(|term| term.1.clone()).collect();
@@ -319,6 +326,9 @@ impl Judgement {
         }
         if self.groups >= 2 && counts.groups() < states::GROUPS {
             lacks.push("groups");
+        }
+        if lacks.is_empty() && self.groups >= 2 {
+            lacks.push("others beside the loudest group");
         }
         if lacks.is_empty() { String::new() } else { format!("; for more it lacks {}", lacks.join(", ")) }
     }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::guards::Guards;
-use super::model::{self, Model};
+use super::model::{self, Model, Terms};
 use super::nodes::{Asn, Nodes};
 use super::parameters::{Parameters, TouchedTerms, UntouchedTerms};
 use super::previous::Previous;
@@ -124,13 +124,18 @@ impl Judgement {
     fn rate(&mut self) {
         let model = self.model();
         let coefficients = &self.parameters.coefficients;
-        let rate = |block| model::touched_rate(coefficients, &model.touched_terms(block));
-        let verdicts = self.nodes.blocks.iter().map(|block| BlockVerdict { rate: rate(block), state: State::None });
+        let verdicts = self.nodes.blocks.iter().map(|block| {
+            let rate = match model.terms(block) {
+                Terms::Touched(terms) => model::touched_rate(coefficients, &terms),
+                Terms::Untouched(terms) => model::untouched_rate(coefficients, &terms),
+            };
+            BlockVerdict { rate, state: State::None }
+        });
         let verdicts: Vec<BlockVerdict> = verdicts.collect();
         let exposed = |route: usize| self.nodes.exposures[route] > 0;
         let untouched = (0..self.routes.routes4().len()).map(|route| {
             if exposed(route) {
-                model::untouched_rate(coefficients, &model.untouched_terms(route, (0, 0)))
+                model::untouched_rate(coefficients, &model.untouched_terms(route, (0, 0), None))
             } else {
                 0.0
             }
@@ -238,7 +243,7 @@ impl Judgement {
         self.nodes.each_run(&self.routes, |first, last, route| {
             self.each_piece(first, last, &mut next, |first, last, piece| {
                 if let Piece::Untouched(around) = piece {
-                    let terms = wants(first, last).then(|| self.model().untouched_terms(route, around));
+                    let terms = wants(first, last).then(|| self.model().untouched_terms(route, around, None));
                     take(first, last, self.untouched_rate(route, around), terms);
                 }
             });

@@ -6,12 +6,14 @@
 
 mod arrivals;
 mod bits;
+mod caution;
 mod delegated;
 mod emit;
 mod exact;
 mod explain;
 mod guards;
 mod judgement;
+pub mod listings;
 mod model;
 pub mod names;
 mod nodes;
@@ -20,9 +22,13 @@ mod previous;
 mod ranges;
 mod routes;
 mod states;
+mod survey;
+mod units;
+mod worse;
 
 pub use arrivals::{Counts, LEAST_TRUST};
 pub use bits::{Bits, prefixes};
+pub use caution::Caution;
 pub use delegated::{Allocation, Allocations, AllocationsBuilder, Registry};
 pub use emit::{Level, Run};
 pub use exact::{Exact, exact4, exact6};
@@ -37,3 +43,9 @@ pub use previous::Previous;
 pub use ranges::Range;
 pub use routes::{Route, Route4, Route6, Routes, RoutesBuilder};
 pub use states::{State, score};
+pub use survey::{NamePaths, Survey, SurveyError, SurveyPlan};
+pub use units::{Run6, disjoint6, judge_units};
+pub use worse::worse_of;
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 //!
 //! Invariant: a rate is positive and finite for any evidence; no logarithm of 0 is taken.
 
-use super::nodes::{Block, Leaf, Nodes, Prefix, unscaled};
+use super::nodes::{Block, Decayed, Leaf, Nodes, Prefix, unscaled};
 use super::parameters::{Coefficients, LeafTerms, Parameters, Shrinkage, TouchedTerms, UntouchedTerms};
 use super::routes::Routes;
 
@@ -31,18 +31,23 @@ pub(super) struct AsnRates {
 impl Model<'_> {
     /// The rates of an ASN, each drawn to that of everything.
     pub(super) fn asn_rates(&self, asn: usize) -> AsnRates {
+        self.asn_rates_without(asn, &Decayed::default())
+    }
+
+    /// As [`Self::asn_rates`], of all but one of its blocks.
+    fn asn_rates_without(&self, asn: usize, own: &Decayed<u32>) -> AsnRates {
         let (node, root) = (&self.nodes.asns[asn], &self.nodes.root);
         let strength = self.parameters.shrinkage.asn;
         let exposure = f64::from(node.exposure);
-        let rate = |own: u64, all: u64| {
-            let base = unscaled(all) / f64::from(root.exposure.max(1));
-            (unscaled(own) + strength * base) / (exposure + strength)
+        let rate = |of_asn: u64, all: u64, own: u32| {
+            let base = unscaled(all - u64::from(own)) / f64::from(root.exposure.max(1));
+            (unscaled(of_asn - u64::from(own)) + strength * base) / (exposure + strength)
         };
         AsnRates {
-            d1: rate(node.sums.d1, root.sums.d1),
-            d14: rate(node.sums.d14, root.sums.d14),
-            d60: rate(node.sums.d60, root.sums.d60),
-            d120: rate(node.sums.d120, root.sums.d120),
+            d1: rate(node.sums.d1, root.sums.d1, own.d1),
+            d14: rate(node.sums.d14, root.sums.d14, own.d14),
+            d60: rate(node.sums.d60, root.sums.d60, own.d60),
+            d120: rate(node.sums.d120, root.sums.d120, own.d120),
         }
     }
 
@@ -97,22 +102,45 @@ impl Model<'_> {
     }
 
     /// The terms of a /24 without history, given how many /24s around it have one.
-    pub(super) fn untouched_terms(&self, route: usize, (of_22, of_20): (u32, u32)) -> UntouchedTerms {
+    ///
+    /// `own` is a /24 with history that is to be taken as if it had none.
+    pub(super) fn untouched_terms(
+        &self,
+        route: usize,
+        (of_22, of_20): (u32, u32),
+        own: Option<&Block>,
+    ) -> UntouchedTerms {
         let exposure = self.nodes.exposures[route];
         let prefix = self.nodes.prefix(route);
         let node = self.nodes.asn(route);
-        let asn = self.asn_rates(self.nodes.asn_index(route));
+        let decayed = own.map_or_else(Decayed::default, |block| block.decayed);
+        let asn = self.asn_rates_without(self.nodes.asn_index(route), &decayed);
+        let active = node.active - u32::from(own.is_some());
         [
-            ((f64::from(node.active) + 1.0) / (f64::from(node.exposure) + 50.0)).ln(),
+            ((f64::from(active) + 1.0) / (f64::from(node.exposure) + 50.0)).ln(),
             log(asn.d60),
             log(asn.d1),
-            log(self.siblings_rate(prefix, exposure, 0, &asn)),
+            log(self.siblings_rate(prefix, exposure, decayed.d14, &asn)),
             (1.0 + f64::from(of_22)).ln(),
             (1.0 + f64::from(of_20)).ln(),
             (f64::from(self.routes.routes4()[route].length) - 20.0) / 4.0,
-            prefix.map_or(0.0, entropy),
+            prefix.map_or(0.0, |prefix| entropy(prefix, decayed.d60)),
             1.0,
         ]
+    }
+
+    /// The terms of a /24 with history: as if it had none, if that comes to more. A first report of a block in bad
+    /// company must not lower what is to be expected of it.
+    pub(super) fn terms(&self, block: &Block) -> Terms {
+        let coefficients = &self.parameters.coefficients;
+        let touched = self.touched_terms(block);
+        let around = self.nodes.active_around(block.block);
+        let untouched = self.untouched_terms(block.route as usize, around, Some(block));
+        if dot(&coefficients.untouched, &untouched) > dot(&coefficients.touched, &touched) {
+            Terms::Untouched(untouched)
+        } else {
+            Terms::Touched(touched)
+        }
     }
 
     /// The share of each /28 in its /24: of those with history in their order, and of each of the others.
@@ -140,10 +168,24 @@ pub(super) fn leaf_terms(block: &Block, leaf: &Leaf) -> LeafTerms {
     ]
 }
 
-/// How evenly a prefix's evidence is spread over its /24s: −Σ q ln q.
-fn entropy(prefix: &Prefix) -> f64 {
-    let all = unscaled(prefix.sums.d60);
-    if all > 0.0 { (all.ln() - prefix.a_ln_a / all).max(0.0) } else { 0.0 }
+/// The terms that a block is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Terms {
+    /// As a block with history.
+    Touched(TouchedTerms),
+    /// As one without.
+    Untouched(UntouchedTerms),
+}
+
+/// How evenly a prefix's evidence is spread over its /24s, one of them left out: −Σ q ln q.
+fn entropy(prefix: &Prefix, own: u32) -> f64 {
+    let rest = prefix.sums.d60 - u64::from(own);
+    if rest == 0 {
+        return 0.0;
+    }
+    let (all, own) = (unscaled(rest), unscaled(own));
+    let a_ln_a = prefix.a_ln_a - if own > 0.0 { own * own.ln() } else { 0.0 };
+    (all.ln() - a_ln_a / all).max(0.0)
 }
 
 /// The rate of a /24 with history.

@@ -30,12 +30,12 @@ impl Decayed<u32> {
     /// Of a single address.
     fn of(known: &Known, at: Time) -> Self {
         let age = at.days_since(known.arrival);
-        // the other half-lives are powers of these two
+        // most other half-lives are squares of these two
         let (d120, d14) = ((-age / 120.0).exp2(), (-age / 14.0).exp2());
         let (d60, d7) = (d120 * d120, d14 * d14);
         let fixed = |part: f64| (part * known.weight * SCALE).round() as u32;
         Self {
-            d1: fixed(d7.powi(7)),
+            d1: fixed((-age).exp2()),
             d7: fixed(d7),
             d14: fixed(d14),
             d30: fixed(d60 * d60),
@@ -323,6 +323,7 @@ impl Active {
 fn sum_blocks(evidence: &Evidence, family: Family, guards: &Guards, at: Time) -> (Vec<Block>, Vec<Leaf>) {
     let (mut blocks, mut leaves): (Vec<Block>, Vec<Leaf>) = (Vec::new(), Vec::new());
     let mut ranges = guards.ranges4().iter().peekable();
+    let mut voices = Voices::default();
     arrivals::each_address(evidence, family, at, |address, known| {
         while ranges.next_if(|range| range.last < address).is_some() {}
         if ranges.peek().is_some_and(|range| range.first <= address && !counts(range.value.class)) {
@@ -342,6 +343,7 @@ fn sum_blocks(evidence: &Evidence, family: Family, guards: &Guards, at: Time) ->
                 addresses: 0,
                 counts: Counts::default(),
             });
+            voices.clear();
         }
         if let (Some(leaf), Some(block)) = (leaves.last_mut(), blocks.last_mut()) {
             leaf.d14 += decayed.d14;
@@ -353,9 +355,31 @@ fn sum_blocks(evidence: &Evidence, family: Family, guards: &Guards, at: Time) ->
             block.weeks |= known.weeks;
             block.addresses += 1;
             block.counts.add(&known.counts);
+            block.counts.sole = block.counts.sole.max(voices.hear(&known.counts));
         }
     });
     (blocks, leaves)
+}
+
+/// How many addresses of a block each group alone named.
+#[derive(Default)]
+struct Voices(Vec<(u64, u32)>);
+
+impl Voices {
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Counts an address; how many the group has that alone named it, or 0.
+    fn hear(&mut self, counts: &Counts) -> u32 {
+        let Some(group) = counts.sole_group() else { return 0 };
+        let at = self.0.iter().position(|&(known, _)| known == group).unwrap_or_else(|| {
+            self.0.push((group, 0));
+            self.0.len() - 1
+        });
+        self.0[at].1 += 1;
+        self.0[at].1
+    }
 }
 
 /// Whether reports of an address of this class count in its neighborhood.

@@ -55,6 +55,11 @@ impl Previous {
         found.map_or(State::None, |range| range.2)
     }
 
+    /// How many /24s were in a state or a worse one.
+    pub(super) fn blocks(&self, state: State) -> u32 {
+        self.states.iter().filter(|range| range.2 >= state).map(|range| range.1 - range.0 + 1).sum()
+    }
+
     /// Whether nothing was in any state.
     pub fn is_empty(&self) -> bool {
         self.states.is_empty()

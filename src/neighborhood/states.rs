@@ -115,13 +115,15 @@ impl Rules<'_> {
         if is_broad { self.state(lift, State::None, true, false) } else { State::None }
     }
 
-    /// Whether enough witnesses agree: two groups where there are two, else a third day.
+    /// Whether enough witnesses agree: two groups where there are two, else a third day. Where the loudest group drowns
+    /// out the others it is not borne out by them, or one forged list and one honest report would do together what
+    /// neither can alone.
     fn agree(&self, counts: &Counts, days: u32) -> bool {
-        if self.groups >= 2 {
-            counts.groups() >= GROUPS && counts.days() >= days
-        } else {
-            counts.days() >= days.max(DAYS_OF_ONE_GROUP)
+        if self.groups < 2 {
+            return counts.days() >= days.max(DAYS_OF_ONE_GROUP);
         }
+        let others = counts.addresses - counts.sole;
+        counts.groups() >= GROUPS && counts.days() >= days && counts.sole <= MOST_LOUD * others
     }
 
     fn state(&self, lift: f64, before: State, is_watched: bool, is_attested: bool) -> State {
@@ -145,6 +147,8 @@ pub(super) const ADDRESSES: u32 = 3;
 pub(super) const DAYS: u32 = 2;
 /// Groups that they take, once two trusted ones feed the family.
 pub(super) const GROUPS: u32 = 2;
+/// How many addresses the loudest group may name alone for each one that others named, where two groups are needed.
+pub(super) const MOST_LOUD: u32 = 16;
 /// Days that they take before that.
 pub(super) const DAYS_OF_ONE_GROUP: u32 = 3;
 /// Days with an arrival that a prefix's state takes.

@@ -65,7 +65,7 @@ pub(super) fn raise_open_files() {
     }
 }
 
-/// Opens `workers` datagram sockets and a listener at one address, or takes the inherited ones.
+/// Opens `workers` datagram sockets and a listener at one address, or takes the inherited ones, which all workers share.
 ///
 /// With port 0 the kernel chooses one that is free for both transports.
 ///
@@ -82,7 +82,10 @@ pub(super) fn plain(
     loop {
         attempts -= 1;
         let inherited_udp = inherited.take_udp(address);
-        let udp = if inherited_udp.is_empty() { datagram(address, all, workers)? } else { inherited_udp };
+        let udp = match inherited_udp.is_empty() {
+            true => datagram(address, all, workers)?,
+            false => shared(inherited_udp, workers).map_err(|why| Error::bind(address, why))?,
+        };
         let bound = udp.first().map_or(Ok(address), UdpSocket::local_addr).map_err(|why| Error::bind(address, why))?;
         match listener(bound, all, inherited) {
             Ok(tcp) => {
@@ -145,6 +148,15 @@ fn datagram(address: SocketAddr, all: &[SocketAddr], workers: usize) -> Result<V
     open().map_err(|why| Error::bind(address, why))
 }
 
+/// As many handles as there are workers, to the sockets that are given: more cannot be opened where a service manager did.
+fn shared(mut sockets: Vec<UdpSocket>, workers: usize) -> io::Result<Vec<UdpSocket>> {
+    let given = sockets.len();
+    for index in given..workers {
+        sockets.push(sockets[index % given].try_clone()?);
+    }
+    Ok(sockets)
+}
+
 /// A socket for `address`, not bound yet.
 fn socket(address: SocketAddr, all: &[SocketAddr], kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
@@ -191,11 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn inherited_sockets_are_used_where_their_address_is_asked_for() {
+    fn inherited_sockets_are_used_where_their_address_is_asked_for_and_all_workers_share_them() {
         let Plain { address, udp, tcp } = plain(LOOPBACK, &[], 1, &mut Inherited::default()).unwrap();
         let mut inherited = Inherited { udp, tcp: vec![tcp] };
         // a second bind of this address would fail
-        assert_eq!(plain(address, &[], 1, &mut inherited).unwrap().address, address);
+        let taken = plain(address, &[], 3, &mut inherited).unwrap();
         assert!(inherited.udp.is_empty() && inherited.tcp.is_empty());
+        assert_eq!((taken.address, taken.udp.len()), (address, 3));
+        taken.udp[0].send_to(b"for whoever looks first", address).unwrap();
+        assert_eq!(taken.udp[2].recv(&mut [0; 64]).unwrap(), 23);
     }
 }

@@ -147,7 +147,7 @@ impl<D: Decide> RequestHandler for Handler<D> {
             }
         }
         client.send_response(response()).await.unwrap_or_else(|_| {
-            self.0.counters.lost_reply();
+            self.0.counters.add_lost_replies(1);
             silent(metadata)
         })
     }
@@ -194,6 +194,7 @@ impl<D: Decide> Handler<D> {
             id: request.metadata.id,
             client: request.src().ip(),
             now,
+            hashes: None,
         };
         let mut reply = Reply { qname: asked.name().clone(), ..Reply::default() };
         let decision = (self.0.respond)(snapshot, &query, &mut reply)?;
@@ -428,7 +429,7 @@ mod tests {
     }
 
     fn start(observer: Option<Arc<dyn Observer>>) -> Server {
-        Server::start(Limits::default(), observer, answer::respond, decide)
+        Server::start(Limits::default(), observer, crate::server::FromSnapshot, decide)
     }
 
     /// One record a section, but for some names.

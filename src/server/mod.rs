@@ -38,7 +38,7 @@ use bind::{Inherited, Plain};
 use certificate::Certificate;
 pub use certificate::{CertificateError, CertificatePaths};
 use hickory::Decide;
-use observe::{Answering, Respond};
+use observe::{Answering, FromSnapshot, Respond};
 pub use observe::{Counters, Exchange, Observer};
 
 /// Where to listen, and within which limits.
@@ -181,7 +181,7 @@ impl Bound {
     ///
     /// [`Error::Thread`].
     pub fn run(self, published: Arc<Published>, observer: Option<Arc<dyn Observer>>) -> Result<Running, Error> {
-        self.run_with(published, observer, answer::respond, |snapshot, query, reply| {
+        self.run_with(published, observer, FromSnapshot, |snapshot, query, reply| {
             answer::answer(snapshot, query, reply)
         })
     }

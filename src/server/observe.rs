@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::answer::{Outcome, Transport};
+use crate::answer::{Asked, DropReason, Outcome, Transport};
 use crate::server::panics::contain;
 use crate::snapshot::{Published, Snapshot};
 use crate::zone::UnixTime;
@@ -76,8 +76,11 @@ impl Counters {
         self.failed_accepts.load(Ordering::Relaxed)
     }
 
-    pub(super) fn lost_reply(&self) {
-        self.lost_replies.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn add_lost_replies(&self, count: usize) {
+        // nearly always none, and then the line that all workers share is not written
+        if count > 0 {
+            self.lost_replies.fetch_add(count as u64, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn refused_connection(&self) {
@@ -93,15 +96,83 @@ impl Counters {
     }
 }
 
-/// The shape of [`crate::answer::respond`], for which tests put in something that panics or waits.
-pub(super) trait Respond:
-    Fn(&Snapshot, &[u8], IpAddr, Transport, UnixTime, &mut [u8]) -> Outcome + Clone + Send + Sync + 'static
-{
+/// Bytes to bytes in the steps of [`Asked`], for which tests put in something that panics or waits.
+pub(super) trait Respond: Clone + Send + Sync + 'static {
+    /// A query that was read.
+    type Asked: Default;
+
+    /// Reads a query in the place of another.
+    fn read(&self, message: &[u8], asked: &mut Self::Asked) -> Result<(), DropReason>;
+
+    /// Has memory that answering will need come nearer.
+    fn prefetch(&self, snapshot: &Snapshot, asked: &mut Self::Asked);
+
+    /// The same for what stands behind the memory that [`Self::prefetch`] named.
+    fn prefetch_further(&self, snapshot: &Snapshot, asked: &Self::Asked);
+
+    /// Writes the reply over the query, which `out` begins with.
+    fn respond(
+        &self,
+        snapshot: &Snapshot,
+        asked: &Self::Asked,
+        client: IpAddr,
+        transport: Transport,
+        now: UnixTime,
+        out: &mut [u8],
+    ) -> Outcome;
+
+    /// All steps for one query.
+    fn respond_to(
+        &self,
+        snapshot: &Snapshot,
+        query: &[u8],
+        client: IpAddr,
+        transport: Transport,
+        now: UnixTime,
+        out: &mut [u8],
+    ) -> Outcome {
+        let mut asked = Self::Asked::default();
+        match self.read(query, &mut asked) {
+            Ok(()) => {
+                let query = &query[..query.len().min(out.len())];
+                out[..query.len()].copy_from_slice(query);
+                self.respond(snapshot, &asked, client, transport, now, out)
+            }
+            Err(reason) => Outcome::Drop(reason),
+        }
+    }
 }
 
-impl<F> Respond for F where
-    F: Fn(&Snapshot, &[u8], IpAddr, Transport, UnixTime, &mut [u8]) -> Outcome + Clone + Send + Sync + 'static
-{
+/// Answers from the published generation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FromSnapshot;
+
+impl Respond for FromSnapshot {
+    type Asked = Asked;
+
+    fn read(&self, message: &[u8], asked: &mut Asked) -> Result<(), DropReason> {
+        asked.read(message)
+    }
+
+    fn prefetch(&self, snapshot: &Snapshot, asked: &mut Asked) {
+        asked.prefetch(snapshot);
+    }
+
+    fn prefetch_further(&self, snapshot: &Snapshot, asked: &Asked) {
+        asked.prefetch_further(snapshot);
+    }
+
+    fn respond(
+        &self,
+        snapshot: &Snapshot,
+        asked: &Asked,
+        client: IpAddr,
+        transport: Transport,
+        now: UnixTime,
+        out: &mut [u8],
+    ) -> Outcome {
+        asked.respond(snapshot, client, transport, now, out)
+    }
 }
 
 /// What every door needs to answer a query.
@@ -127,14 +198,9 @@ impl<R: Respond> Answering<R> {
         let now = now();
         // the observer is inside, as a panic in it is no better reason to lose a worker
         let outcome = self.contain(now, || {
-            let outcome = (self.respond)(snapshot, query, client, transport, now, out);
-            if let Some(observer) = &self.observer {
-                let reply = match outcome {
-                    Outcome::Reply { length, .. } => &out[..length],
-                    Outcome::Drop(_) => &[],
-                };
-                observer.observe(&Exchange { client, transport, now, query, reply, outcome, snapshot });
-            }
+            let outcome = self.respond.respond_to(snapshot, query, client, transport, now, out);
+            let reply = &out[..outcome.length()];
+            self.observe(&Exchange { client, transport, now, query, reply, outcome, snapshot });
             outcome
         });
         match outcome {
@@ -152,6 +218,26 @@ impl<R> Answering<R> {
         Answering { published, observer, counters, respond }
     }
 
+    /// Tells the observer, if there is one.
+    pub(super) fn observe(&self, exchange: &Exchange<'_>) {
+        if let Some(observer) = &self.observer {
+            observer.observe(exchange);
+        }
+    }
+
+    /// Runs `step` for each of so many queries; a panic in it is counted, costs that query, and the next one follows.
+    pub(super) fn contain_each(&self, now: UnixTime, queries: usize, mut step: impl FnMut(usize)) {
+        let mut next = 0;
+        while next < queries {
+            self.contain(now, || {
+                while next < queries {
+                    next += 1;
+                    step(next - 1);
+                }
+            });
+        }
+    }
+
     /// Runs `answer`; a panic in it is counted, and `None`.
     pub(super) fn contain<T>(&self, now: UnixTime, answer: impl FnOnce() -> T) -> Option<T> {
         contain(&self.counters.panics, now, answer)
@@ -162,7 +248,7 @@ impl<R> Answering<R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
     /// The answer is not to answer.
-    Meant(crate::answer::DropReason),
+    Meant(DropReason),
     /// Answering it panicked.
     Panic,
 }

@@ -79,6 +79,36 @@ fn a_panic_costs_one_query() {
 }
 
 #[test]
+fn a_panic_in_a_batch_costs_no_other_query_of_it() {
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let (entered, at_gate) = mpsc::channel();
+    let running = start(listen(LOOPBACK), move |_, query, _, _, _, out| {
+        if query == b"wait" {
+            entered.send(()).unwrap();
+            let _ = gate.lock().unwrap().recv();
+        }
+        assert_ne!(query[0] % 3, 0, "on purpose");
+        reply(query, out)
+    });
+    let socket = client_for(running.addresses()[0]);
+    socket.send(b"wait").unwrap();
+    at_gate.recv().unwrap();
+    // all of them are in the queue when the worker comes back to it
+    for number in 0..30 {
+        socket.send(&[number; 20]).unwrap();
+    }
+    drop(open);
+    let mut buffer = [0; 64];
+    assert_eq!(socket.recv(&mut buffer).unwrap(), 4);
+    for number in (0..30).filter(|number| number % 3 != 0) {
+        assert_eq!(socket.recv(&mut buffer).unwrap(), 20);
+        assert_eq!(buffer[0], number);
+    }
+    assert_eq!(running.counters().panics(), 10);
+}
+
+#[test]
 fn an_empty_datagram_and_silence_do_not_end_the_worker() {
     let running = start(listen(LOOPBACK), |_, query, _, _, _, out| match query {
         b"" => Outcome::Drop(DropReason::Short),
@@ -280,8 +310,10 @@ fn the_observer_sees_query_reply_and_client() {
         b"no" => Outcome::Drop(DropReason::Access),
         query => reply(query, out),
     };
-    let running =
-        bind(&listen(LOOPBACK)).unwrap().run_with(published(), Some(log.clone()), respond, no_decision).unwrap();
+    let running = bind(&listen(LOOPBACK))
+        .unwrap()
+        .run_with(published(), Some(log.clone()), InOneStep(respond), no_decision)
+        .unwrap();
     let mut stream = connect(running.addresses()[0]);
     send(&mut stream, b"no");
     send(&mut stream, b"yes");
@@ -291,8 +323,48 @@ fn the_observer_sees_query_reply_and_client() {
     assert_eq!(seen, ["127.0.0.1 Stream no> Access", "127.0.0.1 Stream yes>yes 0", "127.0.0.1 Udp udp>udp 0"]);
 }
 
-fn start(listen: Listen, respond: impl Respond) -> Running {
-    bind(&listen).unwrap().run_with(published(), None, respond, no_decision).unwrap()
+fn start(listen: Listen, respond: impl Whole) -> Running {
+    bind(&listen).unwrap().run_with(published(), None, InOneStep(respond), no_decision).unwrap()
+}
+
+/// The shape of [`answer::respond`].
+pub(super) trait Whole:
+    Fn(&Snapshot, &[u8], IpAddr, Transport, UnixTime, &mut [u8]) -> Outcome + Clone + Send + Sync + 'static
+{
+}
+
+impl<F> Whole for F where
+    F: Fn(&Snapshot, &[u8], IpAddr, Transport, UnixTime, &mut [u8]) -> Outcome + Clone + Send + Sync + 'static
+{
+}
+
+/// Answers by a function that does all at once.
+#[derive(Clone)]
+pub(super) struct InOneStep<F>(pub(super) F);
+
+impl<F: Whole> Respond for InOneStep<F> {
+    type Asked = Vec<u8>;
+
+    fn read(&self, message: &[u8], asked: &mut Vec<u8>) -> Result<(), DropReason> {
+        *asked = message.to_vec();
+        Ok(())
+    }
+
+    fn prefetch(&self, _: &Snapshot, _: &mut Vec<u8>) {}
+
+    fn prefetch_further(&self, _: &Snapshot, _: &Vec<u8>) {}
+
+    fn respond(
+        &self,
+        snapshot: &Snapshot,
+        asked: &Vec<u8>,
+        client: IpAddr,
+        transport: Transport,
+        now: UnixTime,
+        out: &mut [u8],
+    ) -> Outcome {
+        (self.0)(snapshot, asked, client, transport, now, out)
+    }
 }
 
 pub(super) fn no_decision(_: &Snapshot, _: &answer::Query<'_>, _: &mut hickory::Reply) -> Option<answer::Decision> {

@@ -49,7 +49,7 @@ pub(super) mod tests {
 
     use crate::server::hickory::Decide;
     use crate::server::observe::Respond;
-    use crate::server::tests::{PATIENCE, echo, framed, no_decision, published, receive, reply, send};
+    use crate::server::tests::{InOneStep, PATIENCE, echo, framed, no_decision, published, receive, reply, send};
     use crate::server::{CertificatePaths, Encrypted, Limits, Listen, Observer, Running, bind};
 
     use super::*;
@@ -154,7 +154,7 @@ pub(super) mod tests {
     fn a_client_that_never_reads_is_closed() {
         let limits = Limits { idle: Duration::from_secs(1), ..Limits::default() };
         let respond = |_: &_, _: &[u8], _, _, _, out: &mut [u8]| reply(&[0; 60_000], out);
-        let server = Server::start(limits, None, respond, no_decision);
+        let server = Server::start(limits, None, InOneStep(respond), no_decision);
         let mut client = server.connect();
         client.sock.set_write_timeout(Some(PATIENCE)).unwrap();
         let query = framed(b"much").repeat(1000);
@@ -183,7 +183,7 @@ pub(super) mod tests {
 
     /// A server that sends back what hickory is not given: all messages here are short of a header, or responses.
     fn echoing(limits: Limits) -> Server {
-        Server::start(limits, None, echo, no_decision)
+        Server::start(limits, None, InOneStep(echo), no_decision)
     }
 
     /// An encrypted door on loopback, with a new certificate.

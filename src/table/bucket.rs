@@ -23,12 +23,14 @@
 //!
 //! It cannot list its keys, nor remove one.
 
-use super::line::{LINE_BYTES, Line, heap_bytes};
+use super::file::{Compiled, Kind, Malformed, Place, Sections};
+use super::line::{LINE_BYTES, Line};
+use super::memory::{self, Array};
 
 /// Fingerprints with payloads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Buckets {
-    lines: Box<[Line]>,
+    lines: Array<Line>,
     wide: bool,
 }
 
@@ -38,30 +40,30 @@ impl Buckets {
         let wide = largest_payload > u16::MAX.into();
         let slots = (keys * 100).div_ceil(LOAD_PERCENT);
         let lines = slots.div_ceil(slots_per_line(wide) as u64) as usize;
-        Self { lines: vec![Line::ZERO; lines].into(), wide }
+        Self { lines: Array::zeroed(lines), wide }
     }
 
-    /// Adds a key; `false` if another one has its fingerprint, in which case the smaller payload stays.
+    /// Adds a key to lines; `false` if another one has its fingerprint, in which case the smaller payload stays.
     ///
     /// There has to be room: no more keys than were announced.
-    fn insert(&mut self, hash: u128, payload: u32) -> bool {
-        let (slots, stride) = (slots_per_line(self.wide), stride(self.wide));
-        let mut at = self.home(hash);
+    fn insert(lines: &mut [Line], wide: bool, hash: u128, payload: u32) -> bool {
+        let (slots, stride) = (slots_per_line(wide), stride(wide));
+        let mut at = home(lines, hash);
         let mut key = Slot { fingerprint: hash & FINGERPRINT_MASK, payload };
-        for _ in 0..self.lines.len() {
-            let Some(line) = self.lines.get_mut(at) else { break };
+        for _ in 0..lines.len() {
+            let Some(line) = lines.get_mut(at) else { break };
             let used = usize::from(line.u8(0));
-            let slot = rank(line, used, self.wide, key.fingerprint);
+            let slot = rank(line, used, wide, key.fingerprint);
             if slot < used && fingerprint(line, slot, stride) == key.fingerprint {
-                key.payload = key.payload.min(read(line, slot, self.wide).payload);
-                write(line, slot, key, self.wide);
+                key.payload = key.payload.min(read(line, slot, wide).payload);
+                write(line, slot, key, wide);
                 return false;
             }
-            let last = (used == slots).then(|| if slot == used { key } else { read(line, used - 1, self.wide) });
+            let last = (used == slots).then(|| if slot == used { key } else { read(line, used - 1, wide) });
             if slot < slots {
                 let moved = used.min(slots - 1) - slot;
                 line.shift(SLOTS_AT + slot * stride, SLOTS_AT + (slot + 1) * stride, moved * stride);
-                write(line, slot, key, self.wide);
+                write(line, slot, key, wide);
             }
             match last {
                 Some(passing) => {
@@ -74,7 +76,7 @@ impl Buckets {
                     return true;
                 }
             }
-            at = if at + 1 == self.lines.len() { 0 } else { at + 1 };
+            at = if at + 1 == lines.len() { 0 } else { at + 1 };
         }
         debug_assert!(false, "more keys than announced");
         true
@@ -82,12 +84,11 @@ impl Buckets {
 
     /// Adds keys and leaves none behind; `false` as [`Self::insert`].
     ///
-    /// The home lines are read first, all of them, as waiting for memory one key at a time is most of a large build.
+    /// The home lines are asked for first, all of them, as waiting for memory one key at a time is most of a large build.
     pub(super) fn insert_all(&mut self, keys: &mut Vec<(u128, u32)>) -> bool {
-        let used =
-            keys.iter().fold(0, |used, key| used | self.lines.get(self.home(key.0)).map_or(0, |line| line.u8(0)));
-        std::hint::black_box(used);
-        keys.drain(..).fold(true, |distinct, (hash, payload)| self.insert(hash, payload) & distinct)
+        let (lines, wide) = (self.lines.to_mut(), self.wide);
+        keys.iter().for_each(|key| memory::prefetch_at(lines, home(lines, key.0)));
+        keys.drain(..).fold(true, |distinct, (hash, payload)| Self::insert(lines, wide, hash, payload) & distinct)
     }
 
     /// The payload of a key; nothing if it was not added.
@@ -95,11 +96,16 @@ impl Buckets {
         self.search(hash, |_| ())
     }
 
+    /// Asks for the line that a search for the key begins with.
+    pub(super) fn prefetch(&self, hash: u128) {
+        memory::prefetch_at(&self.lines, home(&self.lines, hash));
+    }
+
     /// As [`Self::find`]; `touch` sees each line that is read.
     fn search<'t>(&'t self, hash: u128, mut touch: impl FnMut(&'t Line)) -> Option<u32> {
         let slots = slots_per_line(self.wide);
         let wanted = hash & FINGERPRINT_MASK;
-        let mut at = self.home(hash);
+        let mut at = home(&self.lines, hash);
         for _ in 0..self.lines.len() {
             let line = self.lines.get(at)?;
             touch(line);
@@ -118,15 +124,30 @@ impl Buckets {
         None
     }
 
-    /// Heap memory in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        heap_bytes(&self.lines)
+    /// Whether payloads have 32 bits: what the lines do not tell.
+    pub(super) fn is_wide(&self) -> bool {
+        self.wide
     }
 
-    /// The upper half of the hash as a fraction of the lines.
-    fn home(&self, hash: u128) -> usize {
-        (((hash >> 64) * self.lines.len() as u128) >> 64) as usize
+    /// Adds the lines as a section.
+    pub(super) fn write<'s>(&'s self, place: Place, kind: Kind, out: &mut Sections<'s>) {
+        out.array(place, kind, &self.lines);
     }
+
+    /// Opens what [`Self::write`] wrote.
+    pub(super) fn open(file: &Compiled, place: Place, kind: Kind, wide: bool) -> Result<Self, Malformed> {
+        Ok(Self { lines: file.array(place, kind)?, wide })
+    }
+
+    /// Memory in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.lines.memory_bytes()
+    }
+}
+
+/// The upper half of the hash as a fraction of the lines.
+fn home(lines: &[Line], hash: u128) -> usize {
+    (((hash >> 64) * lines.len() as u128) >> 64) as usize
 }
 
 #[derive(Clone, Copy)]
@@ -196,7 +217,7 @@ mod tests {
 
     fn build(keys: &[(u128, u32)], largest: u32) -> (Buckets, bool) {
         let mut buckets = Buckets::with_room(keys.len() as u64, largest);
-        let distinct = keys.iter().fold(true, |distinct, &(hash, payload)| buckets.insert(hash, payload) & distinct);
+        let distinct = buckets.insert_all(&mut keys.to_vec());
         (buckets, distinct)
     }
 

@@ -11,8 +11,11 @@
 //! digests themselves are not kept, so a table cannot list them.
 
 use siphasher::sip128::SipHasher13;
+use zerocopy::little_endian::{U32, U64, U128};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::bucket::{BATCH, Buckets};
+use super::file::{Compiled, Kind, Malformed, Place, Sections};
 use super::{MAX_VALUES, ValueId};
 
 /// The listed digests of a table.
@@ -58,6 +61,11 @@ impl Hashes {
         ValueId(self.buckets.find(keyed(self.seed, digest)).unwrap_or_default())
     }
 
+    /// Asks for the line that a digest is going to be looked for in.
+    pub fn prefetch(&self, digest: &[u8]) {
+        self.buckets.prefetch(keyed(self.seed, digest));
+    }
+
     /// Whether nothing is listed.
     pub fn is_empty(&self) -> bool {
         self.listed == 0
@@ -68,10 +76,35 @@ impl Hashes {
         self.listed
     }
 
-    /// Heap memory in bytes.
+    /// Adds the sections of this structure.
+    pub(crate) fn write<'s>(&'s self, place: Place, out: &mut Sections<'s>) {
+        if !self.is_empty() {
+            let wide = u32::from(self.buckets.is_wide()).into();
+            out.element(place, Kind::HashesHead, Head { seed: self.seed.into(), listed: self.listed.into(), wide });
+            self.buckets.write(place, Kind::HashesBuckets, out);
+        }
+    }
+
+    /// Opens what [`Self::write`] wrote.
+    pub(crate) fn open(file: &Compiled, place: Place) -> Result<Self, Malformed> {
+        let Some(head) = file.element::<Head>(place, Kind::HashesHead)? else { return Ok(Self::default()) };
+        let buckets = Buckets::open(file, place, Kind::HashesBuckets, head.wide.get() != 0)?;
+        Ok(Self { seed: head.seed.get(), buckets, listed: head.listed.get() })
+    }
+
+    /// Memory in bytes.
     pub fn bytes(&self) -> usize {
         self.buckets.bytes()
     }
+}
+
+/// What the lines do not tell, in a compiled file.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Head {
+    seed: U128,
+    listed: U64,
+    wide: U32,
 }
 
 fn keyed(seed: u128, digest: &[u8]) -> u128 {
@@ -109,6 +142,7 @@ mod tests {
                 prop_assert_eq!(hashes.find(&digest[..15]), ValueId::NONE);
             }
             for other in others {
+                hashes.prefetch(&other);
                 prop_assert_eq!(hashes.find(&other).is_listed(), listed.contains_key(&other));
             }
             prop_assert_eq!(hashes.listed(), listed.len() as u64);

@@ -22,8 +22,13 @@
 //!
 //! It does not change after it is built, and it keeps no trace of the entries that its runs were painted from.
 
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::file::{Compiled, Kind, Malformed, Place, Sections};
 use super::leaf::{self, Draft, FORK_BIT, Leaf, Point, Run};
-use super::line::{LINE_BYTES, Line, heap_bytes, width_of};
+use super::line::{LINE_BYTES, Line, width_of};
+use super::memory::{self, Array};
 use super::{MAX_VALUES, ValueId};
 use crate::dnsxl::Block4;
 use crate::dnsxl::subject::mask4;
@@ -44,9 +49,9 @@ pub struct Run4 {
 pub struct Ip4 {
     /// The low bits of an address that do not choose its slot.
     slot_bits: u32,
-    directory: Box<[Line]>,
-    leaves: Box<[Line]>,
-    parts: Box<[Line]>,
+    directory: Array<Line>,
+    leaves: Array<Line>,
+    parts: Array<Line>,
     listed: u64,
 }
 
@@ -84,14 +89,23 @@ impl Ip4 {
         !std::ptr::eq(at, end) || Leaf::read(at).any(offset(at, first), offset(at, last))
     }
 
+    /// Asks for the directory line of an address.
+    pub fn prefetch(&self, address: u32) {
+        memory::prefetch_at(&self.directory, (address >> self.slot_bits) as usize / SLOTS_PER_LINE);
+    }
+
+    /// Asks for the leaf of an address, by its directory line, which [`Self::prefetch`] should have had time to bring.
+    pub fn prefetch_leaf(&self, address: u32) {
+        if let Some(index) = self.leaf_index(address, |_| ()) {
+            memory::prefetch_at(&self.leaves, index);
+        }
+    }
+
     /// The listed runs in order; those that touch differ in value.
     pub fn runs(&self) -> impl Iterator<Item = Run4> {
         let points = self.leaves().flat_map(|line| Leaf::read(line).points(line.u32(START_AT).into()));
-        leaf::runs(points).map(|Run { first, last, value }| Run4 {
-            first: first as u32,
-            last: last as u32,
-            value: ValueId(value),
-        })
+        let within = leaf::runs(points).take_while(|run| run.last <= u32::MAX.into());
+        within.map(|Run { first, last, value }| Run4 { first: first as u32, last: last as u32, value: ValueId(value) })
     }
 
     /// The number of listed addresses.
@@ -104,24 +118,40 @@ impl Ip4 {
         self.listed == 0
     }
 
-    /// Heap memory in bytes.
+    /// Adds the sections of this structure.
+    pub(crate) fn write<'s>(&'s self, place: Place, out: &mut Sections<'s>) {
+        if !self.is_empty() {
+            let head = Head { listed: self.listed.into(), slot_bits: self.slot_bits.into() };
+            out.element(place, Kind::Ip4Head, head);
+            out.array(place, Kind::Ip4Directory, &self.directory);
+            out.array(place, Kind::Ip4Leaves, &self.leaves);
+            out.array(place, Kind::Ip4Parts, &self.parts);
+        }
+    }
+
+    /// Opens what [`Self::write`] wrote.
+    pub(crate) fn open(file: &Compiled, place: Place) -> Result<Self, Malformed> {
+        let Some(head) = file.element::<Head>(place, Kind::Ip4Head)? else { return Ok(Self::default()) };
+        let slot_bits = head.slot_bits.get();
+        if !(SAFE_SLOT_BITS.min(32 - MAX_DIRECTORY_BITS)..=32 - MIN_DIRECTORY_BITS).contains(&slot_bits) {
+            return Err(Malformed("the IPv4 directory is of no possible size"));
+        }
+        let directory: Array<Line> = file.array(place, Kind::Ip4Directory)?;
+        if directory.len() != (1_usize << (32 - slot_bits)).div_ceil(SLOTS_PER_LINE) {
+            return Err(Malformed("the IPv4 directory has not the size that it says"));
+        }
+        let [leaves, parts] = [Kind::Ip4Leaves, Kind::Ip4Parts].map(|kind| file.array(place, kind));
+        Ok(Self { slot_bits, directory, leaves: leaves?, parts: parts?, listed: head.listed.get() })
+    }
+
+    /// Memory in bytes.
     pub fn bytes(&self) -> usize {
-        heap_bytes(&self.directory) + heap_bytes(&self.leaves) + heap_bytes(&self.parts)
+        self.directory.memory_bytes() + self.leaves.memory_bytes() + self.parts.memory_bytes()
     }
 
     /// The leaf that covers an address; `touch` sees each line that is read to find it, and the leaf itself.
     fn leaf<'t>(&'t self, address: u32, mut touch: impl FnMut(&'t Line)) -> Option<&'t Line> {
-        let slot = (address >> self.slot_bits) as usize;
-        let directory = self.directory.get(slot / SLOTS_PER_LINE)?;
-        touch(directory);
-        let bit = slot % SLOTS_PER_LINE;
-        let pair = bit / 128;
-        // shifted by one count, so that the first pair has none before it
-        let counts = u64::from(directory.u32(COUNTS_AT)) << COUNT_BITS;
-        let before = (counts >> (pair as u32 * COUNT_BITS) & COUNT_MASK) as u32;
-        let [low, high] = [0, 8].map(|word| u128::from(directory.u64(BITS_AT + 16 * pair + word)));
-        let begun = directory.u32(0) + before + ((high << 64 | low) << (127 - bit % 128)).count_ones();
-        let line = self.leaves.get((begun as usize).wrapping_sub(1))?;
+        let line = self.leaves.get(self.leaf_index(address, &mut touch)?)?;
         touch(line);
         if !is_fork(line) {
             return Some(line);
@@ -131,6 +161,21 @@ impl Ip4 {
         let part = self.part(line, rank.checked_sub(1)?)?;
         touch(part);
         Some(part)
+    }
+
+    /// Which leaf or fork covers an address; `touch` sees the directory line.
+    fn leaf_index<'t>(&'t self, address: u32, mut touch: impl FnMut(&'t Line)) -> Option<usize> {
+        let slot = (address >> self.slot_bits) as usize;
+        let directory = self.directory.get(slot / SLOTS_PER_LINE)?;
+        touch(directory);
+        let bit = slot % SLOTS_PER_LINE;
+        let pair = bit / 128;
+        // shifted by one count, so that the first pair has none before it
+        let counts = u64::from(directory.u32(COUNTS_AT)) << COUNT_BITS;
+        let before = (counts >> (pair as u32 * COUNT_BITS) & COUNT_MASK) as u32;
+        let [low, high] = [0, 8].map(|word| u128::from(directory.u64(BITS_AT + 16 * pair + word)));
+        let in_pair = ((high << 64 | low) << (127 - bit % 128)).count_ones();
+        (directory.u32(0) as usize + (before + in_pair) as usize).checked_sub(1)
     }
 
     fn part(&self, fork: &Line, index: usize) -> Option<&Line> {
@@ -145,6 +190,14 @@ impl Ip4 {
             whole.into_iter().chain((0..parts).filter_map(|index| self.part(line, index.into())))
         })
     }
+}
+
+/// What the arrays do not tell, in a compiled file.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Head {
+    listed: U64,
+    slot_bits: U32,
 }
 
 /// How far an address is behind the beginning of its leaf or fork.

@@ -7,7 +7,7 @@
 //! one line a level:
 //!
 //! ```text
-//! tree       lines of eight u64, the root line first; `levels` says where each level starts and how many keys it has
+//! tree       lines of eight u64, the root line first, level by level; how many there are follows from the leaves
 //! leaves     see leaf.rs; a value with bit 31 set is the number of a group
 //! groups     u32 each and one more: where the group's keys start
 //! low_keys   u64 each: points of the lower 64 bits
@@ -22,8 +22,12 @@
 //!
 //! Prefixes of one value that fill a shorter prefix come out as that prefix: the content is the same.
 
+use zerocopy::little_endian::{U32, U64};
+
+use super::file::{Compiled, Kind, Malformed, Place, Sections};
 use super::leaf::{self, Draft, Leaf, Point, Run};
-use super::line::{LINE_BYTES, Line, heap_bytes};
+use super::line::{LINE_BYTES, Line};
+use super::memory::{self, Array};
 use super::{MAX_VALUES, ValueId};
 use crate::dnsxl::Block6;
 use crate::dnsxl::subject::mask6;
@@ -42,10 +46,10 @@ pub struct Prefix6 {
 /// The listed IPv6 prefixes of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ip6 {
-    tree: Box<[Line]>,
+    tree: Array<Line>,
     levels: Box<[Level]>,
-    leaves: Box<[Line]>,
-    groups: Groups<Box<[u32]>, Box<[u64]>>,
+    leaves: Array<Line>,
+    groups: Groups<Array<U32>, Array<U64>>,
     listed: u64,
 }
 
@@ -54,6 +58,12 @@ pub struct Ip6 {
 struct Level {
     first: u32,
     keys: u32,
+}
+
+impl Level {
+    fn lines(self) -> u32 {
+        self.keys.div_ceil(KEYS_PER_LINE as u32)
+    }
 }
 
 /// The listings longer than /64; generic over growing and finished arrays.
@@ -90,8 +100,8 @@ impl Ip6 {
         keys.push(open.start);
         leaves.push(open.line());
         let groups = highs.groups.finish();
-        let (tree, levels) = grow(keys);
-        let mut built = Self { tree, levels, leaves: leaves.into(), groups, listed: 0 };
+        let levels = levels(leaves.len());
+        let mut built = Self { tree: grow(keys), levels, leaves: leaves.into(), groups, listed: 0 };
         built.listed = built.prefixes().count() as u64;
         built
     }
@@ -126,6 +136,22 @@ impl Ip6 {
         leaf.any(first - start, last.wrapping_sub(start)) || self.first_key(at + 1).is_some_and(|next| next <= last)
     }
 
+    /// Asks for the lowest line of the tree that the search for an address reads; those above it are few and stay in
+    /// cache.
+    pub fn prefetch(&self, address: u128) {
+        let Some((lowest, upper)) = self.levels.split_last() else { return };
+        if let Some(node) = self.descend(upper, halves(address).0) {
+            memory::prefetch_at(&self.tree, lowest.first as usize + node);
+        }
+    }
+
+    /// Asks for the leaf of an address, by the tree, whose lowest line [`Self::prefetch`] should have had time to bring.
+    pub fn prefetch_leaf(&self, address: u128) {
+        if let Some(at) = self.leaf_of(halves(address).0) {
+            memory::prefetch_at(&self.leaves, at);
+        }
+    }
+
     /// The listed prefixes in order, as few and as short as the content allows.
     pub fn prefixes(&self) -> impl Iterator<Item = Prefix6> {
         let keyed = self.leaves.iter().enumerate().filter_map(|(at, line)| Some((self.first_key(at)?, line)));
@@ -149,20 +175,56 @@ impl Ip6 {
         self.leaves.is_empty()
     }
 
-    /// Heap memory in bytes.
+    /// Adds the sections of this structure.
+    pub(crate) fn write<'s>(&'s self, place: Place, out: &mut Sections<'s>) {
+        if !self.is_empty() {
+            out.element(place, Kind::Ip6Head, U64::new(self.listed));
+            out.array(place, Kind::Ip6Tree, &self.tree);
+            out.array(place, Kind::Ip6Leaves, &self.leaves);
+            out.array(place, Kind::Ip6GroupBegins, &self.groups.begins);
+            out.array(place, Kind::Ip6GroupKeys, &self.groups.keys);
+            out.array(place, Kind::Ip6GroupValues, &self.groups.values);
+        }
+    }
+
+    /// Opens what [`Self::write`] wrote.
+    pub(crate) fn open(file: &Compiled, place: Place) -> Result<Self, Malformed> {
+        let Some(listed) = file.element::<U64>(place, Kind::Ip6Head)? else { return Ok(Self::default()) };
+        let tree: Array<Line> = file.array(place, Kind::Ip6Tree)?;
+        let leaves: Array<Line> = file.array(place, Kind::Ip6Leaves)?;
+        let levels = levels(leaves.len());
+        if leaves.is_empty() || levels.last().map(|level| (level.first + level.lines()) as usize) != Some(tree.len()) {
+            return Err(Malformed("the IPv6 tree does not fit its leaves"));
+        }
+        let groups = Groups {
+            begins: file.array(place, Kind::Ip6GroupBegins)?,
+            keys: file.array(place, Kind::Ip6GroupKeys)?,
+            values: file.array(place, Kind::Ip6GroupValues)?,
+        };
+        if groups.keys.len() != groups.values.len() {
+            return Err(Malformed("the IPv6 groups have not a value for every key"));
+        }
+        Ok(Self { tree, levels, leaves, groups, listed: listed.get() })
+    }
+
+    /// Memory in bytes.
     pub fn bytes(&self) -> usize {
-        heap_bytes(&self.tree)
-            + heap_bytes(&self.leaves)
-            + size_of_val(&*self.levels)
-            + size_of_val(&*self.groups.begins)
-            + size_of_val(&*self.groups.keys)
-            + size_of_val(&*self.groups.values)
+        self.tree.memory_bytes()
+            + self.leaves.memory_bytes()
+            + self.groups.begins.memory_bytes()
+            + self.groups.keys.memory_bytes()
+            + self.groups.values.memory_bytes()
     }
 
     /// The last leaf that begins at or before a key.
     fn leaf_of(&self, key: u64) -> Option<usize> {
+        self.descend(&self.levels, key)
+    }
+
+    /// The node of the level below some levels, the root first, under which a key has its place.
+    fn descend(&self, levels: &[Level], key: u64) -> Option<usize> {
         let mut node = 0;
-        for level in &self.levels {
+        for level in levels {
             let line = self.tree.get(level.first as usize + node)?;
             let keys = (level.keys as usize).saturating_sub(node * KEYS_PER_LINE).min(KEYS_PER_LINE);
             node = (node * KEYS_PER_LINE + line.rank::<0>(keys, 8, key)).checked_sub(1)?;
@@ -178,27 +240,27 @@ impl Ip6 {
     }
 }
 
-impl Groups<Vec<u32>, Vec<u64>> {
+impl Groups<Vec<U32>, Vec<U64>> {
     /// Adds a group and gives its number.
     fn push(&mut self, runs: &[Run]) -> u32 {
         let number = self.begins.len() as u32;
-        self.begins.push(self.keys.len() as u32);
+        self.begins.push(U32::new(self.keys.len() as u32));
         for point in leaf::points(runs.iter().copied()) {
-            self.keys.push(point.key);
-            self.values.push(point.value | if point.reaches { FLAG } else { 0 });
+            self.keys.push(U64::new(point.key));
+            self.values.push(U32::new(point.value | if point.reaches { FLAG } else { 0 }));
         }
         number
     }
 
-    fn finish(mut self) -> Groups<Box<[u32]>, Box<[u64]>> {
+    fn finish(mut self) -> Groups<Array<U32>, Array<U64>> {
         if !self.begins.is_empty() {
-            self.begins.push(self.keys.len() as u32);
+            self.begins.push(U32::new(self.keys.len() as u32));
         }
         Groups { begins: self.begins.into(), keys: self.keys.into(), values: self.values.into() }
     }
 }
 
-impl Groups<Box<[u32]>, Box<[u64]>> {
+impl Groups<Array<U32>, Array<U64>> {
     fn find(&self, group: u32, low: u64) -> ValueId {
         let before = self.rank(group, low).checked_sub(1).and_then(|index| self.points(group).nth(index));
         before.filter(|point| point.key == low || point.reaches).map_or(ValueId::NONE, |point| ValueId(point.value))
@@ -211,16 +273,17 @@ impl Groups<Box<[u32]>, Box<[u64]>> {
 
     /// How many keys of a group are at `low` or before.
     fn rank(&self, group: u32, low: u64) -> usize {
-        self.slice(group).0.partition_point(|&key| key <= low)
+        self.slice(group).0.partition_point(|key| key.get() <= low)
     }
 
     fn points(&self, group: u32) -> impl Iterator<Item = Point> {
         let (keys, values) = self.slice(group);
-        keys.iter().zip(values).map(|(&key, &value)| Point { key, value: value & !FLAG, reaches: value & FLAG != 0 })
+        let point = |key: &U64, value: u32| Point { key: key.get(), value: value & !FLAG, reaches: value & FLAG != 0 };
+        keys.iter().zip(values).map(move |(key, value)| point(key, value.get()))
     }
 
-    fn slice(&self, group: u32) -> (&[u64], &[u32]) {
-        let [begin, end] = [0, 1].map(|next| self.begins.get(group as usize + next).map_or(0, |&at| at as usize));
+    fn slice(&self, group: u32) -> (&[U64], &[U32]) {
+        let [begin, end] = [0, 1].map(|next| self.begins.get(group as usize + next).map_or(0, |at| at.get() as usize));
         (self.keys.get(begin..end).unwrap_or_default(), self.values.get(begin..end).unwrap_or_default())
     }
 }
@@ -228,7 +291,7 @@ impl Groups<Box<[u32]>, Box<[u64]>> {
 /// The first level's runs: prefixes as they come, and each /64 with longer ones as a group.
 struct Highs<I: Iterator> {
     prefixes: std::iter::Peekable<I>,
-    groups: Groups<Vec<u32>, Vec<u64>>,
+    groups: Groups<Vec<U32>, Vec<U64>>,
     /// The runs of the group at hand.
     low: Vec<Run>,
 }
@@ -259,16 +322,28 @@ impl<I: Iterator<Item = Prefix6>> Iterator for Highs<I> {
     }
 }
 
+/// The levels of the tree over so many keys, the root first: each has a key for every line of the one below.
+fn levels(keys: usize) -> Box<[Level]> {
+    let upwards =
+        std::iter::successors(Some(keys), |&keys| Some(keys.div_ceil(KEYS_PER_LINE)).filter(|_| keys > KEYS_PER_LINE));
+    let mut levels: Vec<_> = upwards.map(|keys| Level { first: 0, keys: keys as u32 }).collect();
+    levels.reverse();
+    let mut first = 0;
+    for level in &mut levels {
+        level.first = first;
+        first += level.lines();
+    }
+    levels.into()
+}
+
 /// The tree over ascending keys.
-fn grow(keys: Vec<u64>) -> (Box<[Line]>, Box<[Level]>) {
+fn grow(keys: Vec<u64>) -> Array<Line> {
     let mut stages = vec![keys];
     while let Some(keys) = stages.last().filter(|keys| keys.len() > KEYS_PER_LINE) {
         stages.push(keys.iter().copied().step_by(KEYS_PER_LINE).collect());
     }
     let mut tree = Vec::new();
-    let mut levels = Vec::new();
     for keys in stages.iter().rev() {
-        levels.push(Level { first: tree.len() as u32, keys: keys.len() as u32 });
         for chunk in keys.chunks(KEYS_PER_LINE) {
             let mut line = Line::ZERO;
             for (index, key) in chunk.iter().enumerate() {
@@ -277,7 +352,7 @@ fn grow(keys: Vec<u64>) -> (Box<[Line]>, Box<[Level]>) {
             tree.push(line);
         }
     }
-    (tree.into(), levels.into())
+    tree.into()
 }
 
 /// The fewest prefixes that cover addresses from first to last.

@@ -67,12 +67,22 @@ pub(super) fn points(runs: impl Iterator<Item = Run>) -> impl Iterator<Item = Po
 }
 
 /// The runs of ascending points, merged: what [`points`] was given.
+///
+/// They ascend whatever the points are: what a damaged leaf has out of order, or without a value, is left out.
 pub(super) fn runs(points: impl Iterator<Item = Point>) -> impl Iterator<Item = Run> {
     let mut points = points.peekable();
-    merge(std::iter::from_fn(move || {
+    let all = std::iter::from_fn(move || {
         let Point { key, value, reaches } = points.next()?;
         let last = points.peek().filter(|_| reaches).map_or(key, |next| next.key.saturating_sub(1));
         Some(Run { first: key, last, value })
+    });
+    let mut end = None;
+    merge(all.filter(move |run| {
+        let is_behind = run.value != 0 && run.first <= run.last && end.is_none_or(|end| end < run.first);
+        if is_behind {
+            end = Some(run.last);
+        }
+        is_behind
     }))
 }
 

@@ -6,9 +6,11 @@
 //! Invariant: none of its own. Reading past the end gives zeros and counts nothing, so that a line whose header lies
 //! leads to a wrong answer and not to a panic.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 /// One aligned cache line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C, align(64))]
 pub(super) struct Line([u8; LINE_BYTES]);
 
 impl Line {
@@ -101,11 +103,6 @@ fn rank_of<const WIDTH: usize>(keys: &[u8], count: usize, wanted: u64) -> usize 
 /// How many bytes a number needs; at least one.
 pub(super) fn width_of(value: u64) -> usize {
     (value.max(1).ilog2() / 8 + 1) as usize
-}
-
-/// The heap bytes of lines.
-pub(super) fn heap_bytes(lines: &[Line]) -> usize {
-    lines.len() * LINE_BYTES
 }
 
 /// The cache line of every processor this is likely to run on.

@@ -10,21 +10,31 @@
 //!   above the leaves: a bit a slot for IPv4, whose space is small; a tree for IPv6, whose space is not.
 //! - *Unordered* subjects, names and digests, become fingerprints in lines that a hash finds ([`name`], [`hash`]).
 //!
+//! Any of them can be written to a compiled file ([`file`]) as it is and used from there: an array is a window of memory
+//! that was filled here or mapped ([`memory`]).
+//!
 //! Each is built in bulk from an iterator that is read more than once, so that building needs little memory beside
-//! the result, and never changes afterwards. Nothing here is `unsafe`, and lookups check every bound.
+//! the result, and never changes afterwards. Lookups check every bound, and what is `unsafe` stands in `memory.rs`.
+//!
+//! For a batch of queries each has `prefetch` functions, which ask for the lines that a lookup is going to read and do
+//! not wait for them. They decide nothing: a lookup that was not announced finds the same.
 
 mod bucket;
+pub(crate) mod file;
 pub mod hash;
 pub mod ip4;
 pub mod ip6;
 mod leaf;
 mod line;
+pub(crate) mod memory;
 pub mod name;
 
+pub use file::{Access, Compiled, CompiledError};
+pub(crate) use file::{Kind, Malformed, Place, Sections};
 pub use hash::Hashes;
 pub use ip4::{Ip4, Run4};
 pub use ip6::{Ip6, Prefix6};
-pub use name::{FoundName, NameKey, Names};
+pub use name::{FoundName, NameHashes, NameKey, Names};
 
 /// All that a dataset lists, by kind of subject. The default lists nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,9 +50,27 @@ pub struct Table {
 }
 
 impl Table {
-    /// Heap memory in bytes.
+    /// Memory in bytes, of the heap or of a mapped file.
     pub fn bytes(&self) -> usize {
         self.ip4.bytes() + self.ip6.bytes() + self.names.bytes() + self.hashes.bytes()
+    }
+
+    /// Adds the sections of all structures.
+    pub(crate) fn write<'s>(&'s self, place: Place, out: &mut Sections<'s>) {
+        self.ip4.write(place, out);
+        self.ip6.write(place, out);
+        self.names.write(place, out);
+        self.hashes.write(place, out);
+    }
+
+    /// Opens what [`Self::write`] wrote.
+    pub(crate) fn open(file: &Compiled, place: Place) -> Result<Self, Malformed> {
+        Ok(Self {
+            ip4: Ip4::open(file, place)?,
+            ip6: Ip6::open(file, place)?,
+            names: Names::open(file, place)?,
+            hashes: Hashes::open(file, place)?,
+        })
     }
 
     /// Whether nothing is listed.

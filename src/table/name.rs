@@ -22,9 +22,14 @@
 
 use std::collections::HashSet;
 
+use arrayvec::ArrayVec;
 use siphasher::sip128::SipHasher13;
+use zerocopy::little_endian::{U32, U64, U128};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::bucket::{BATCH, Buckets};
+use super::file::{Compiled, Kind, Malformed, Place, Sections};
+use super::memory::Array;
 use super::{MAX_VALUES, ValueId};
 use crate::dnsxl::{Labels, name};
 
@@ -54,6 +59,14 @@ pub struct FoundName {
     pub any_below: bool,
 }
 
+/// The hashes of the last labels of a name, the shortest suffix first, so that a batch of queries computes them once for
+/// the prefetch and for the search. They mean something only to a table of the same seed.
+#[derive(Clone, Debug, Default)]
+pub struct NameHashes {
+    seed: u128,
+    hashes: ArrayVec<u128, MAX_HASHES>,
+}
+
 /// The listed names of a table, relative to an apex.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
@@ -61,7 +74,7 @@ pub struct Names {
     /// The combination of the empty name, so that it costs a search nothing.
     root: u32,
     buckets: Buckets,
-    combinations: Box<[u64]>,
+    combinations: Array<U64>,
     listed: u64,
 }
 
@@ -89,9 +102,10 @@ impl Names {
             listed += u64::from(is_own(key.here, key.here_depth) || is_own(key.below, key.below_depth));
             content = content.wrapping_add(SipHasher13::new().hash(wire).as_u128());
         }
-        let mut combinations: Box<[u64]> = distinct.into_iter().collect();
+        let mut combinations: Vec<u64> = distinct.into_iter().collect();
         combinations.sort_unstable();
         let largest = combinations.len().saturating_sub(1) as u32;
+        let mut combinations = Array::from(combinations.into_iter().map(U64::new).collect::<Vec<_>>());
         let mut attempt = 0;
         loop {
             let mut names = Self {
@@ -128,7 +142,7 @@ impl Names {
             let combination = Combination::of(key, depth as u8);
             let payload = match latest {
                 Some((same, payload)) if same == combination => payload,
-                _ => self.combinations.partition_point(|&other| other < combination.0) as u32,
+                _ => self.combinations.partition_point(|other| other.get() < combination.0) as u32,
             };
             latest = Some((combination, payload));
             if depth == 0 {
@@ -149,18 +163,43 @@ impl Names {
 
     /// What is listed of a name and below it.
     pub fn find(&self, labels: Labels<'_>) -> FoundName {
+        self.find_hashed(labels, &NameHashes::default())
+    }
+
+    /// The hashes that the search for a name begins with.
+    pub fn hashes(&self, labels: Labels<'_>) -> NameHashes {
+        let mut hashes = ArrayVec::new();
+        let mut hash = self.seed;
+        for label in (0..labels.count()).rev().take(MAX_HASHES) {
+            hash = step(hash, labels.label(label));
+            hashes.push(hash);
+        }
+        NameHashes { seed: self.seed, hashes }
+    }
+
+    /// Asks for the lines that the search for a name begins with.
+    pub fn prefetch(&self, hashes: &NameHashes) {
+        hashes.hashes.iter().for_each(|&hash| self.buckets.prefetch(hash));
+    }
+
+    /// As [`Self::find`], with the hashes that some table's [`Self::hashes`] gave for the name; another table's are no use.
+    pub fn find_hashed(&self, labels: Labels<'_>, hashes: &NameHashes) -> FoundName {
         let count = labels.count();
         let mut deepest = self.root;
         let mut depth = 0;
         let mut hash = self.seed;
+        let known: &[u128] = if hashes.seed == self.seed { &hashes.hashes } else { &[] };
         while depth < count {
-            hash = step(hash, labels.label(count - 1 - depth));
+            hash = match known.get(depth) {
+                Some(&known) => known,
+                None => step(hash, labels.label(count - 1 - depth)),
+            };
             let Some(payload) = self.buckets.find(hash) else { break };
             deepest = payload;
             depth += 1;
         }
         match self.combinations.get(deepest as usize) {
-            Some(&combination) => Combination(combination).found(depth as u8, depth == count),
+            Some(combination) => Combination(combination.get()).found(depth as u8, depth == count),
             None => FoundName::default(),
         }
     }
@@ -175,10 +214,41 @@ impl Names {
         self.listed
     }
 
-    /// Heap memory in bytes.
-    pub fn bytes(&self) -> usize {
-        self.buckets.bytes() + size_of_val(&*self.combinations)
+    /// Adds the sections of this structure.
+    pub(crate) fn write<'s>(&'s self, place: Place, out: &mut Sections<'s>) {
+        if self.is_empty() {
+            return;
+        }
+        let wide = u32::from(self.buckets.is_wide()).into();
+        let (seed, root, listed) = (self.seed.into(), self.root.into(), self.listed.into());
+        out.element(place, Kind::NamesHead, Head { seed, listed, root, wide });
+        self.buckets.write(place, Kind::NamesBuckets, out);
+        out.array(place, Kind::NamesCombinations, &self.combinations);
     }
+
+    /// Opens what [`Self::write`] wrote.
+    pub(crate) fn open(file: &Compiled, place: Place) -> Result<Self, Malformed> {
+        let Some(head) = file.element::<Head>(place, Kind::NamesHead)? else { return Ok(Self::default()) };
+        let buckets = Buckets::open(file, place, Kind::NamesBuckets, head.wide.get() != 0)?;
+        let combinations = file.array(place, Kind::NamesCombinations)?;
+        let (seed, root, listed) = (head.seed.get(), head.root.get(), head.listed.get());
+        Ok(Self { seed, root, buckets, combinations, listed })
+    }
+
+    /// Memory in bytes.
+    pub fn bytes(&self) -> usize {
+        self.buckets.bytes() + self.combinations.memory_bytes()
+    }
+}
+
+/// What the arrays do not tell, in a compiled file.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Head {
+    seed: U128,
+    listed: U64,
+    root: U32,
+    wide: U32,
 }
 
 /// One step of the cascade: the hash of a name under the hash of its parent.
@@ -214,6 +284,9 @@ impl Combination {
     }
 }
 
+/// Listed names have two or three labels nearly always, and a search ends behind the deepest key: hashes beyond are
+/// rarely asked for.
+const MAX_HASHES: usize = 3;
 const HERE_SHIFT: u32 = 40;
 const BELOW_SHIFT: u32 = 16;
 const HERE_UP_SHIFT: u32 = 9;

@@ -15,6 +15,7 @@ pub use build::{
 };
 
 use crate::dataset::{Dataset, Part};
+use crate::dnsxl::name::same_wire;
 use crate::dnsxl::{Labels, Name};
 
 /// Seconds since 1970-01-01T00:00:00Z. The core takes the time as an argument and never reads a clock.
@@ -36,6 +37,8 @@ pub struct Zone {
     pub ttl: u32,
     /// The datasets' parts in the order they are asked.
     pub placed: Vec<Placed>,
+    /// Whether a part's table is large.
+    pub is_large: bool,
     /// What several datasets that list one subject come to.
     pub choice: Choice,
     /// Who may ask.
@@ -59,6 +62,8 @@ pub struct Placed {
     pub under: Name,
     /// How many labels that is.
     pub under_labels: usize,
+    /// Whether its table is larger than a processor keeps near.
+    pub is_large: bool,
     /// Whether a part under the same name is about IPv4, so that mapped IPv6 addresses are looked up there.
     pub beside_ip4: bool,
     /// Names below this one that other parts of the same dataset stand under: what is there is theirs alone.
@@ -82,7 +87,9 @@ impl Placed {
 
     /// `name`, relative to the apex, as the part sees it; none if it is not the part's to say anything of it.
     pub fn relative<'n>(&self, name: Labels<'n>) -> Option<Labels<'n>> {
-        let is_inside = |under: &Name, labels| name.count() >= labels && name.suffix(labels) == under.as_wire();
+        let is_inside = |under: &Name, labels| {
+            labels == 0 || name.count() >= labels && same_wire(name.suffix(labels), under.as_wire())
+        };
         let is_own = is_inside(&self.under, self.under_labels)
             && !self.deeper.iter().any(|under| is_inside(under, under.label_count()));
         is_own.then(|| name.without_suffix(self.under_labels))

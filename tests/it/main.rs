@@ -1,5 +1,10 @@
 //! infamy from the outside, as one integration crate: answers by RFC section, packets, doors, processes.
 
+mod compile;
+mod compiled;
+mod figures;
+mod hostile;
+mod judge_speed;
 mod layers;
 mod oracle;
 mod phishing;
@@ -11,5 +16,6 @@ mod scenarios;
 mod script;
 mod serve;
 mod transport;
+mod verdicts;
 mod wire;
 mod world;

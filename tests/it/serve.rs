@@ -81,6 +81,66 @@ fn serials_never_go_back_across_restarts() {
 }
 
 #[test]
+fn a_compiled_file_is_served_refused_and_replaced() {
+    let site = Site::new();
+    site.compile("192.0.2.1\n");
+    let server = site.start();
+    server.wait_for("compiled file verified");
+    assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NoError);
+    assert_eq!(server.rcode("2.2.0.192.bl.example"), ResponseCode::NXDomain);
+    let first = server.serial("bl.example");
+
+    let whole = fs::read(site.list()).unwrap();
+    for (bytes, why) in [(&whole[..whole.len() - 1], "truncated"), (&flipped(&whole), "corrupt")] {
+        site.put(bytes);
+        server.signal("HUP");
+        let line = server.wait_for("dataset not loaded, the last good one stays");
+        assert!(line.contains(why), "{line}");
+        assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NoError);
+    }
+    site.compile("192.0.2.1 # the same\n");
+    server.signal("HUP");
+    server.wait_for("no news");
+    assert_eq!(server.serial("bl.example"), first);
+    site.compile("192.0.2.2\n");
+    server.signal("HUP");
+    server.wait_for("reloaded took=");
+    assert_eq!(server.rcode("2.2.0.192.bl.example"), ResponseCode::NoError);
+    assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NXDomain);
+    assert!(server.end().success());
+}
+
+#[test]
+fn what_proves_corrupt_behind_the_first_answers_is_taken_out() {
+    let site = Site::new();
+    fs::write(site.0.path().join("other"), "192.0.2.9\n").unwrap();
+    let other = "[[dataset]]\nname = \"other\"\nformat = \"plain\"\nfiles = \"other\"\n";
+    site.write_config(&format!("{other}[[zone]]\napex = \"other.example\"\ndatasets = [\"other\"]\n"));
+    site.compile("192.0.2.1\n");
+    let whole = fs::read(site.list()).unwrap();
+    site.put(&flipped(&whole));
+    let server = site.start();
+    let line = server.wait_for("NOT SERVED ANY MORE");
+    assert!(line.contains("corrupt: the checksum of"), "{line}");
+    assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::ServFail);
+    assert_eq!(server.rcode("9.2.0.192.other.example"), ResponseCode::NoError);
+
+    // others are reloaded meanwhile
+    fs::write(site.0.path().join("other"), "192.0.2.10\n").unwrap();
+    server.signal("HUP");
+    server.wait_for("dataset not loaded");
+    server.wait_for("reloaded took=");
+    assert_eq!(server.rcode("10.2.0.192.other.example"), ResponseCode::NoError);
+    assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::ServFail);
+
+    site.put(&whole);
+    server.signal("HUP");
+    server.wait_for("reloaded took=");
+    assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NoError);
+    assert!(server.end().success());
+}
+
+#[test]
 fn a_port_in_use_is_one_line() {
     let site = Site::new();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -115,6 +175,22 @@ impl Site {
 
     fn write_config(&self, more: &str) {
         fs::write(self.config(), CONFIG.to_owned() + more).unwrap();
+    }
+
+    /// Puts a compiled file where the list is.
+    fn compile(&self, list: &str) {
+        let text = self.0.path().join("text");
+        fs::write(&text, list).unwrap();
+        let mut compile = Command::new(PROGRAM);
+        let output = compile.args(["compile", "--format", "plain", "-o"]).args([self.list(), text]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Puts another file where the list is, as everybody should.
+    fn put(&self, bytes: &[u8]) {
+        let aside = self.0.path().join("aside");
+        fs::write(&aside, bytes).unwrap();
+        fs::rename(aside, self.list()).unwrap();
     }
 
     fn start(&self) -> Server {
@@ -203,6 +279,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A file of which the last byte, which opening has no need of, is another.
+fn flipped(whole: &[u8]) -> Vec<u8> {
+    let mut bytes = whole.to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    bytes
 }
 
 fn query(name: &str, qtype: u16) -> Vec<u8> {

@@ -110,6 +110,7 @@ fn generation() -> Snapshot {
         clients: None,
         head: Head::default(),
         modified: 1_700_000_000,
+        compiled: None,
     };
     let spec = ZoneSpec {
         apex: Name::parse(b"bl.example").unwrap(),

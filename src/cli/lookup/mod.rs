@@ -17,12 +17,14 @@ use serde::Serialize;
 
 use super::ask::ask;
 use super::{load, now};
+use crate::answer::hits::{Hits, find};
 use crate::dataset::origin::trace;
+use crate::dataset::{Emitted, Reasons};
 use crate::dnsxl::number::{TYPE_A, TYPE_TXT};
 use crate::dnsxl::{Name, QueryName};
 use crate::reload::{Plan, Store, ZonePlan};
 use crate::snapshot::Snapshot;
-use crate::zone::Zone;
+use crate::zone::{Placed, Zone};
 use subject::Subject;
 
 #[derive(Debug, clap::Args)]
@@ -45,6 +47,23 @@ struct Found {
     /// Whether any zone lists it.
     listed: bool,
     zones: Vec<InZone>,
+    /// What verdicts, or the lack of one, were come to by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    verdicts: Vec<Verdict>,
+}
+
+/// How datasets of verdicts come to what they say of a subject.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    datasets: Vec<String>,
+    /// The block or name that it is about.
+    node: String,
+    /// For people.
+    #[serde(skip)]
+    text: String,
+    /// For programs: the terms.
+    #[serde(flatten)]
+    detail: serde_json::Value,
 }
 
 /// What one zone answers, by one name.
@@ -84,6 +103,10 @@ enum Kind {
     Listing,
     /// A line that excludes it.
     Exclusion,
+    /// A verdict.
+    Verdict,
+    /// A compiled file that lists it: the lines that it was compiled from are not known.
+    Compiled,
     /// RFC 5782, section 5.
     TestEntry,
     /// What no list may list.
@@ -128,7 +151,24 @@ fn look_up(text: &str, subject: &Subject, snapshot: &Snapshot, plan: &Plan) -> a
             zones.push(look_up_name(&name, &place, zone, of_plan, snapshot, plan)?);
         }
     }
-    Ok(Found { subject: text.to_owned(), listed: zones.iter().any(|zone| zone.listed), zones })
+    let verdicts = explain(subject, plan)?;
+    Ok(Found { subject: text.to_owned(), listed: zones.iter().any(|zone| zone.listed), zones, verdicts })
+}
+
+/// What the datasets of verdicts come to their words by; those that say the same are told together.
+fn explain(subject: &Subject, plan: &Plan) -> anyhow::Result<Vec<Verdict>> {
+    let Some(asked) = subject.asked() else { return Ok(Vec::new()) };
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    for spec in &plan.datasets {
+        let Some(Emitted(emitter)) = &spec.emitted else { continue };
+        let reasons = emitter.explain(now().0, &asked).map_err(|error| anyhow!("dataset {}: {error}", spec.name))?;
+        let Some(Reasons { node, text, json }) = reasons else { continue };
+        match verdicts.iter_mut().find(|known| known.text == text) {
+            Some(known) => known.datasets.push(spec.name.clone()),
+            None => verdicts.push(Verdict { datasets: vec![spec.name.clone()], node, text, detail: json }),
+        }
+    }
+    Ok(verdicts)
 }
 
 /// What a zone answers about a name, what stands in front of its apex, and why.
@@ -145,17 +185,37 @@ fn look_up_name(
     let ttl = addresses.answers.first().or_else(|| texts.answers.first()).map(|record| record.ttl);
     let listed = !addresses.answers.is_empty() || !texts.answers.is_empty();
     let mut origins = Vec::new();
-    for (index, under) in &of_plan.datasets {
+    for (placed_index, (index, under)) in of_plan.datasets.iter().enumerate() {
         let Some(relative) = name.relative_to(under) else { continue };
         let spec = &plan.datasets[*index];
-        let lines =
-            trace(spec, &QueryName::from(&relative)).map_err(|error| anyhow!("dataset {}: {error}", spec.name))?;
-        origins.extend(lines.into_iter().map(|origin| FoundOrigin {
-            kind: if origin.is_exclusion { Kind::Exclusion } else { Kind::Listing },
-            dataset: Some(spec.name.clone()),
-            path: Some(origin.path.display().to_string()),
-            line: Some(origin.line),
-            entry: origin.entry,
+        let of_dataset: Vec<&Placed> =
+            zone.placed.iter().filter(|placed| placed.dataset_index == placed_index).collect();
+        if let Some(file) = of_dataset.first().and_then(|placed| placed.dataset().compiled.as_ref()) {
+            let entries = of_compiled(&of_dataset, name, zone);
+            origins.extend(entries.into_iter().map(|entry| FoundOrigin {
+                kind: Kind::Compiled,
+                dataset: Some(spec.name.clone()),
+                path: Some(file.path().display().to_string()),
+                line: None,
+                entry,
+            }));
+            continue;
+        }
+        let lines = trace(spec, &QueryName::from(&relative), now().0)
+            .map_err(|error| anyhow!("dataset {}: {error}", spec.name))?;
+        origins.extend(lines.into_iter().map(|origin| {
+            let in_file = spec.emitted.is_none();
+            FoundOrigin {
+                kind: match (origin.is_exclusion, in_file) {
+                    (true, _) => Kind::Exclusion,
+                    (false, true) => Kind::Listing,
+                    (false, false) => Kind::Verdict,
+                },
+                dataset: Some(spec.name.clone()),
+                path: in_file.then(|| origin.path.display().to_string()),
+                line: in_file.then_some(origin.line),
+                entry: origin.entry,
+            }
         }));
     }
     let plain = |kind, entry| FoundOrigin { kind, dataset: None, path: None, line: None, entry };
@@ -176,6 +236,22 @@ fn look_up_name(
         txt: texts.texts().collect(),
         origins,
     })
+}
+
+/// What a compiled dataset has of a name, what stands in front of the apex: its values, and whether it has records.
+fn of_compiled(placed: &[&Placed], name: &Name, zone: &Zone) -> Vec<String> {
+    let name = QueryName::from(name);
+    let is_own = |index: usize| placed.iter().any(|placed| std::ptr::eq(*placed, &zone.placed[index]));
+    let mut hits = Hits::new();
+    find(zone, name.labels(), None, &mut hits);
+    let values = hits.iter().filter(|hit| is_own(hit.placed)).flat_map(|hit| {
+        let subject = hit.about.text(name.labels());
+        hit.values(zone).map(move |value| show::value(&subject, &value))
+    });
+    let owns = |placed: &&&Placed| {
+        placed.relative(name.labels()).is_some_and(|relative| placed.part().records.find(relative).is_some())
+    };
+    values.chain(placed.iter().filter(owns).map(|_| "records".to_owned())).collect()
 }
 
 /// What the never-list calls an address that a name asks about.

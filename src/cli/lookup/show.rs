@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
+use arrayvec::ArrayVec;
+
 use super::{Found, FoundOrigin, InZone, Kind};
+use crate::dataset::Value;
 
 /// Prints a subject, a line for each zone, and below it a line for each reason.
 pub(super) fn print(out: &mut impl Write, found: &Found) -> io::Result<()> {
@@ -13,13 +16,22 @@ pub(super) fn print(out: &mut impl Write, found: &Found) -> io::Result<()> {
     for zone in &found.zones {
         print_zone(out, zone)?;
     }
+    for verdict in &found.verdicts {
+        writeln!(out, "  verdict of {}:", verdict.datasets.join(", "))?;
+        for line in verdict.text.lines() {
+            writeln!(out, "    {line}")?;
+        }
+    }
     Ok(())
 }
 
 fn print_zone(out: &mut impl Write, zone: &InZone) -> io::Result<()> {
     match zone.listed {
         true => {
-            write!(out, "  {}: listed, {}", zone.place, zone.a.join(" "))?;
+            write!(out, "  {}: listed,", zone.place)?;
+            for address in &zone.a {
+                write!(out, " {address}")?;
+            }
             for text in &zone.txt {
                 write!(out, " {text:?}")?;
             }
@@ -33,6 +45,17 @@ fn print_zone(out: &mut impl Write, zone: &InZone) -> io::Result<()> {
     Ok(())
 }
 
+/// A value as it is answered about a subject.
+pub(super) fn value(subject: &[u8], value: &Value<'_>) -> String {
+    let address = value.a.map(|a| a.to_string());
+    let text = value.text.map(|template| {
+        let mut text = ArrayVec::new();
+        template.render(subject, &mut text);
+        format!("{:?}", String::from_utf8_lossy(&text))
+    });
+    address.into_iter().chain(text).collect::<Vec<_>>().join(" ")
+}
+
 fn print_origin(out: &mut impl Write, origin: &FoundOrigin) -> io::Result<()> {
     let FoundOrigin { kind, dataset, path, line, entry } = origin;
     let (dataset, path, line) =
@@ -40,6 +63,8 @@ fn print_origin(out: &mut impl Write, origin: &FoundOrigin) -> io::Result<()> {
     match kind {
         Kind::Listing => writeln!(out, "    {dataset} {path}:{line}: {entry}"),
         Kind::Exclusion => writeln!(out, "    {dataset} {path}:{line}: {entry} excluded"),
+        Kind::Verdict => writeln!(out, "    {dataset}: {entry}"),
+        Kind::Compiled => writeln!(out, "    {dataset} {path}: {entry}"),
         Kind::TestEntry => writeln!(out, "    test entry (RFC 5782, section 5)"),
         Kind::NeverList => writeln!(out, "    never listed: {entry}"),
     }

@@ -4,6 +4,7 @@
 //! never by a thread that answers. If anything about the next is wrong, the store goes back to what is served, so that
 //! the next attempt looks at everything anew.
 
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,8 +15,16 @@ use super::super::selftest::{self, Finding};
 use super::serials::Serials;
 use super::starting_at;
 use crate::config::Config;
+use crate::dataset::Dataset;
 use crate::reload::{Plan, Store};
 use crate::snapshot::{Published, Snapshot};
+use crate::table::CompiledError;
+
+/// A dataset in a compiled file that is not as it was written.
+pub(super) struct Unverified {
+    dataset: Arc<Dataset>,
+    error: CompiledError,
+}
 
 /// What is served, and what the next generation is made from.
 pub(super) struct Generations {
@@ -36,6 +45,55 @@ impl Generations {
     /// Where the doors find the current generation.
     pub(super) fn published(&self) -> Arc<Published> {
         self.published.clone()
+    }
+
+    /// Judges again what time, or a change of its files, has made another; lists and configuration wait for
+    /// [`Self::renew`].
+    pub(super) fn judge_again(&mut self) {
+        if self.store.has_due_verdicts(now()) {
+            let next = self.store.clone();
+            self.advance(next, false, Instant::now());
+        }
+    }
+
+    /// Verifies the compiled files that were opened at the start, one after the other in a thread of its own; `tell` hears of
+    /// each that fails. Files that are loaded later are verified before they are published.
+    pub(super) fn verify(&self, tell: impl Fn(Unverified) + Send + 'static) -> io::Result<()> {
+        let datasets = (0..self.store.plan().datasets.len()).filter_map(|index| self.store.dataset(index));
+        let compiled: Vec<_> = datasets.filter(|dataset| dataset.compiled.is_some()).cloned().collect();
+        if compiled.is_empty() {
+            return Ok(());
+        }
+        let verify = move || {
+            for dataset in compiled {
+                let begin = Instant::now();
+                match dataset.verify() {
+                    Ok(()) => tracing::info!(name = %dataset.name, took = ?begin.elapsed(), "compiled file verified"),
+                    Err(error) => tell(Unverified { dataset, error }),
+                }
+            }
+        };
+        thread::Builder::new().name("verify".to_owned()).spawn(verify).map(drop)
+    }
+
+    /// Stops serving a dataset that is corrupt: what it says may be wrong, and a zone without it can say nothing. Its zones
+    /// answer SERVFAIL, so that whoever asks turns to another server, until a reload finds a file that is whole.
+    pub(super) fn withdraw(&mut self, Unverified { dataset, error }: &Unverified) {
+        let mut next = self.store.clone();
+        if !next.withdraw(dataset) {
+            tracing::warn!(name = %dataset.name, "was corrupt, and has been replaced since: {error}");
+            return;
+        }
+        match next.snapshot() {
+            Ok(snapshot) => {
+                let before = self.published.publish(snapshot);
+                tracing::error!(name = %dataset.name, "NOT SERVED ANY MORE, its zones answer SERVFAIL: {error}");
+                self.store = next;
+                retire(before);
+            }
+            // it was made of the same zones before
+            Err(why) => tracing::error!(name = %dataset.name, "corrupt, and cannot be taken out: {why}: {error}"),
+        }
     }
 
     /// Looks for what changed in configuration and data, and publishes a generation if anything did.
@@ -80,8 +138,14 @@ impl Generations {
             log(next.plan(), &timed);
             match &timed.event.result {
                 Ok(loaded) => has_news |= loaded.has_news,
-                // without it a zone that is served now would be without answers
-                Err(_) if !timed.event.keeps_last_good => return false,
+                Err(error) if !timed.event.keeps_last_good => {
+                    let name = &next.plan().datasets[timed.event.dataset].name;
+                    tracing::error!(%name, "dataset not loaded: {error}");
+                    // with it, a zone that is served now would be without answers; otherwise it is without them already
+                    if is_new_plan {
+                        return false;
+                    }
+                }
                 Err(_) => {}
             }
         }
@@ -143,6 +207,10 @@ pub(super) fn log(plan: &Plan, Timed { event, took }: &Timed) {
         Ok(loaded) => {
             let (entries, problems, bytes) = (loaded.report.entries, loaded.report.total, loaded.dataset.bytes());
             tracing::info!(%name, entries, problems, bytes, ?took, "dataset loaded");
+            if let Some(note) = loaded.report.notes.first() {
+                let notes = loaded.report.notes.len();
+                tracing::warn!(%name, "first of {notes}: {note}");
+            }
             if let Some(problem) = loaded.report.problems.first() {
                 tracing::warn!(%name, "first of {problems}: {problem}");
             }

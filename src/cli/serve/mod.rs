@@ -1,6 +1,7 @@
 //! `infamy serve`: the server, in the foreground.
 //!
-//! The order is that of the daemons that people trust: configuration, sockets, privileges, data, test, publish, run.
+//! The order is that of the daemons that people trust: configuration, sockets, privileges, data, test, publish, run. Only
+//! compiled files are verified last, behind the first answers, as that reads all of them.
 //! Invariant: what is wrong before the first answer ends the program with one line for each thing; what is wrong later
 //! is logged, and the last good data goes on being served.
 
@@ -12,7 +13,8 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tracing_subscriber::EnvFilter;
@@ -25,7 +27,7 @@ use crate::server::notify::Notifier;
 use crate::server::privileges::{PidFile, confine};
 use crate::server::signals::{Signal, forward};
 use crate::server::{self, Running};
-use generations::Generations;
+use generations::{Generations, Unverified};
 use serials::Serials;
 
 #[derive(Debug, clap::Args)]
@@ -46,11 +48,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let plan = config.confined_plan()?;
     let directory = config.state_directory.as_deref().map(|directory| config.confined(directory)).transpose()?;
     confine(&config.confinement)?;
-    let (sender, signals) = mpsc::channel();
-    forward::<Signal>(sender).context("signals")?;
+    let (sender, events) = mpsc::channel();
+    forward::<Happening>(sender.clone()).context("signals")?;
     let mut serials = Serials::open(directory)?;
     let mut store = Store::new(starting_at(plan, serials.known()));
-    if load_first(&mut store, &signals)? == First::Ended {
+    if load_first(&mut store, &events)? == First::Ended {
         return Ok(ExitCode::SUCCESS);
     }
     let snapshot = store.snapshot()?;
@@ -62,11 +64,25 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let running = bound.run(generations.published(), None)?;
     welcome::say(&running, &generations.published().load());
     notifier.ready();
-    wait(&mut generations, &running, &signals);
+    generations.verify(move |failed| drop(sender.send(Happening::Unverified(failed)))).context("verification")?;
+    wait(&mut generations, &running, &events);
     tracing::info!("ending: answering what has arrived");
     notifier.stopping();
     running.shutdown();
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the server has to look to while it serves.
+enum Happening {
+    Signal(Signal),
+    /// A compiled file that is served is not as it was written.
+    Unverified(Unverified),
+}
+
+impl From<Signal> for Happening {
+    fn from(signal: Signal) -> Self {
+        Self::Signal(signal)
+    }
 }
 
 /// How the first load came out.
@@ -78,10 +94,10 @@ enum First {
 }
 
 /// Loads everything; what could not be loaded is said, each in its line.
-fn load_first(store: &mut Store, signals: &Receiver<Signal>) -> anyhow::Result<First> {
-    let wants_end = || signals.try_iter().any(|signal| signal == Signal::Terminate);
+fn load_first(store: &mut Store, events: &Receiver<Happening>) -> anyhow::Result<First> {
+    let wants_end = || events.try_iter().any(|event| matches!(event, Happening::Signal(Signal::Terminate)));
     let mut was_ended = false;
-    let loaded = load::load(store, || {
+    let loaded = load::open(store, || {
         was_ended = wants_end();
         was_ended
     });
@@ -101,9 +117,21 @@ fn load_first(store: &mut Store, signals: &Receiver<Signal>) -> anyhow::Result<F
     Err(last)
 }
 
-/// Does what signals ask for, until one asks for the end.
-fn wait(generations: &mut Generations, running: &Running, signals: &Receiver<Signal>) {
-    while let Ok(signal) = signals.recv() {
+/// Does what signals ask for, until one asks for the end, and takes out what proves to be corrupt.
+fn wait(generations: &mut Generations, running: &Running, events: &Receiver<Happening>) {
+    loop {
+        let signal = match events.recv_timeout(GLANCE) {
+            Ok(Happening::Signal(signal)) => signal,
+            Ok(Happening::Unverified(failed)) => {
+                generations.withdraw(&failed);
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                generations.judge_again();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         match signal {
             Signal::Terminate => return,
             Signal::Hangup => {
@@ -141,5 +169,7 @@ fn start_logging() {
         .init();
 }
 
+/// How often it is looked whether verdicts are to be judged again: the age of a report by which one can be missed.
+const GLANCE: Duration = Duration::from_secs(60);
 /// One line a change of state, and nothing that a client can cause.
 const DEFAULT_FILTER: &str = "info,hickory_server=warn,hickory_proto=error";

@@ -7,10 +7,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::judge::{Facts, NameJudgement};
+use super::judge::NameJudgement;
 use super::popularity::{RankClass, ancestors};
 use super::rules::{CONFIRMED_URLS, HIGH_URLS, KNOWN_URLS, UNCONFIRMED_URLS};
-use super::suffixes::Kind;
+use super::suffixes::{Kind, Suffixes};
 use super::verdict::{Level, NameVerdict, Outcome, Term};
 
 /// What is known of a name.
@@ -74,8 +74,8 @@ pub struct StepTerm {
 
 impl NameJudgement {
     /// The chain of a host in lower case.
-    pub fn explain(&self, host: &str, facts: Facts<'_>) -> NameExplanation {
-        let split = facts.suffixes.split(host);
+    pub fn explain(&self, host: &str, suffixes: &Suffixes) -> NameExplanation {
+        let split = suffixes.split(host);
         let names = ancestors(host).take_while(|name| name.len() >= split.suffix.len());
         let chain = names.flat_map(|name| self.of(name)).map(Step::of).collect();
         NameExplanation {

@@ -13,11 +13,10 @@ use super::evidence::{Arrival, Arrivals, HostEvidence, NameEvidence};
 use super::observations::{Observations, Place};
 use super::popularity::{KnownSafe, Popularity, RankClass, ancestors};
 use super::rules::{
-    HALF_LIFE_DAYS, HAZARD_TENANTS, HOST_URLS, LARGE_SERVER, LEAST_TENANTS, LIFTED_ENOUGH, LONGEST_DAYS,
-    PUBLIC_TENANTS, TRUSTED, UNOBSERVED_HAZARD, decayed, distinct_groups, generalises, is_bad_place, is_current,
-    is_enough, later, lifted, noisy_or,
+    HOST_URLS, LARGE_SERVER, LIFTED_ENOUGH, LONGEST_DAYS, TRUSTED, decayed, distinct_groups, generalises, is_bad_place,
+    is_current, is_enough, later, lifted, noisy_or,
 };
-use super::suffixes::{Kind, Split, Suffixes};
+use super::suffixes::{Split, Suffixes};
 use super::verdict::{HostArrival, LEAST_SCORE, Level, Lift, MAX_LIFT, NameVerdict, Outcome, Term, score};
 use crate::evidence::Time;
 
@@ -135,35 +134,35 @@ pub fn host_arrivals(evidence: &NameEvidence, facts: Facts<'_>, addresses: &impl
 }
 
 /// A registrable domain with what was reported in it.
-struct Domain<'e> {
-    name: &'e str,
-    suffix: Split<'e>,
-    hosts: Vec<(&'e str, &'e HostEvidence)>,
+pub(super) struct Domain<'e> {
+    pub(super) name: &'e str,
+    pub(super) suffix: Split<'e>,
+    pub(super) hosts: Vec<(&'e str, &'e HostEvidence)>,
     /// What generalises.
-    arrivals: Arrivals,
+    pub(super) arrivals: Arrivals,
     /// Distinct expressions, a report of a host being one.
-    urls: u32,
+    pub(super) urls: u32,
     /// Hosts with any.
-    at_hosts: u32,
-    probability: f64,
-    rank: Option<u32>,
+    pub(super) at_hosts: u32,
+    pub(super) probability: f64,
+    pub(super) rank: Option<u32>,
     /// Who vouches for it.
-    safe: Option<&'e str>,
+    pub(super) safe: Option<&'e str>,
 }
 
 /// Everything that is counted before anything is decided.
-struct Tally<'e> {
-    evidence: &'e NameEvidence,
-    facts: Facts<'e>,
-    at: Time,
+pub(super) struct Tally<'e> {
+    pub(super) evidence: &'e NameEvidence,
+    pub(super) facts: Facts<'e>,
+    pub(super) at: Time,
     /// Sorted by name.
-    domains: Vec<Domain<'e>>,
+    pub(super) domains: Vec<Domain<'e>>,
     /// What was reported at suffixes themselves, sorted by name.
-    suffixes: Vec<(Split<'e>, &'e HostEvidence)>,
+    pub(super) suffixes: Vec<(Split<'e>, &'e HostEvidence)>,
     /// Whether at least two trusted groups report names, so that one alone is not enough.
-    has_two_groups: bool,
+    pub(super) has_two_groups: bool,
     /// The share of bad ones among all registrable domains seen.
-    bad_share: f64,
+    pub(super) bad_share: f64,
 }
 
 impl<'e> Tally<'e> {
@@ -351,61 +350,6 @@ impl<'e> Tally<'e> {
         if is_bad_place(bad, count) { bad as f64 / count as f64 / self.bad_share } else { 1.0 }
     }
 
-    /// Suffixes by their tenants.
-    fn hazards(&self) -> impl Iterator<Item = NameVerdict> {
-        let mut suffixes: BTreeMap<&str, Hazard> = BTreeMap::new();
-        for domain in self.domains.iter().filter(|domain| domain.safe.is_none() && domain.probability > 0.0) {
-            let hazard = suffixes.entry(domain.suffix.suffix).or_insert_with(|| Hazard::new(domain.suffix.kind));
-            hazard.add(domain.probability, self.facts.observations.has_seen(domain.name));
-        }
-        for (split, reports) in &self.suffixes {
-            // below a suffix that gives paths to people, the first folder is the tenant
-            let mut tenants: BTreeMap<&str, Arrivals> = BTreeMap::new();
-            for (path, arrivals) in &reports.urls {
-                let tenant = path.split(['/', '?']).find(|part| !part.is_empty()).unwrap_or_default();
-                tenants.entry(tenant).or_default().add_all(arrivals, |arrival| generalises(arrival, self.at));
-            }
-            let hazard = suffixes.entry(split.suffix).or_insert_with(|| Hazard::new(split.kind));
-            for arrivals in tenants.values().filter(|arrivals| !arrivals.0.is_empty()) {
-                hazard.add(noisy_or(arrivals, self.at), false);
-            }
-        }
-        suffixes.into_iter().filter_map(|(name, hazard)| self.hazard(name, &hazard))
-    }
-
-    fn hazard(&self, name: &str, hazard: &Hazard) -> Option<NameVerdict> {
-        let observed = self.facts.observations.tenants(name);
-        // of a registry's suffix next to nothing is seen, unless there is a record of ordinary names
-        let least_observed = if hazard.kind == Kind::Public { PUBLIC_TENANTS } else { 0 };
-        if hazard.bad < HAZARD_TENANTS || observed < least_observed {
-            return None;
-        }
-        let seen = observed + hazard.unseen;
-        let share = hazard.sum / f64::from(seen.max(LEAST_TENANTS));
-        let most = if observed < LEAST_TENANTS { UNOBSERVED_HAZARD } else { 1.0 };
-        let probability = share.min(most);
-        let outcome = match self.facts.safe.vouching(name, self.facts.suffixes) {
-            Some(by) => Outcome::KnownSafe { by: by.into() },
-            None if score(probability) < LEAST_SCORE => Outcome::Faded,
-            // all of its tenants' evidence fades at one pace
-            None => {
-                let half_lives = (100.0 * share / (f64::from(LEAST_SCORE) - 0.5)).log2();
-                Outcome::Listed { until: later(self.at, half_lives * HALF_LIFE_DAYS) }
-            }
-        };
-        Some(NameVerdict {
-            name: name.into(),
-            level: Level::Hazard,
-            urls: hazard.bad,
-            hosts: seen,
-            terms: Vec::new(),
-            lift: None,
-            rank: self.facts.popularity.rank(name),
-            probability,
-            outcome,
-        })
-    }
-
     /// Listed while the score is high enough, with the day on which it will not be.
     fn outcome(&self, arrivals: &Arrivals, lift: Option<&Lift>) -> Outcome {
         let is_listed = |at: Time| score(lifted(noisy_or(arrivals, at), lift)) >= LEAST_SCORE;
@@ -449,27 +393,6 @@ impl<'e> Domain<'e> {
     /// Bad enough to speak against the place it is at.
     fn is_bad(&self) -> bool {
         score(self.probability) >= LEAST_SCORE && self.safe.is_none() && RankClass::of(self.rank) != RankClass::Top
-    }
-}
-
-/// What the tenants of a suffix come to.
-struct Hazard {
-    kind: Kind,
-    sum: f64,
-    bad: u32,
-    /// Bad ones that no observation has.
-    unseen: u32,
-}
-
-impl Hazard {
-    fn new(kind: Kind) -> Self {
-        Self { kind, sum: 0.0, bad: 0, unseen: 0 }
-    }
-
-    fn add(&mut self, probability: f64, is_seen: bool) {
-        self.sum += probability;
-        self.bad += 1;
-        self.unseen += u32::from(!is_seen);
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod evidence;
 mod explain;
+mod hazard;
 mod judge;
 mod lines;
 mod observations;

@@ -68,6 +68,8 @@ impl Model {
             [run.first.wrapping_sub(1), run.first, run.first / 2 + run.last / 2, run.last, run.last.wrapping_add(1)]
         });
         for address in edges.chain(others.iter().copied()).chain([0, 1, u32::MAX]) {
+            table.prefetch(address);
+            table.prefetch_leaf(address);
             assert_eq!(table.find(address), self.find(address), "{address:08x}");
             for length in 0..=32 {
                 let block = Block4 { bits: address & mask4(length), length };
@@ -213,13 +215,24 @@ fn figures() {
             last = table.find(address ^ last).0;
         }
         let serial = begin.elapsed();
+        let begin = Instant::now();
+        for address in random(13).take(PROBES / BATCH) {
+            let batch: [u32; BATCH] = std::array::from_fn(|n| (address ^ last).wrapping_mul(2 * n as u32 + 1));
+            batch.iter().for_each(|&address| table.prefetch(address));
+            batch.iter().for_each(|&address| table.prefetch_leaf(address));
+            last = batch.iter().fold(0, |last, &address| last ^ table.find(address).0);
+        }
+        let batched = begin.elapsed();
         eprintln!(
-            "{count}: {:.3} bytes a listing, built in {build:.1?}, {} ns a find, {} ns one after another; {found} {last}",
+            "{count}: {:.3} bytes a listing, built in {build:.1?}; ns a find: {}, one after another {}, in announced \
+             batches {}; {found} {last}",
             table.bytes() as f64 / table.listed() as f64,
             find.as_nanos() / PROBES as u128,
             serial.as_nanos() / PROBES as u128,
+            batched.as_nanos() / PROBES as u128,
         );
     }
 }
 
 const PROBES: usize = 10_000_000;
+const BATCH: usize = 32;

@@ -67,6 +67,8 @@ impl Model {
             [prefix.bits.wrapping_sub(1), prefix.bits, prefix.bits | 1, last, last.wrapping_add(1)]
         });
         for address in edges.chain(others.iter().copied()).chain([0, 1, u128::MAX]) {
+            table.prefetch(address);
+            table.prefetch_leaf(address);
             assert_eq!(table.find(address), self.find(address), "{address:032x}");
             for length in (0..=128).step_by(4) {
                 let block = Block6 { bits: address & mask6(length), length };

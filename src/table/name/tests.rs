@@ -26,7 +26,11 @@ fn find(model: &Model, labels: Labels<'_>) -> FoundName {
 
 fn check(names: &Names, model: &Model, wire: &[u8]) {
     let query = QueryName::from(&Name::from_wire(wire).unwrap());
-    assert_eq!(names.find(query.labels()), find(model, query.labels()), "{query:?}");
+    let expected = find(model, query.labels());
+    assert_eq!(names.find(query.labels()), expected, "{query:?}");
+    let hashes = names.hashes(query.labels());
+    names.prefetch(&hashes);
+    assert_eq!(names.find_hashed(query.labels(), &hashes), expected, "{query:?}, announced");
 }
 
 /// Names of few short labels, so that they have much in common.
