@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::dataset::{self, Dataset, Emitted, LoadError, NeverList, Report, Stamp};
 use crate::dnsxl::Name;
 use crate::snapshot::{Snapshot, Version};
+use crate::table::memory::give_back_unused;
 use crate::zone::{Access, Input, UnixTime, ZoneError, ZoneSpec, build};
 
 /// Everything that is to be served.
@@ -185,6 +186,7 @@ impl Store {
             (slot.stamps, slot.read_at) = (stamps, now.0);
             slot.take(dataset, report)
         });
+        give_back_unused();
         let keeps_last_good = result.is_err() && slot.dataset.is_some();
         Some(Event { dataset: index, result, keeps_last_good })
     }

@@ -15,7 +15,7 @@ mod world;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use infamy::answer::{Outcome, Transport, respond};
+use infamy::answer::{Asked, MAX_UDP_REPLY, Outcome, Transport, respond};
 use infamy::dnsxl::key::{Alphabet, HashKind, KeyShape};
 use infamy::feed::Format;
 use infamy::snapshot::Snapshot;
@@ -81,7 +81,7 @@ fn an_allocation_would_be_seen() {
     assert_eq!(counted(|| drop(std::hint::black_box(Box::new(1)))), 1);
 }
 
-/// Has a query answered over both transports; the RCODE, and whether there are answers.
+/// Has a query answered over both transports, and in the steps of the UDP loop; the RCODE, and whether there are answers.
 fn allocates_nothing(snapshot: &Snapshot, query: &[u8]) -> (u16, bool) {
     let mut out = vec![0; usize::from(u16::MAX)];
     let mut found = None;
@@ -94,6 +94,16 @@ fn allocates_nothing(snapshot: &Snapshot, query: &[u8]) -> (u16, bool) {
         });
         assert_eq!(allocated, 0, "{:?} over {transport:?}", wire::Message::read(query));
     }
+    let mut slot = [0; MAX_UDP_REPLY];
+    slot[..query.len()].copy_from_slice(query);
+    let mut asked = Asked::default();
+    let allocated = counted(|| {
+        asked.read(query).expect("a query");
+        asked.prefetch(snapshot);
+        asked.prefetch_further(snapshot);
+        asked.respond(snapshot, CLIENT.into(), Transport::Udp, NOW, &mut slot);
+    });
+    assert_eq!(allocated, 0, "{:?} in steps", wire::Message::read(query));
     found.expect("a reply")
 }
 

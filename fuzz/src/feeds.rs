@@ -22,6 +22,7 @@ pub fn feed(format: Format, bytes: &[u8]) {
         },
         key: (first & 16 != 0 || format == Format::Hashes).then_some(KEY),
         online_only: first & 32 != 0,
+        copy: false,
         max_range4: (first & 64 != 0).then_some(256),
     };
     let mut laws = Laws { lines: list.split(|&byte| byte == b'\n').count() as u64, ..Laws::default() };

@@ -85,7 +85,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let mut store = Store::new(plan(arguments)?);
+    let plan = plan(arguments)?;
+    let before = output.canonicalize().ok();
+    let is_output = |list: &PathBuf| before.is_some() && list.canonicalize().ok() == before;
+    if plan.datasets[0].files.iter().any(is_output) {
+        bail!("{}: is one of the lists: name another file for what they are compiled to", output.display());
+    }
+    let mut store = Store::new(plan);
     let (mut entries, mut failures) = (0, 0);
     for timed in load::load(&mut store, || false) {
         failures += print_problems(&mut out, store.plan(), &timed)?;

@@ -7,40 +7,22 @@ use std::io::{self, BufWriter, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::load::{self, announcing};
-use crate::config::Judging;
-use crate::evidence::{self, Collector, Evidence, Family, Problems, Time, Written};
+use super::inputs::{Inputs, parse_time};
+use super::load::announcing;
+use crate::evidence::{Family, Written};
 use crate::export::{VerdictFormat, write_verdicts};
 use crate::neighborhood::{
-    Class, Guards, GuardsBuilder, Judgement, Level, Previous, Routes, RoutesBuilder, Run, Run6, State, disjoint6,
-    judge_units, prefixes, worse_of,
+    Class, Judgement, Level, Previous, Run, Run6, State, disjoint6, judge_units, prefixes, worse_of,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The configuration: facts of sources, their files, routes, guards and the numbers of the method
-    #[arg(long, value_name = "CONFIG")]
-    config: Option<PathBuf>,
-    /// Announced prefixes: `prefix <TAB> asn`, iptoasn, pfx2as, CSV or MMDB
-    #[arg(long, value_name = "FILE", required_unless_present = "config")]
-    routes: Vec<PathBuf>,
-    /// The history of a source's list: `subject <TAB> listed_on <TAB> removed_on`
-    #[arg(long, value_name = "NAME=FILE")]
-    history: Vec<Named>,
-    /// A source's plain list as it stood on a date
-    #[arg(long, value_name = "NAME@DATE=FILE")]
-    list: Vec<Dated>,
-    /// Reports: CSV with a header `time,source,subject,category[,weight]`, or JSON lines
-    #[arg(long, value_name = "FILE")]
-    reports: Vec<PathBuf>,
-    /// Ranges that may not inherit from their neighbors: `cidr <TAB> category <TAB> source`
-    #[arg(long, value_name = "FILE")]
-    guards: Vec<PathBuf>,
+    #[command(flatten)]
+    inputs: Inputs,
     /// The judgement before, as it was printed; its states are left later than they are entered
     #[arg(long, value_name = "FILE")]
     previous: Option<PathBuf>,
@@ -82,48 +64,6 @@ enum Format {
     Rbldnsd,
 }
 
-/// `NAME=FILE`.
-#[derive(Clone, Debug)]
-struct Named {
-    name: String,
-    path: PathBuf,
-}
-
-impl FromStr for Named {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, path) = text
-            .split_once('=')
-            .filter(|(name, path)| !name.is_empty() && !path.is_empty())
-            .ok_or("write NAME=FILE, the name being the source's")?;
-        Ok(Self { name: name.to_owned(), path: path.into() })
-    }
-}
-
-/// `NAME@DATE=FILE`.
-#[derive(Clone, Debug)]
-struct Dated {
-    list: Named,
-    date: Written,
-}
-
-impl FromStr for Dated {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let form = || "write NAME@DATE=FILE, the date being the list's".to_owned();
-        let (name, path) = text.split_once('=').ok_or_else(form)?;
-        let (name, date) = name.rsplit_once('@').ok_or_else(form)?;
-        Ok(Self { list: Named::from_str(&format!("{name}={path}"))?, date: parse_time(date)? })
-    }
-}
-
-fn parse_time(text: &str) -> Result<Written, String> {
-    Written::parse(text.as_bytes())
-        .ok_or_else(|| "write a date as 2026-07-12, or a time as 2026-07-12T10:00Z".to_owned())
-}
-
 fn parse_state(text: &str) -> Result<State, String> {
     State::of_name(text).filter(|state| *state > State::None).ok_or_else(|| "write watch, suspicious or bad".to_owned())
 }
@@ -131,14 +71,12 @@ fn parse_state(text: &str) -> Result<State, String> {
 /// Judges, and prints the verdicts.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let at = arguments.at.end();
-    let judging = match &arguments.config {
-        Some(path) => load::config(Some(path))?.judging,
-        None => Judging::default(),
-    };
-    let routes = Arc::new(announcing("reading routes", || read_routes(arguments, &judging))?);
-    let guards = Arc::new(read_guards(arguments, &judging)?);
+    let inputs = &arguments.inputs;
+    let judging = inputs.judging()?;
+    let routes = Arc::new(announcing("reading routes", || inputs.read_routes(&judging))?);
+    let guards = Arc::new(inputs.read_guards(&judging, false)?);
     let parameters = judging.parameters.clone();
-    let evidence = announcing("reading evidence", || read_evidence(arguments, judging, at))?;
+    let evidence = announcing("reading evidence", || inputs.read_evidence(judging, at))?;
     let previous = Arc::new(arguments.previous.as_deref().map(Previous::open).transpose()?.unwrap_or_default());
     let families: &[Family] = match arguments.family {
         Families::Send => &[Family::Send],
@@ -159,63 +97,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     });
     print(arguments, &runs, &disjoint6(runs6))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn read_routes(arguments: &Arguments, judging: &Judging) -> anyhow::Result<Routes> {
-    let mut builder = RoutesBuilder::default();
-    for path in judging.routes.iter().chain(&arguments.routes) {
-        builder.parse_file(path)?;
-    }
-    tell_skipped(&builder.skipped);
-    Ok(builder.build())
-}
-
-fn read_guards(arguments: &Arguments, judging: &Judging) -> anyhow::Result<Guards> {
-    let mut builder = GuardsBuilder::default();
-    for path in judging.guards.iter().chain(&arguments.guards) {
-        builder.parse_file(path)?;
-    }
-    tell_skipped(&builder.skipped);
-    Ok(builder.build())
-}
-
-fn tell_skipped(skipped: &crate::feed::Skipped) {
-    skipped.lines.iter().for_each(|line| eprintln!("{line}"));
-    let more = skipped.total - skipped.lines.len() as u64;
-    if more > 0 {
-        eprintln!("and {more} more lines that were left out");
-    }
-}
-
-fn read_evidence(arguments: &Arguments, judging: Judging, at: Time) -> anyhow::Result<Evidence> {
-    let mut collector = Collector::new(judging.sources);
-    for (source, path) in &judging.histories {
-        tell(&evidence::read_history(path, *source, at, &mut collector)?);
-    }
-    let source = |collector: &mut Collector, name: &str| {
-        collector.sources.find_or_add(name).ok_or_else(|| anyhow::anyhow!("source {name}: too many sources"))
-    };
-    for Named { name, path } in &arguments.history {
-        let source = source(&mut collector, name)?;
-        tell(&evidence::read_history(path, source, at, &mut collector)?);
-    }
-    for Dated { list, date } in &arguments.list {
-        let source = source(&mut collector, &list.name)?;
-        tell(&evidence::read_plain(&list.path, source, *date, at, &mut collector)?);
-    }
-    for path in judging.reports.iter().chain(&arguments.reports) {
-        tell(&evidence::read_reports(path, at, &mut collector)?);
-    }
-    Ok(collector.build())
-}
-
-fn tell(problems: &Problems) {
-    let path = problems.path.display();
-    problems.first.iter().for_each(|(line, error)| eprintln!("{path}:{line}: {error}"));
-    let more = problems.total - problems.first.len() as u64;
-    if more > 0 {
-        eprintln!("{path}: and {more} more lines that were left out");
-    }
 }
 
 /// A prefix with its verdict, as it is printed. IPv6 blocks have neither lift nor rate.

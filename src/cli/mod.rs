@@ -9,6 +9,8 @@ mod ask;
 mod check;
 mod compile;
 mod dump;
+mod evaluate;
+mod inputs;
 mod judge;
 mod load;
 mod lookup;
@@ -42,10 +44,12 @@ enum Command {
     Lookup(lookup::Arguments),
     /// Prints a zone as a standard master file, for BIND, NSD and Knot
     Dump(dump::Arguments),
-    /// Judges blocks of addresses by the evidence of their neighborhood
-    Judge(judge::Arguments),
     /// Makes one file of a dataset's lists, which is opened without reading it
     Compile(compile::Arguments),
+    /// Judges blocks of addresses by the evidence of their neighborhood
+    Judge(judge::Arguments),
+    /// Measures how well judgements of the past foresaw what came after them
+    Evaluate(evaluate::Arguments),
     /// Prints the annotated configuration
     Example,
     /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
@@ -75,8 +79,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
-        Command::Judge(arguments) => judge::run(&arguments),
         Command::Compile(arguments) => compile::run(&arguments),
+        Command::Judge(arguments) => judge::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Example => print(EXAMPLE),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
     };

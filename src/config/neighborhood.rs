@@ -14,7 +14,9 @@ use super::error::{ConfigError, Problem, Source};
 use super::values::{OneOrMany, Seconds};
 use super::verdicts::{NamesSpec, When};
 use crate::evidence::{self, DEFAULT_HALF_LIFE, DEFAULT_TRUST, Family, SECONDS_A_DAY, SourceId, Sources};
-use crate::neighborhood::{Coefficients, InClouds, LEAF_TERMS, Parameters, TOUCHED_TERMS, Thresholds, UNTOUCHED_TERMS};
+use crate::neighborhood::{
+    Coefficients, InClouds, LEAF_TERMS, Parameters, RETURNING_TERMS, TOUCHED_TERMS, Thresholds, UNTOUCHED_TERMS,
+};
 
 /// `[evidence]`: who says what of which subject.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -75,6 +77,8 @@ pub struct NeighborhoodSpec {
     pub untouched: BTreeMap<String, f64>,
     /// Coefficients of a /28's share in its /24.
     pub leaf: BTreeMap<String, f64>,
+    /// Coefficients of the rate of an address that may come back.
+    pub returning: BTreeMap<String, f64>,
 }
 
 /// `[neighborhood.lift]`: the lifts that states take.
@@ -172,11 +176,12 @@ fn parameters(spec: &NeighborhoodSpec, source: &Source<'_>) -> Result<Parameters
         return Err(wrong(Problem::Lifts));
     }
     let mut coefficients = Coefficients::default();
-    let Coefficients { touched, untouched, leaf } = &mut coefficients;
-    let parts: [(&'static str, _, &[&str], &mut [f64]); 3] = [
+    let Coefficients { touched, untouched, leaf, returning } = &mut coefficients;
+    let parts: [(&'static str, _, &[&str], &mut [f64]); 4] = [
         ("touched", &spec.touched, &TOUCHED_TERMS, touched),
         ("untouched", &spec.untouched, &UNTOUCHED_TERMS, untouched),
         ("leaf", &spec.leaf, &LEAF_TERMS, leaf),
+        ("returning", &spec.returning, &RETURNING_TERMS, returning),
     ];
     for (part, written, names, values) in parts {
         for (name, &value) in written {

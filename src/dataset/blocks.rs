@@ -6,33 +6,105 @@
 use std::collections::BTreeMap;
 
 use super::values::{ListId, Lists, Met};
-use crate::dnsxl::subject::mask6;
+use crate::dnsxl::subject::{mask4, mask6};
 
 /// An address as a number.
-pub trait Address: Copy + Ord {
+pub trait Address: Copy + Ord + Default + Send {
+    /// How many bits it has.
+    const BITS: u8;
+    /// The prefix length of the pieces that the space is collected in.
+    const PIECE_LENGTH: u8;
+
     /// The address after this one, if there is one.
     fn successor(self) -> Option<Self>;
     /// The address before this one, if there is one.
     fn predecessor(self) -> Option<Self>;
+    /// The last address of the prefix of that length that begins here.
+    fn last_of(self, length: u8) -> Self;
+    /// How many of the last bits are zero.
+    fn trailing_zeros(self) -> u8;
+    /// The bits from the top, in words; an IPv4 address is the first of them.
+    fn to_words(self) -> [u32; 4];
+    /// As [`Self::to_words`] gave them.
+    fn from_words(words: [u32; 4]) -> Self;
+    /// The number of the piece that the address is in.
+    fn piece(self) -> usize;
+    /// The first address of every piece.
+    fn pieces() -> impl Iterator<Item = Self>;
 }
 
 impl Address for u32 {
+    const BITS: u8 = 32;
+    const PIECE_LENGTH: u8 = 8;
+
     fn successor(self) -> Option<Self> {
         self.checked_add(1)
     }
 
     fn predecessor(self) -> Option<Self> {
         self.checked_sub(1)
+    }
+
+    fn last_of(self, length: u8) -> Self {
+        self | !mask4(length)
+    }
+
+    fn trailing_zeros(self) -> u8 {
+        self.trailing_zeros() as u8
+    }
+
+    fn to_words(self) -> [u32; 4] {
+        [self, 0, 0, 0]
+    }
+
+    fn from_words(words: [u32; 4]) -> Self {
+        words[0]
+    }
+
+    fn piece(self) -> usize {
+        (self >> 24) as usize
+    }
+
+    fn pieces() -> impl Iterator<Item = Self> {
+        (0..256).map(|octet| octet << 24)
     }
 }
 
 impl Address for u128 {
+    const BITS: u8 = 128;
+    // what is listed stands below a few dozen of all 16-bit prefixes, so that parting the space would not spread it
+    const PIECE_LENGTH: u8 = 0;
+
     fn successor(self) -> Option<Self> {
         self.checked_add(1)
     }
 
     fn predecessor(self) -> Option<Self> {
         self.checked_sub(1)
+    }
+
+    fn last_of(self, length: u8) -> Self {
+        self | !mask6(length)
+    }
+
+    fn trailing_zeros(self) -> u8 {
+        self.trailing_zeros() as u8
+    }
+
+    fn to_words(self) -> [u32; 4] {
+        [self >> 96, self >> 64, self >> 32, self].map(|word| word as u32)
+    }
+
+    fn from_words(words: [u32; 4]) -> Self {
+        words.into_iter().fold(0, |bits, word| bits << 32 | Self::from(word))
+    }
+
+    fn piece(self) -> usize {
+        0
+    }
+
+    fn pieces() -> impl Iterator<Item = Self> {
+        std::iter::once(0)
     }
 }
 
@@ -165,7 +237,7 @@ impl<T: Address> Painter<'_, T> {
     }
 
     fn lay(&mut self, first: T, last: T, said: Option<Met>) {
-        let list = said.map(|met| self.lists.intern(&mut vec![met]));
+        let list = said.map(|met| self.lists.of_one(met));
         push(&mut self.runs, Run { first, last, list });
     }
 }
@@ -175,7 +247,6 @@ pub fn exclusion_wins<T: Address>(mut statements: Vec<Statement<T>>, lists: &mut
     statements.sort_unstable_by_key(|statement| (statement.first, statement.last));
     let mut runs = Vec::with_capacity(statements.len());
     let mut rest = &*statements;
-    let mut list = Vec::new();
     while let Some(&first) = rest.first() {
         let mut last = first.last;
         let together = 1 + rest[1..]
@@ -188,11 +259,7 @@ pub fn exclusion_wins<T: Address>(mut statements: Vec<Statement<T>>, lists: &mut
             .count();
         let (cluster, after) = rest.split_at(together);
         if together == 1 {
-            let list = first.said.map(|met| {
-                list.clear();
-                list.push(met);
-                lists.intern(&mut list)
-            });
+            let list = first.said.map(|met| lists.of_one(met));
             push(&mut runs, Run { first: first.first, last: first.last, list });
         } else {
             sweep(cluster, lists, &mut runs);
@@ -316,155 +383,19 @@ pub fn listed_outside<T: Address>(runs: &[Run<T>], cut: &[(T, T)], keep: &[T]) -
     out
 }
 
-/// The prefixes that a run of IPv6 addresses is made of.
-pub fn prefixes(first: u128, last: u128) -> impl Iterator<Item = (u128, u8)> + Clone {
+/// The prefixes that a run of addresses is made of, each as wide as it can be.
+pub fn prefixes<T: Address>(first: T, last: T) -> impl Iterator<Item = (T, u8)> + Clone {
     let mut next = Some(first);
     std::iter::from_fn(move || {
         let bits = next.filter(|&bits| bits <= last)?;
-        let mut length = 128 - bits.trailing_zeros().min(128) as u8;
-        while bits | !mask6(length) > last {
+        let mut length = T::BITS - bits.trailing_zeros();
+        while bits.last_of(length) > last {
             length += 1;
         }
-        next = (bits | !mask6(length)).successor();
+        next = bits.last_of(length).successor();
         Some((bits, length))
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// What one address comes to, looked up in the runs.
-    fn at(runs: &[Run<u32>], address: u32) -> Option<ListId> {
-        runs.iter().find(|run| (run.first..=run.last).contains(&address)).and_then(|run| run.list)
-    }
-
-    fn statement(first: u32, last: u32, said: Option<u32>, at: u32) -> Statement<u32> {
-        Statement { first, last, said: said.map(Met), at }
-    }
-
-    fn is_sorted_and_disjoint<T: Address>(runs: &[Run<T>]) -> bool {
-        runs.iter().all(|run| run.first <= run.last) && runs.windows(2).all(|pair| pair[0].last < pair[1].first)
-    }
-
-    /// Ranges in a small corner of the space, so that they overlap, with both ends of the space in reach.
-    fn ranges() -> impl Strategy<Value = Vec<Statement<u32>>> {
-        let edge = prop_oneof![0_u32..1200, (u32::MAX - 1200)..=u32::MAX, (0_u32..40).prop_map(|n| n << 14)];
-        let one = (edge, 0_u32..5000, proptest::option::of(0_u32..3));
-        proptest::collection::vec(one, 0..30).prop_map(|all| {
-            let cut = |(n, (first, length, said)): (usize, (u32, u32, Option<u32>))| {
-                statement(first, first.saturating_add(length), said, n as u32)
-            };
-            all.into_iter().enumerate().map(cut).collect()
-        })
-    }
-
-    fn nested() -> impl Strategy<Value = Vec<Statement<u32>>> {
-        let one = (any::<u32>(), 0_u32..=32, proptest::option::of(0_u32..3));
-        proptest::collection::vec(one, 0..30).prop_map(|all| {
-            let mask = |length| u32::MAX.checked_shl(32 - length).unwrap_or(0);
-            let cut = |(n, (bits, length, said)): (usize, (u32, u32, Option<u32>))| {
-                // few leading bits differ, so that prefixes nest
-                let first = bits & 0x8000_0307 & mask(length);
-                statement(first, first | !mask(length), said, n as u32)
-            };
-            all.into_iter().enumerate().map(cut).collect()
-        })
-    }
-
-    fn probes(statements: &[Statement<u32>]) -> Vec<u32> {
-        let edges = statements
-            .iter()
-            .flat_map(|s| [s.first, s.last, s.first.wrapping_sub(1), s.last.wrapping_add(1), s.first / 2 + s.last / 2]);
-        edges.chain([0, u32::MAX]).collect()
-    }
-
-    /// The octet class in which rbldnsd stores this address of the statement: the widest whole block around it.
-    fn class(statement: &Statement<u32>, address: u32) -> u32 {
-        let inside = |length: &u32| {
-            let mask = u32::MAX << (32 - length);
-            statement.first <= (address & mask) && (address | !mask) <= statement.last
-        };
-        [8, 16, 24, 32].into_iter().find(inside).unwrap()
-    }
-
-    fn joined<'s>(said: impl Iterator<Item = &'s Statement<u32>>, lists: &mut Lists) -> Option<ListId> {
-        let said: Vec<_> = said.map(|statement| statement.said).collect();
-        if said.is_empty() || said.contains(&None) {
-            return None;
-        }
-        Some(lists.intern(&mut said.into_iter().flatten().collect()))
-    }
-
-    proptest! {
-        #[test]
-        fn octet_classes_agree_with_the_naive_model(statements in ranges()) {
-            let mut lists = Lists::default();
-            let (runs, _) = by_octet_class(statements.clone(), &mut lists);
-            prop_assert!(is_sorted_and_disjoint(&runs));
-            for address in probes(&statements) {
-                let around = || statements.iter().filter(|s| (s.first..=s.last).contains(&address));
-                let best = around().map(|s| class(s, address)).max();
-                let expected = joined(around().filter(|s| Some(class(s, address)) == best), &mut lists);
-                prop_assert_eq!(at(&runs, address), expected, "{}", address);
-            }
-        }
-
-        #[test]
-        fn plain_rule_agrees_with_the_naive_model(statements in ranges()) {
-            let mut lists = Lists::default();
-            let runs = exclusion_wins(statements.clone(), &mut lists);
-            prop_assert!(is_sorted_and_disjoint(&runs));
-            for address in probes(&statements) {
-                let around = statements.iter().filter(|s| (s.first..=s.last).contains(&address));
-                let expected = joined(around, &mut lists);
-                prop_assert_eq!(at(&runs, address), expected, "{}", address);
-            }
-        }
-
-        #[test]
-        fn longest_prefix_agrees_with_the_naive_model(statements in nested()) {
-            let mut lists = Lists::default();
-            let (runs, repeated) = longest_prefix(statements.clone(), &mut lists);
-            prop_assert!(is_sorted_and_disjoint(&runs));
-            for address in probes(&statements) {
-                let around = statements.iter().filter(|s| (s.first..=s.last).contains(&address));
-                let best = around.min_by_key(|s| (s.last - s.first, s.at));
-                let expected = best.and_then(|s| s.said).map(|met| lists.intern(&mut vec![met]));
-                prop_assert_eq!(at(&runs, address), expected, "{}", address);
-            }
-            for again in repeated {
-                prop_assert!(statements.iter().any(|s| (s.first, s.last) == (again.first, again.last) && s.at < again.at));
-            }
-        }
-
-        #[test]
-        fn what_is_cut_is_not_listed(statements in ranges(), keep in proptest::collection::btree_set(0_u32..1200, 0..4)) {
-            let mut lists = Lists::default();
-            let runs = exclusion_wins(statements.clone(), &mut lists);
-            let cut = [(0, 3), (500, 900), (u32::MAX - 7, u32::MAX)];
-            let keep: Vec<u32> = keep.into_iter().collect();
-            let outside = listed_outside(&runs, &cut, &keep);
-            prop_assert!(is_sorted_and_disjoint(&outside));
-            for address in probes(&statements).into_iter().chain([0, 3, 4, 499, 500, 900, 901]).chain(keep.clone()) {
-                let is_cut = cut.iter().any(|&(first, last)| (first..=last).contains(&address)) && !keep.contains(&address);
-                let expected = if is_cut { None } else { at(&runs, address) };
-                prop_assert_eq!(at(&outside, address), expected, "{}", address);
-            }
-        }
-
-        #[test]
-        fn prefixes_cover_a_run_and_nothing_else(first: u128, length in 0_u32..128) {
-            let last = first.saturating_add(1_u128.checked_shl(length).unwrap_or(0));
-            let mut next = Some(first);
-            for (bits, length) in prefixes(first, last) {
-                prop_assert_eq!(Some(bits), next);
-                prop_assert_eq!(bits & !mask6(length), 0);
-                next = (bits | !mask6(length)).successor();
-            }
-            prop_assert_eq!(next, last.successor());
-        }
-    }
-}
+mod tests;

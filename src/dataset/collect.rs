@@ -1,29 +1,29 @@
 //! The sink that loads: statements of all files of a dataset, by section, until they are resolved.
 //!
-//! A section is what one format's rules hold for: the whole dataset, or what follows a `$DATASET` line of a `combined`
-//! one. Exclusions act within their section only.
+//! Invariant: nothing is decided here that depends on what is still to come; that is left to when all is there.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::blocks::{self, Run, Statement};
+use super::blocks::{self, Statement};
 use super::clients::{ClientAction, Clients};
-use super::hashes::HashStatements;
-use super::names::NameStatements;
 use super::never::{self, NeverList};
-use super::records::RecordStatements;
+use super::rules::{self, Cut};
+use super::section::{CollectedAction, Section};
+use super::spelling::SpeltNames;
 use super::tally::Tally;
-use super::values::{Collected, Defaults, ListId, Lists, Met, TooManyValues};
-use super::{Holds, Part, Problem, Reason, Report, Spec, Spelling};
+use super::values::{Defaults, ListId, Lists, Met, TooManyValues};
+use super::{MAX_PROBLEMS, Part, Problem, Reason, Report, Spec, Spelling};
 use crate::dnsxl::Name;
-use crate::dnsxl::key::KeyShape;
 use crate::feed::{self, Action, ClientBlock, Entry, Format, LineError, NsLine, Said, Scope, Sink, SoaLine, Special};
-use crate::table::{Hashes, Ip4, Ip6, Names, Prefix6, Run4, Table, ValueId};
+use crate::table::{Hashes, Names, Table, ValueId};
 
 /// Collects the statements of a dataset's files.
 pub(super) struct Collector<'s> {
     spec: &'s Spec,
     never: &'s NeverList,
+    /// How many threads may work for it.
+    threads: usize,
     common: Section,
     sections: Vec<Section>,
     files: Vec<File>,
@@ -44,6 +44,7 @@ pub(super) struct Collector<'s> {
     pub(super) everything: Option<Problem>,
 }
 
+#[derive(Clone)]
 struct File {
     path: Arc<Path>,
     /// How many lines the files before this one had.
@@ -63,72 +64,13 @@ pub struct Head {
     pub expires: Option<i64>,
 }
 
-/// Statements that are resolved together.
-struct Section {
-    format: Format,
-    name: Option<Box<str>>,
-    under: Vec<Name>,
-    defaults: Defaults,
-    shared: Option<Met>,
-    values: Collected,
-    ip4: Vec<Statement<u32>>,
-    ip4_tests: Vec<u32>,
-    ip6: Vec<Statement<u128>>,
-    ip6_tests: Vec<u128>,
-    names: NameStatements,
-    hashes: HashStatements,
-    records: RecordStatements,
-    clients4: Vec<Statement<u32>>,
-    clients6: Vec<Statement<u128>>,
-    actions: Vec<CollectedAction>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum CollectedAction {
-    Is(ClientAction),
-    Always(Met),
-}
-
-impl Section {
-    fn new(format: Format, under: Vec<Name>, defaults: Defaults) -> Self {
-        Self {
-            format,
-            name: None,
-            under,
-            defaults,
-            shared: None,
-            values: Collected::default(),
-            ip4: Vec::new(),
-            ip4_tests: Vec::new(),
-            ip6: Vec::new(),
-            ip6_tests: Vec::new(),
-            names: NameStatements::default(),
-            hashes: HashStatements::default(),
-            records: RecordStatements::default(),
-            clients4: Vec::new(),
-            clients6: Vec::new(),
-            actions: Vec::new(),
-        }
-    }
-
-    /// What the section is about: what its format says, or, where the format leaves it open, what it has.
-    fn holds(&self, key: Option<KeyShape>) -> Holds {
-        let is = |formats: &[Format]| formats.contains(&self.format);
-        Holds {
-            ip4: is(&[Format::Ip4Set, Format::Ip4Tset, Format::Ip4Trie]) || !self.ip4.is_empty(),
-            ip6: is(&[Format::Ip6Trie, Format::Ip6Tset]) || !self.ip6.is_empty(),
-            names: is(&[Format::Dnset, Format::Hosts]) || !self.names.is_empty(),
-            hashes: key,
-        }
-    }
-}
-
 impl<'s> Collector<'s> {
-    pub(super) fn new(spec: &'s Spec, never: &'s NeverList) -> Self {
+    pub(super) fn new(spec: &'s Spec, never: &'s NeverList, threads: usize) -> Self {
         let common = Section::new(spec.format, vec![Name::default()], spec.defaults.clone());
         Self {
             spec,
             never,
+            threads,
             common,
             sections: Vec::new(),
             files: Vec::new(),
@@ -149,6 +91,46 @@ impl<'s> Collector<'s> {
         self.files.push(File { path: path.into(), base });
         self.last_line = 0;
         self.in_common = true;
+    }
+
+    /// Collectors for threads that parse shares of the current file.
+    pub(super) fn helpers(&self) -> Vec<Self> {
+        // one thread alone does without
+        let count = if self.threads > 1 { self.threads } else { 0 };
+        let helper = |_| {
+            let mut helper = Self::new(self.spec, self.never, 1);
+            helper.files.extend(self.files.last().cloned());
+            helper
+        };
+        (0..count).map(helper).collect()
+    }
+
+    /// Takes over what helpers collected of the current file, as if it had been read by one thread.
+    pub(super) fn absorb(&mut self, helpers: Vec<Self>) {
+        if helpers.is_empty() {
+            return;
+        }
+        let path = self.path();
+        let is_earlier = |problem: &Problem| !Arc::ptr_eq(&problem.path, &path);
+        let earlier = self.report.problems.partition_point(is_earlier);
+        for helper in helpers {
+            self.report.entries += helper.report.entries;
+            self.report.total += helper.report.total;
+            self.report.problems.extend(helper.report.problems);
+            self.last_line = self.last_line.max(helper.last_line);
+            self.too_many_values |= helper.too_many_values;
+            for (mine, theirs) in [(&mut self.bad_line, helper.bad_line), (&mut self.everything, helper.everything)] {
+                let first = |mine: &Problem, theirs: &Problem| is_earlier(mine) || mine.line <= theirs.line;
+                if let Some(theirs) = theirs
+                    && !mine.as_ref().is_some_and(|mine| first(mine, &theirs))
+                {
+                    *mine = Some(theirs);
+                }
+            }
+            self.too_many_values |= self.common.absorb(helper.common).is_err();
+        }
+        self.report.problems[earlier..].sort_by_key(|problem| problem.line);
+        self.report.problems.truncate(MAX_PROBLEMS);
     }
 
     fn section(&mut self) -> &mut Section {
@@ -213,12 +195,12 @@ impl<'s> Collector<'s> {
                 self.lists_everything(line, "0.0.0.0/0");
             }
         }
-        let statement = Statement { first, last, said: self.met(said), at: self.at(line) };
+        let (said, at) = (self.met(said), self.at(line));
         let section = self.section();
         if is_listed && first == last && never::is_test_entry(first) {
             section.ip4_tests.push(first);
         }
-        section.ip4.push(statement);
+        section.ip4.push(first, last, said, at);
     }
 
     fn ip6(&mut self, line: u64, bits: u128, length: u8, said: Said<'_>) {
@@ -233,12 +215,12 @@ impl<'s> Collector<'s> {
                 self.lists_everything(line, "::/0");
             }
         }
-        let statement = Statement { first: bits, last, said: self.met(said), at: self.at(line) };
+        let (said, at) = (self.met(said), self.at(line));
         let section = self.section();
         if is_listed && length == 128 && never::is_mapped_test_entry(bits) {
             section.ip6_tests.push(bits);
         }
-        section.ip6.push(statement);
+        section.ip6.push(bits, last, said, at);
     }
 
     fn lists_everything(&mut self, line: u64, what: &'static str) {
@@ -288,7 +270,7 @@ impl<'s> Collector<'s> {
     /// Resolves every section into a part; `spelt` sees, for each of them in order, what its table does not keep.
     pub(super) fn finish(
         &mut self,
-        mut spelt: impl FnMut(Spelling),
+        mut spelt: Option<&mut dyn FnMut(Spelling)>,
     ) -> Result<(Vec<Part>, Option<Clients>), TooManyValues> {
         let combined = self.common.format == Format::Combined;
         let common =
@@ -300,49 +282,32 @@ impl<'s> Collector<'s> {
             if section.format == Format::Acl {
                 clients = Some(self.resolve_clients(section)?);
             } else {
-                let (part, spelling) = self.resolve(section)?;
-                parts.push(part);
-                spelt(spelling);
+                parts.push(self.resolve(section, &mut spelt)?);
             }
         }
         Ok((parts, clients))
     }
 
-    fn resolve(&mut self, mut section: Section) -> Result<(Part, Spelling), TooManyValues> {
+    fn resolve(
+        &mut self,
+        mut section: Section,
+        spelt: &mut Option<&mut dyn FnMut(Spelling)>,
+    ) -> Result<Part, TooManyValues> {
         let mut lists = Lists::default();
         let holds = section.holds(self.spec.reading.key);
-        if let Some(shared) = section.shared {
-            let listings4 = section.ip4.iter_mut().map(|statement| &mut statement.said);
-            let listings6 = section.ip6.iter_mut().map(|statement| &mut statement.said);
-            listings4.chain(listings6).flatten().for_each(|met| *met = shared);
-        }
         let mut tally = Tally::new(section.format);
         tally.name = section.name;
-        (tally.prefixes4, tally.prefixes6) = (section.ip4.len() as u64, section.ip6.len() as u64);
-        tally.excluded6 = section.ip6.iter().filter(|statement| statement.said.is_none()).count() as u64;
-        let (runs4, repeated4) = match section.format {
-            Format::Ip4Set | Format::Ip4Tset => {
-                let (runs, entries) = blocks::by_octet_class(section.ip4, &mut lists);
-                tally.octet_classes = entries;
-                (runs, Vec::new())
-            }
-            Format::Ip4Trie => blocks::longest_prefix(section.ip4, &mut lists),
-            _ => (blocks::exclusion_wins(section.ip4, &mut lists), Vec::new()),
-        };
-        tally.prefixes4 -= repeated4.len() as u64;
+        section.ip4_tests.sort_unstable();
+        section.ip6_tests.sort_unstable();
+        let (never4, never6) = (self.never.ip4(), self.never.ip6());
+        let cut4 = Cut::new(&never4, &section.ip4_tests);
+        let repeated4 = section.ip4.settle(section.format, cut4, &mut lists, self.threads, &mut tally);
         self.report_repeated(&repeated4, &[]);
-        let (runs6, repeated6) = match section.format {
-            Format::Ip6Trie | Format::Ip6Tset => blocks::longest_prefix(section.ip6, &mut lists),
-            _ => (blocks::exclusion_wins(section.ip6, &mut lists), Vec::new()),
-        };
-        tally.prefixes6 -= repeated6.len() as u64;
+        let cut6 = Cut::new(&never6, &section.ip6_tests);
+        let repeated6 = section.ip6.settle(cut6, &mut lists, self.threads, &mut tally);
         if section.format == Format::Ip6Trie {
             self.report_repeated(&[], &repeated6);
         }
-        section.ip4_tests.sort_unstable();
-        section.ip6_tests.sort_unstable();
-        let runs4 = blocks::listed_outside(&runs4, &self.never.ip4(), &section.ip4_tests);
-        let runs6 = blocks::listed_outside(&runs6, &self.never.ip6(), &section.ip6_tests);
         if !section.names.is_empty() {
             self.never.names().iter().for_each(|name| section.names.push(name.as_wire(), Scope::Both, None));
         }
@@ -353,19 +318,27 @@ impl<'s> Collector<'s> {
         for at in left_out {
             self.report_at(at, Reason::CnameWithOther);
         }
-        let (values, ids) = lists.finish(&section.values.encode(&section.defaults))?;
-        let id = |list: Option<ListId>| list.map_or(ValueId::NONE, |list| ids[list.0 as usize]);
+        let mut encoded = section.values.encode(&section.defaults);
+        if let Some(Met(shared)) = section.shared {
+            // whatever its lines said, a list of one value has that
+            let shared = encoded[shared as usize].clone();
+            encoded.fill(shared);
+        }
+        let (values, ids) = lists.finish(&encoded)?;
+        let id = |list| ids.of(list);
         let table = Table {
-            ip4: table4(&runs4, id),
-            ip6: table6(&runs6, id),
+            ip4: section.ip4.build(id),
+            ip6: section.ip6.build(id),
             names: Names::build(keys.iter().map(|(wire, key)| (wire, key.numbered(id)))),
             hashes: Hashes::build(hashes.iter().map(|(key, list)| (key, id(Some(list))))),
         };
         tally.records = records.len() as u64;
         tally.bytes = table.bytes() + values.bytes() + records.bytes();
         self.report.tallies.push(tally);
-        let part = Part { under: section.under, holds, table, values, records };
-        Ok((part, Spelling { keys, hashes, ids }))
+        if let Some(spelt) = spelt {
+            spelt(Spelling { keys: SpeltNames::of(&keys), hashes, ids });
+        }
+        Ok(Part { under: section.under, holds, table, values, records })
     }
 
     /// Resolves an access list.
@@ -380,17 +353,18 @@ impl<'s> Collector<'s> {
         self.report_repeated(&repeated4, &repeated6);
         // here a table's value is the number of an action, counted from one
         let id = |list: Option<ListId>| list.map_or(ValueId::NONE, |list| ValueId(painted.first(list).0 + 1));
-        let table = Table { ip4: table4(&runs4, id), ip6: table6(&runs6, id), ..Table::default() };
+        let (ip4, ip6) = (rules::table4(runs4.iter().copied(), id), rules::table6(runs6.into_iter(), id));
+        let table = Table { ip4, ip6, ..Table::default() };
         let mut lists = Lists::default();
         let always = |action: &CollectedAction| match action {
-            CollectedAction::Always(met) => Some(lists.intern(&mut vec![*met])),
+            CollectedAction::Always(met) => Some(lists.of_one(*met)),
             CollectedAction::Is(_) => None,
         };
         let always: Vec<Option<ListId>> = section.actions.iter().map(always).collect();
         let (values, ids) = lists.finish(&section.values.encode(&section.defaults))?;
         let resolved = section.actions.iter().zip(always).filter_map(|(action, list)| match action {
             CollectedAction::Is(action) => Some(*action),
-            CollectedAction::Always(_) => Some(ClientAction::Always(ids[list?.0 as usize])),
+            CollectedAction::Always(_) => Some(ClientAction::Always(ids.of(list))),
         });
         tally.bytes = table.bytes() + values.bytes();
         self.report.tallies.push(tally);
@@ -414,17 +388,6 @@ impl<'s> Collector<'s> {
         let (path, line) = self.place(at);
         self.report.push(Problem { path, line, reason });
     }
-}
-
-fn table4(runs: &[Run<u32>], id: impl Fn(Option<ListId>) -> ValueId + Copy) -> Ip4 {
-    Ip4::build(runs.iter().map(|run| Run4 { first: run.first, last: run.last, value: id(run.list) }))
-}
-
-fn table6(runs: &[Run<u128>], id: impl Fn(Option<ListId>) -> ValueId + Copy) -> Ip6 {
-    Ip6::build(runs.iter().flat_map(move |run| {
-        let value = id(run.list);
-        blocks::prefixes(run.first, run.last).map(move |(bits, length)| Prefix6 { bits, length, value })
-    }))
 }
 
 impl Sink for Collector<'_> {

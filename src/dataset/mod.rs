@@ -5,6 +5,7 @@
 //! digests, RRsets. From that the dense table is built. Invariant: a [`Dataset`] is whole and never changes; what could
 //! not be read whole is a [`LoadError`] and no dataset.
 
+mod addresses;
 pub mod blocks;
 pub mod clients;
 mod collect;
@@ -15,6 +16,10 @@ pub mod names;
 pub mod never;
 pub mod origin;
 pub mod records;
+mod room;
+mod rules;
+mod section;
+mod sort;
 mod spelling;
 mod stamp;
 pub mod tally;
@@ -306,8 +311,17 @@ pub enum LoadError {
 /// A file that cannot be read to its end, a wrong line where those are fatal, a time stamp later than `now`, too few
 /// entries, too many values, or, with a never-list, a listing of every address there is.
 pub fn load(spec: &Spec, never: &NeverList, now: i64) -> Result<(Dataset, Report), LoadError> {
+    load_on(available_threads(), spec, never, now)
+}
+
+/// As [`load`], with so many threads at the most. Whatever their number, what comes of it is the same.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_on(threads: usize, spec: &Spec, never: &NeverList, now: i64) -> Result<(Dataset, Report), LoadError> {
     let compiled = open(spec, never, now)?;
-    let Some((dataset, report)) = compiled else { return load_files(spec, never, now, drop) };
+    let Some((dataset, report)) = compiled else { return load_files(threads, spec, never, now, None) };
     dataset.verify()?;
     Ok((dataset, report))
 }
@@ -360,9 +374,11 @@ pub fn load_and_spell(
     spec: &Spec,
     never: &NeverList,
     now: i64,
-    spelt: impl FnMut(Spelling),
+    mut spelt: impl FnMut(Spelling),
 ) -> Result<(Dataset, Report), LoadError> {
-    let Some((dataset, report)) = open(spec, never, now)? else { return load_files(spec, never, now, spelt) };
+    let Some((dataset, report)) = open(spec, never, now)? else {
+        return load_files(available_threads(), spec, never, now, Some(&mut spelt));
+    };
     dataset.verify()?;
     if dataset.parts.iter().any(|part| !part.table.names.is_empty() || !part.table.hashes.is_empty()) {
         return Err(LoadError::Unspelt { path: spec.files.first().cloned().unwrap_or_default() });
@@ -371,20 +387,28 @@ pub fn load_and_spell(
     Ok((dataset, report))
 }
 
+/// How many threads a load may have: as many as there are processors.
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn load_files(
+    threads: usize,
     spec: &Spec,
     never: &NeverList,
     now: i64,
-    spelt: impl FnMut(Spelling),
+    spelt: Option<&mut dyn FnMut(Spelling)>,
 ) -> Result<(Dataset, Report), LoadError> {
     let nothing = NeverList::empty();
     let never = if spec.heeds_never_list { never } else { &nothing };
-    let mut collector = Collector::new(spec, never);
+    let mut collector = Collector::new(spec, never, threads);
     let mut modified = 0;
     for path in &spec.files {
         collector.begin_file(path);
         let reading = Reading { max_range4: collector.max_range4, ..spec.reading.clone() };
-        feed::parse_file(path, spec.format, &reading, &mut collector)?;
+        let mut helpers = collector.helpers();
+        feed::parse_file_on(path, spec.format, &reading, &mut collector, &mut helpers)?;
+        collector.absorb(helpers);
         modified = modified.max(modification_time(path)?);
     }
     if let Some(Emitted(emitter)) = &spec.emitted {
@@ -427,3 +451,6 @@ fn modification_time(path: &Path) -> Result<i64, FileError> {
 const EMITTED: &str = "(verdicts)";
 /// The most problems of one load that are kept word by word; more are counted.
 pub const MAX_PROBLEMS: usize = 1000;
+
+#[cfg(test)]
+mod tests;

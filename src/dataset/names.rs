@@ -5,37 +5,50 @@
 //! name itself has, what the names below it have that are not keys, and whether anything is listed deeper.
 //!
 //! Invariant: the keys are closed under parents up to the empty name, and none is there that says just what its
-//! parent says of it. Names lie in one arena; sorted by their labels from the right, ancestors come right before their
-//! descendants, so that one pass with a stack does it all and an ancestor's key is the tail of a descendant's bytes.
+//! parent says of it.
+//!
+//! Sorting all names of a list would take longer than all else, and is not needed: what is said of a name depends on
+//! its ancestors alone. So statements are parted, while they come in, by a hash of their last two labels. A part holds
+//! whole families, fits a cache, and is resolved by itself: most families are one name; the others are sorted by their
+//! labels from the right, so that ancestors come right before their descendants and one pass with a stack does it.
+//! Names of one label, above all families, are few, and are looked up. A statement, and later a key, is a length, a
+//! number, and the name in wire form, one behind the other:
+//!
+//! ```text
+//! statement  length 1   value and scope, LEB128: (0 for an exclusion, else 1 + Met) · 4 + scope   name
+//! key        length 1   kind, LEB128: index of what it says                                      name
+//! ```
 
-use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
 
+use super::room::make_room;
+use super::sort;
 use super::values::{ListId, Lists, Met};
-use crate::dnsxl::name::{MAX_WIRE, reverse_labels};
+use crate::dnsxl::name::{MAX_LABELS, MAX_WIRE, labels, reverse_labels};
 use crate::feed::Scope;
 use crate::table::{NameKey, ValueId};
 
 /// What a list says of names, as collected.
 #[derive(Debug, Default)]
 pub struct NameStatements {
-    arena: Vec<u8>,
-    statements: Vec<Statement>,
+    /// By the hash of their last two labels; none before the first.
+    parts: Vec<Vec<u8>>,
+    /// Those about names of at most one label.
+    top: Vec<u8>,
+    count: usize,
 }
 
+/// A statement as it was packed.
 #[derive(Clone, Copy, Debug)]
-struct Statement {
-    /// Where the name stands in the arena.
-    begin: usize,
-    length: u8,
+struct Statement<'s> {
+    wire: &'s [u8],
     scope: Scope,
     said: Option<Met>,
 }
 
-/// A key of the resolved form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a key says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Key {
-    begin: usize,
-    length: u8,
     /// What the name itself has.
     pub here: Option<ListId>,
     /// How many labels the listed name has that says so; 0 without one.
@@ -49,6 +62,31 @@ pub struct Key {
 }
 
 impl Key {
+    /// The key of a name that nothing is said of but what its parent says of all below it.
+    fn inherited(parent: &Self) -> Self {
+        Self { here: parent.below, here_depth: parent.below_depth, deeper: false, ..*parent }
+    }
+
+    /// What is said of a name of so many labels, laid over what it inherits.
+    fn say(&mut self, exact: Option<Option<ListId>>, below: Option<Option<ListId>>, labels: u8) {
+        if let Some(list) = exact {
+            (self.here, self.here_depth) = (list, list.map_or(0, |_| labels));
+        }
+        if let Some(list) = below {
+            (self.below, self.below_depth) = (list, list.map_or(0, |_| labels));
+        }
+    }
+
+    fn lists_any(&self) -> bool {
+        self.here.is_some() || self.below.is_some()
+    }
+
+    /// Whether it says anything that its parent does not say of it.
+    fn differs_from(&self, parent: &Self) -> bool {
+        let inherited = (parent.below, parent.below_depth);
+        (self.here, self.here_depth) != inherited || (self.below, self.below_depth) != inherited
+    }
+
     /// The key as the table takes it.
     pub fn numbered(&self, id: impl Fn(Option<ListId>) -> ValueId) -> NameKey {
         NameKey {
@@ -61,315 +99,475 @@ impl Key {
     }
 }
 
+impl NameStatements {
+    /// Takes a statement about a name in lower case, in wire form without the root byte.
+    pub fn push(&mut self, wire: &[u8], scope: Scope, said: Option<Met>) {
+        self.count += 1;
+        let part = match last_two_labels(wire) {
+            Some(family) => {
+                if self.parts.is_empty() {
+                    self.parts.resize(PARTS, Vec::new());
+                }
+                &mut self.parts[hash(family) as usize % PARTS]
+            }
+            None => &mut self.top,
+        };
+        pack_statement(part, Statement { wire, scope, said });
+    }
+
+    /// How many statements there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Takes over what another thread collected of the same list, its values numbered anew by `met`.
+    pub fn absorb(&mut self, other: Self, met: impl Fn(Met) -> Met) {
+        self.count += other.count;
+        if self.parts.is_empty() {
+            self.parts.resize(other.parts.len(), Vec::new());
+        }
+        let take = |mine: &mut Vec<u8>, theirs: Vec<u8>| {
+            for statement in statements(&theirs) {
+                pack_statement(mine, Statement { said: statement.said.map(&met), ..statement });
+            }
+        };
+        self.parts.iter_mut().zip(other.parts).for_each(|(mine, theirs)| take(mine, theirs));
+        take(&mut self.top, other.top);
+    }
+
+    /// Resolves the statements.
+    pub fn resolve(self, lists: &mut Lists) -> NameKeys {
+        let mut keys = NameKeys::default();
+        if self.count == 0 {
+            return keys;
+        }
+        let top = self.top;
+        let mut tops = Tops::of(&top, lists, &mut keys);
+        for part in self.parts {
+            let mut out = Vec::new();
+            make_room(&mut out, part.len());
+            resolve_part(&part, &mut tops, lists, &mut keys, &mut out);
+            keys.parts.push(out);
+        }
+        tops.finish(&mut keys);
+        keys
+    }
+}
+
+/// The names of at most one label, and what the families below them came to.
+struct Tops {
+    root: Key,
+    by_label: BTreeMap<Box<[u8]>, Top>,
+    /// Whether anything is said of the names below any of them; most lists say nothing.
+    is_said: bool,
+    /// The label whose family came last, as most lists are of few top-level domains.
+    seen: Vec<Box<[u8]>>,
+}
+
+struct Top {
+    key: Key,
+    needed: bool,
+}
+
+impl Tops {
+    fn of(top: &[u8], lists: &mut Lists, keys: &mut NameKeys) -> Self {
+        let mut all: Vec<Statement<'_>> = statements(top).collect();
+        all.sort_unstable_by_key(|statement| statement.wire);
+        let mut tops = Self { root: Key::default(), by_label: BTreeMap::new(), is_said: false, seen: Vec::new() };
+        tops.seen.resize_with(SEEN, Box::default);
+        // the empty name sorts before all others
+        for same in all.chunk_by(|a, b| a.wire == b.wire) {
+            let (exact, below) = keys.join(same, lists);
+            if same[0].wire.is_empty() {
+                tops.root.say(exact, below, 0);
+                continue;
+            }
+            let mut key = Key::inherited(&tops.root);
+            key.say(exact, below, 1);
+            tops.by_label.insert(same[0].wire.into(), Top { key, needed: false });
+            tops.is_said |= (key.below, key.below_depth) != (tops.root.below, tops.root.below_depth);
+        }
+        tops
+    }
+
+    /// What a family inherits whose last label this is.
+    fn inherited(&self, label: &[u8]) -> Key {
+        let said = if self.is_said { self.by_label.get(label) } else { None };
+        said.map_or_else(|| Key::inherited(&self.root), |top| top.key)
+    }
+
+    /// Takes note that a family has keys, and whether anything is listed in it.
+    fn note(&mut self, label: &[u8], needed: bool, deeper: bool) {
+        if !needed && !deeper {
+            return;
+        }
+        // a label of which both are known needs no second look
+        let place = &mut self.seen[hash(label) as usize % SEEN];
+        if **place == *label {
+            return;
+        }
+        if !self.by_label.contains_key(label) {
+            let key = Key::inherited(&self.root);
+            self.by_label.insert(label.into(), Top { key, needed: false });
+        }
+        if let Some(top) = self.by_label.get_mut(label) {
+            top.needed |= needed;
+            top.key.deeper |= deeper;
+            if top.needed && top.key.deeper {
+                *place = label.into();
+            }
+        }
+    }
+
+    fn finish(self, keys: &mut NameKeys) {
+        let mut out = Vec::new();
+        let mut root = self.root;
+        for (label, Top { key, needed }) in &self.by_label {
+            root.deeper |= key.deeper || key.lists_any();
+            if *needed || key.differs_from(&root) {
+                keys.emit(&mut out, label, *key, 1);
+            }
+        }
+        // the root is a key only of something
+        if root.deeper {
+            keys.emit(&mut out, &[], root, 0);
+        }
+        keys.parts.push(out);
+    }
+}
+
+/// Resolves the families of a part; their keys go to `out`.
+fn resolve_part(part: &[u8], tops: &mut Tops, lists: &mut Lists, keys: &mut NameKeys, out: &mut Vec<u8>) {
+    let mut order: Vec<u64> = Vec::new();
+    let mut rest = part;
+    while !rest.is_empty() {
+        let at = (part.len() - rest.len()) as u64;
+        let Some((_, wire)) = unpack(&mut rest) else { break };
+        let family = last_two_labels(wire).unwrap_or_default();
+        order.push(hash(family) >> 8 << PLACE_BITS | at & PLACE_MASK);
+    }
+    sort::sort(&mut order);
+    let statement_at = |place: u64| {
+        let mut rest = part.get((place & PLACE_MASK) as usize..).unwrap_or_default();
+        read_statement(&mut rest)
+    };
+    let mut walk = Walk::default();
+    let mut together = Vec::new();
+    for same_hash in order.chunk_by(|a, b| a >> PLACE_BITS == b >> PLACE_BITS) {
+        if let &[place] = same_hash
+            && let Some(one) = statement_at(place)
+            && last_two_labels(one.wire) == Some(one.wire)
+        {
+            let label = &one.wire[1 + usize::from(one.wire[0])..];
+            let parent = tops.inherited(label);
+            let mut key = Key::inherited(&parent);
+            let list = one.said.map(|met| lists.of_one(met));
+            let exact = (one.scope != Scope::Below).then_some(list);
+            let below = (one.scope != Scope::Exact).then_some(list);
+            keys.exact += u64::from(exact.is_some());
+            keys.below += u64::from(below.is_some());
+            key.say(exact, below, 2);
+            let needed = key.differs_from(&parent);
+            if needed {
+                keys.emit(out, one.wire, key, 2);
+            }
+            tops.note(label, needed, key.lists_any());
+            continue;
+        }
+        together.clear();
+        together.extend(same_hash.iter().filter_map(|&place| statement_at(place)));
+        walk.sort(&mut together);
+        let families = |a: &Statement<'_>, b: &Statement<'_>| last_two_labels(a.wire) == last_two_labels(b.wire);
+        for family in together.chunk_by(families) {
+            let last_two = last_two_labels(family[0].wire).unwrap_or_default();
+            let label = &last_two[1 + usize::from(last_two.first().copied().unwrap_or_default())..];
+            let (needed, deeper) = walk.run(tops.inherited(label), label, family, lists, keys, out);
+            tops.note(label, needed, deeper);
+        }
+    }
+}
+
+/// A key whose descendants are still being visited.
+#[derive(Debug)]
+struct Open<'s> {
+    wire: &'s [u8],
+    key: Key,
+    labels: u8,
+    /// Whether a key below it is kept, so that this one must be.
+    needed: bool,
+}
+
+/// Visits the names of a family, ancestors before descendants.
+#[derive(Default)]
+struct Walk {
+    reversed: Vec<u8>,
+}
+
+impl Walk {
+    /// Sorts by the labels from the right.
+    fn sort(&mut self, together: &mut [Statement<'_>]) {
+        if together.len() < 2 {
+            return;
+        }
+        self.reversed.clear();
+        let mut order: Vec<(usize, Statement<'_>)> = Vec::with_capacity(together.len());
+        for statement in &*together {
+            order.push((self.reversed.len(), *statement));
+            self.reversed.extend_from_slice(reverse_labels(statement.wire, &mut [0; MAX_WIRE]));
+        }
+        let name = |of: &(usize, Statement<'_>)| &self.reversed[of.0..][..of.1.wire.len()];
+        order.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+        together.iter_mut().zip(order).for_each(|(place, (_, statement))| *place = statement);
+    }
+
+    /// Resolves a sorted family below `top`; whether it has keys, and whether anything is listed in it.
+    fn run<'s>(
+        &mut self,
+        top: Key,
+        label: &'s [u8],
+        family: &[Statement<'s>],
+        lists: &mut Lists,
+        keys: &mut NameKeys,
+        out: &mut Vec<u8>,
+    ) -> (bool, bool) {
+        let mut open = vec![Open { wire: label, key: Key { deeper: false, ..top }, labels: 1, needed: false }];
+        for same in family.chunk_by(|a, b| a.wire == b.wire) {
+            let wire = same[0].wire;
+            let is_above = |open: &Open<'_>| is_at_or_below(wire, open.wire);
+            // the family's last label is above all of it
+            let shared = open.iter().rposition(is_above).unwrap_or(0);
+            close(&mut open, shared + 1, keys, out);
+            push_ancestors(&mut open, wire);
+            let (exact, below) = keys.join(same, lists);
+            let Some((last, above)) = open.split_last_mut() else { continue };
+            last.key.say(exact, below, last.labels);
+            if last.key.lists_any() {
+                above.iter_mut().for_each(|ancestor| ancestor.key.deeper = true);
+            }
+        }
+        close(&mut open, 1, keys, out);
+        (open[0].needed, open[0].key.deeper)
+    }
+}
+
+/// Opens the name and what stands between it and the last open one, each with what its parent says of it.
+fn push_ancestors<'s>(open: &mut Vec<Open<'s>>, wire: &'s [u8]) {
+    let Some(last) = open.last() else { return };
+    let (mut starts, mut count, mut at) = ([0_u8; MAX_LABELS], 0, 0);
+    while at < wire.len() - last.wire.len() {
+        starts[count] = at as u8;
+        count += 1;
+        at += 1 + usize::from(wire[at]);
+    }
+    for &start in starts[..count].iter().rev() {
+        let Some(parent) = open.last() else { return };
+        let key = Key::inherited(&parent.key);
+        let labels = parent.labels + 1;
+        open.push(Open { wire: &wire[start.into()..], key, labels, needed: false });
+    }
+}
+
+/// Finishes the open keys from `depth` on.
+fn close(open: &mut Vec<Open<'_>>, depth: usize, keys: &mut NameKeys, out: &mut Vec<u8>) {
+    while open.len() > depth {
+        let (Some(Open { wire, key, labels, needed }), Some(parent)) = (open.pop(), open.last_mut()) else { return };
+        if needed || key.differs_from(&parent.key) {
+            parent.needed = true;
+            keys.emit(out, wire, key, labels);
+        }
+    }
+}
+
 /// The resolved form of a list of names.
 #[derive(Debug, Default)]
 pub struct NameKeys {
-    arena: Vec<u8>,
-    keys: Vec<Key>,
+    parts: Vec<Vec<u8>>,
+    kinds: Kinds,
     /// How many entries there are for names themselves.
     pub exact: u64,
     /// How many entries there are for all names below one.
     pub below: u64,
 }
 
-impl NameStatements {
-    /// Takes a statement about a name in lower case, in wire form without the root byte.
-    pub fn push(&mut self, wire: &[u8], scope: Scope, said: Option<Met>) {
-        let begin = self.arena.len();
-        self.arena.extend_from_slice(wire);
-        // a name has at most 254 bytes
-        self.statements.push(Statement { begin, length: wire.len() as u8, scope, said });
-    }
-
-    /// How many statements there are.
-    pub fn len(&self) -> usize {
-        self.statements.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.statements.is_empty()
-    }
-
-    /// Resolves the statements.
-    pub fn resolve(mut self, lists: &mut Lists) -> NameKeys {
-        for statement in &self.statements {
-            reverse_in_place(&mut self.arena[statement.range()]);
-        }
-        // by the labels from the right
-        let arena = &self.arena;
-        self.statements.sort_unstable_by(|a, b| arena[a.range()].cmp(&arena[b.range()]));
-        let mut walk = Walk { arena, open: vec![Open::root()], done: Vec::new(), lists };
-        let (mut exact, mut below) = (0, 0);
-        for same in self.statements.chunk_by(|a, b| arena[a.range()] == arena[b.range()]) {
-            walk.visit(same);
-            exact += distinct(same, |scope| scope != Scope::Below);
-            below += distinct(same, |scope| scope != Scope::Exact);
-        }
-        walk.close(0);
-        let mut keys = walk.done;
-        for statement in &self.statements {
-            reverse_in_place(&mut self.arena[statement.range()]);
-        }
-        keys.reverse();
-        NameKeys { arena: self.arena, keys, exact, below }
-    }
-}
-
-impl Statement {
-    fn range(&self) -> std::ops::Range<usize> {
-        self.begin..self.begin + usize::from(self.length)
-    }
-}
-
-/// How many different things are said about one name in that scope.
-fn distinct(same: &[Statement], scope: impl Fn(Scope) -> bool) -> u64 {
-    let said = |statement: &&Statement| scope(statement.scope);
-    // nearly every name is there once
-    if let [one] = same {
-        return u64::from(said(&one));
-    }
-    let mut all: Vec<Option<Met>> = same.iter().filter(said).map(|statement| statement.said).collect();
-    all.sort_unstable();
-    all.dedup();
-    all.len() as u64
-}
-
-/// A key whose descendants are still being visited.
-struct Open {
-    key: Key,
-    /// The name that holds the key's bytes: the first one met at or below it.
-    within: Statement,
-    labels: u8,
-    /// Whether a key below it is kept, so that this one must be.
-    needed: bool,
-}
-
-impl Open {
-    fn root() -> Self {
-        let within = Statement { begin: 0, length: 0, scope: Scope::Exact, said: None };
-        let key = Key { begin: 0, length: 0, here: None, here_depth: 0, below: None, below_depth: 0, deeper: false };
-        Self { key, within, labels: 0, needed: true }
-    }
-}
-
-struct Walk<'a> {
-    /// Names with their labels reversed: an ancestor is a prefix.
-    arena: &'a [u8],
-    open: Vec<Open>,
-    /// Finished keys, descendants before ancestors.
-    done: Vec<Key>,
-    lists: &'a mut Lists,
-}
-
-impl Walk<'_> {
-    /// Takes all statements about one name.
-    fn visit(&mut self, same: &[Statement]) {
-        let first = same[0];
-        let name = &self.arena[first.range()];
-        let shared = self.open.iter().rposition(|open| {
-            let length = usize::from(open.key.length);
-            length <= name.len() && self.arena[open.within.begin..][..length] == name[..length]
-        });
-        // the root is a prefix of every name
-        let shared = shared.unwrap_or(0);
-        self.close(shared + 1);
-        let mut length = usize::from(self.open[shared].key.length);
-        while length < name.len() {
-            length += 1 + usize::from(name[length]);
-            self.push_inherited(first, length as u8);
-        }
-        let exact = self.join(same, |scope| scope != Scope::Below);
-        let below = self.join(same, |scope| scope != Scope::Exact);
-        let Some(open) = self.open.last_mut() else { return };
-        if let Some(list) = exact {
-            (open.key.here, open.key.here_depth) = (list, list.map_or(0, |_| open.labels));
-        }
-        if let Some(list) = below {
-            (open.key.below, open.key.below_depth) = (list, list.map_or(0, |_| open.labels));
-        }
-        if open.key.here.is_some() || open.key.below.is_some() {
-            let depth = self.open.len() - 1;
-            self.open[..depth].iter_mut().for_each(|ancestor| ancestor.key.deeper = true);
-        }
-    }
-
-    /// What the statements with the scope say together: nothing, an exclusion, or a list.
-    fn join(&mut self, same: &[Statement], scope: impl Fn(Scope) -> bool) -> Option<Option<ListId>> {
-        let mut said =
-            same.iter().filter(|statement| scope(statement.scope)).map(|statement| statement.said).peekable();
-        said.peek()?;
-        // one exclusion outweighs the listings of the very same name
-        let listed: Option<Vec<Met>> = said.collect();
-        Some(listed.map(|mut list| self.lists.intern(&mut list)))
-    }
-
-    /// Opens the ancestor of `within` of that length with what its parent says of it.
-    fn push_inherited(&mut self, within: Statement, length: u8) {
-        let Some(parent) = self.open.last() else { return };
-        let key = Key {
-            // reversed back, the ancestor is the tail of the name
-            begin: within.begin + usize::from(within.length - length),
-            length,
-            here: parent.key.below,
-            here_depth: parent.key.below_depth,
-            deeper: false,
-            ..parent.key
-        };
-        let labels = parent.labels + 1;
-        self.open.push(Open { key, within, labels, needed: false });
-    }
-
-    /// Finishes the open keys from `depth` on.
-    fn close(&mut self, depth: usize) {
-        while self.open.len() > depth {
-            let Some(Open { key, needed, .. }) = self.open.pop() else { return };
-            let Some(parent) = self.open.last_mut() else {
-                // the root is a key only of something
-                if key.deeper {
-                    self.done.push(key);
-                }
-                return;
-            };
-            let inherited = (parent.key.below, parent.key.below_depth);
-            let says_news = (key.here, key.here_depth) != inherited || (key.below, key.below_depth) != inherited;
-            if says_news || needed {
-                parent.needed = true;
-                self.done.push(key);
-            }
-        }
-    }
-}
-
 impl NameKeys {
-    /// The keys with their names in lower case, in wire form without the root byte; ancestors before descendants.
+    /// The keys with their names in lower case, in wire form without the root byte, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Key)> + Clone {
-        self.keys.iter().map(|key| (&self.arena[key.begin..key.begin + usize::from(key.length)], *key))
-    }
-
-    /// The key of a name in lower case, in wire form without the root byte.
-    pub fn find(&self, wire: &[u8]) -> Option<Key> {
-        let (mut asked, mut probed) = ([0; MAX_WIRE], [0; MAX_WIRE]);
-        let asked = reverse_labels(wire, &mut asked);
-        let index = self.keys.binary_search_by(|probe| {
-            let wire = &self.arena[probe.begin..probe.begin + usize::from(probe.length)];
-            order(reverse_labels(wire, &mut probed), asked)
-        });
-        Some(self.keys[index.ok()?])
+        let kinds = &self.kinds;
+        self.parts.iter().flat_map(move |part| {
+            let mut rest = &**part;
+            std::iter::from_fn(move || {
+                let (kind, wire) = unpack(&mut rest)?;
+                let key = kinds.all.get(kind as usize)?;
+                let labels = labels(wire).count() as u8;
+                // kept as labels up from the key, so that millions of keys say the same
+                let depth = |list: Option<ListId>, up: u8| list.map_or(0, |_| labels.saturating_sub(up));
+                let (here_depth, below_depth) = (depth(key.here, key.here_depth), depth(key.below, key.below_depth));
+                Some((wire, Key { here_depth, below_depth, ..*key }))
+            })
+        })
     }
 
     /// Whether nothing is listed and nothing excluded.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.parts.iter().all(Vec::is_empty)
+    }
+
+    fn emit(&mut self, out: &mut Vec<u8>, wire: &[u8], key: Key, labels: u8) {
+        let up = |list: Option<ListId>, depth: u8| list.map_or(0, |_| labels - depth);
+        let (here_depth, below_depth) = (up(key.here, key.here_depth), up(key.below, key.below_depth));
+        let kind = self.kinds.number(Key { here_depth, below_depth, ..key });
+        pack(out, kind.into(), wire);
+    }
+
+    /// What the statements about one name say together of itself and of those below it: nothing, an exclusion, or a list.
+    #[allow(clippy::type_complexity)]
+    fn join(&mut self, same: &[Statement<'_>], lists: &mut Lists) -> (Option<Option<ListId>>, Option<Option<ListId>>) {
+        let mut joined = [Scope::Below, Scope::Exact].map(|not| {
+            let mut said: Vec<Option<Met>> =
+                same.iter().filter(|statement| statement.scope != not).map(|statement| statement.said).collect();
+            said.sort_unstable();
+            said.dedup();
+            // one exclusion outweighs the listings of the very same name
+            let listed = || said.iter().copied().collect::<Option<Vec<Met>>>().map(|mut list| lists.intern(&mut list));
+            let said_anything = !said.is_empty();
+            (said.len() as u64, said_anything.then(listed))
+        });
+        self.exact += joined[0].0;
+        self.below += joined[1].0;
+        (joined[0].1.take(), joined[1].1.take())
     }
 }
 
-/// The order of [`NameKeys`], of names with their labels reversed: the greater first, but behind its ancestors.
-fn order(a: &[u8], b: &[u8]) -> Ordering {
-    if a.starts_with(b) || b.starts_with(a) { a.len().cmp(&b.len()) } else { b.cmp(a) }
+/// The different things that keys say, with depths as labels up from the key.
+#[derive(Debug, Default)]
+struct Kinds {
+    all: Vec<Key>,
+    ids: HashMap<(u32, u32, u8, u8, bool), u32>,
+    /// Kinds met lately.
+    recent: Vec<u32>,
 }
 
-fn reverse_in_place(wire: &mut [u8]) {
-    let mut reversed = [0; MAX_WIRE];
-    wire.copy_from_slice(reverse_labels(wire, &mut reversed));
+impl Kinds {
+    fn number(&mut self, key: Key) -> u32 {
+        let list = |list: Option<ListId>| list.map_or(0, |list| list.0 + 1);
+        let place = (list(key.here) ^ list(key.below).rotate_left(3) ^ u32::from(key.deeper)) as usize % RECENT;
+        if let Some(&kind) = self.recent.get(place)
+            && self.all.get(kind as usize) == Some(&key)
+        {
+            return kind;
+        }
+        let whole = (list(key.here), list(key.below), key.here_depth, key.below_depth, key.deeper);
+        let kind = *self.ids.entry(whole).or_insert_with(|| {
+            self.all.push(key);
+            self.all.len() as u32 - 1
+        });
+        self.recent.resize(RECENT, u32::MAX);
+        self.recent[place] = kind;
+        kind
+    }
 }
+
+/// Appends a length, a number and a name.
+fn pack(out: &mut Vec<u8>, mut number: u64, wire: &[u8]) {
+    make_room(out, wire.len() + LARGEST_HEAD);
+    // a name has at most 254 bytes
+    out.push(wire.len() as u8);
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+    out.extend_from_slice(wire);
+}
+
+/// Takes from the front what [`pack`] appended.
+fn unpack<'s>(rest: &mut &'s [u8]) -> Option<(u64, &'s [u8])> {
+    let (&length, mut after) = rest.split_first()?;
+    let (mut number, mut shift) = (0, 0);
+    loop {
+        let (&byte, behind) = after.split_first()?;
+        after = behind;
+        number |= u64::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte < 0x80 {
+            break;
+        }
+    }
+    let (wire, behind) = after.split_at_checked(length.into())?;
+    *rest = behind;
+    Some((number, wire))
+}
+
+fn pack_statement(out: &mut Vec<u8>, statement: Statement<'_>) {
+    let said = u64::from(statement.said.map_or(0, |met| met.0 + 1));
+    pack(out, said << 2 | statement.scope as u64, statement.wire);
+}
+
+fn read_statement<'s>(rest: &mut &'s [u8]) -> Option<Statement<'s>> {
+    let (number, wire) = unpack(rest)?;
+    let scope = [Scope::Exact, Scope::Below, Scope::Both][(number & 3) as usize % 3];
+    let said = ((number >> 2) as u32).checked_sub(1).map(Met);
+    Some(Statement { wire, scope, said })
+}
+
+fn statements(mut rest: &[u8]) -> impl Iterator<Item = Statement<'_>> {
+    std::iter::from_fn(move || read_statement(&mut rest))
+}
+
+/// The last two labels of a name; none if it has fewer.
+fn last_two_labels(wire: &[u8]) -> Option<&[u8]> {
+    let (mut before, mut last, mut at) = (None, None, 0);
+    while at < wire.len() {
+        (before, last) = (last, Some(at));
+        at += 1 + usize::from(wire[at]);
+    }
+    wire.get(before?..)
+}
+
+/// Whether a name is another one or below it, both in wire form.
+fn is_at_or_below(wire: &[u8], ancestor: &[u8]) -> bool {
+    let Some(mut ahead) = wire.len().checked_sub(ancestor.len()) else { return false };
+    let mut at = 0;
+    while ahead > 0 {
+        let label = 1 + usize::from(wire[at]);
+        // the ancestor has to begin where a label does
+        let Some(left) = ahead.checked_sub(label) else { return false };
+        (at, ahead) = (at + label, left);
+    }
+    wire[at..] == *ancestor
+}
+
+/// A hash for spreading names; who writes a list can unbalance the parts, and that costs only time.
+fn hash(bytes: &[u8]) -> u64 {
+    let mut state = bytes.len() as u64;
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..tail.len()].copy_from_slice(tail);
+    for word in words.iter().chain([&last]) {
+        let product = u128::from(state ^ u64::from_le_bytes(*word)) * u128::from(FACTOR);
+        state = product as u64 ^ (product >> 64) as u64;
+    }
+    // the low bits choose a part, those above them order it
+    state
+}
+
+/// A length, and a number of up to 64 bits in pieces of seven.
+const LARGEST_HEAD: usize = 11;
+/// Parts of some ten thousand names each in a list of millions: they fit a second-level cache.
+const PARTS: usize = 256;
+/// Where a statement stands in its part: 36 bits, so that a part holds 64 GB; the rest is hash.
+const PLACE_BITS: u32 = 36;
+const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
+/// As many kinds of key, and top-level labels, as stay in the first-level cache.
+const RECENT: usize = 256;
+const SEEN: usize = 256;
+/// An odd number without a pattern: the golden ratio's digits.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::dnsxl::Name;
-
-    /// What a name comes to by the keys: the deepest key decides alone.
-    fn by_keys(keys: &NameKeys, name: &Name) -> (Option<ListId>, u8, bool) {
-        let mut at = name.clone();
-        loop {
-            if let Some((_, key)) = keys.iter().find(|(wire, _)| *wire == at.as_wire()) {
-                let below = key.below.is_some();
-                return match at == *name {
-                    true => (key.here, key.here_depth, below || key.deeper),
-                    false => (key.below, key.below_depth, below),
-                };
-            }
-            if at.is_root() {
-                return (None, 0, false);
-            }
-            at = at.parent();
-        }
-    }
-
-    type Said = (Name, Scope, Option<Met>);
-
-    /// The rule as it is told: the exact name first, then the longest wildcard.
-    fn by_rule(all: &[Said], name: &Name, lists: &mut Lists) -> (Option<ListId>, u8) {
-        let mut decide = |owner: &Name, not: Scope| {
-            let said: Vec<_> = all.iter().filter(|s| s.0 == *owner && s.1 != not).map(|s| s.2).collect();
-            if said.is_empty() {
-                return None;
-            }
-            let list = said.into_iter().collect::<Option<Vec<Met>>>().map(|mut list| lists.intern(&mut list));
-            Some((list, owner.label_count() as u8))
-        };
-        if let Some(found) = decide(name, Scope::Below) {
-            return found;
-        }
-        let mut at = name.clone();
-        while !at.is_root() {
-            at = at.parent();
-            if let Some(found) = decide(&at, Scope::Exact) {
-                return found;
-            }
-        }
-        (None, 0)
-    }
-
-    fn a_name() -> impl Strategy<Value = Name> {
-        proptest::collection::vec(prop_oneof![Just("a"), Just("b"), Just("cc")], 1..5)
-            .prop_map(|labels| Name::parse(labels.join(".").as_bytes()).unwrap())
-    }
-
-    proptest! {
-        #[test]
-        fn keys_agree_with_the_rule(
-            all in proptest::collection::vec(
-                (a_name(), prop_oneof![Just(Scope::Exact), Just(Scope::Below), Just(Scope::Both)], proptest::option::of((0_u32..2).prop_map(Met))),
-                0..12,
-            ),
-            asked in proptest::collection::vec(a_name(), 12),
-        ) {
-            let mut lists = Lists::default();
-            let mut statements = NameStatements::default();
-            for (name, scope, said) in &all {
-                statements.push(name.as_wire(), *scope, *said);
-            }
-            let keys = statements.resolve(&mut lists);
-            let named: std::collections::BTreeSet<_> = keys.iter().map(|(wire, _)| Name::from_wire(wire).unwrap()).collect();
-            prop_assert_eq!(named.len(), keys.iter().count(), "a key twice");
-            for name in asked.iter().chain(&named) {
-                let expected = keys.iter().find(|(wire, _)| *wire == name.as_wire()).map(|(_, key)| key);
-                prop_assert_eq!(keys.find(name.as_wire()), expected, "{}", name);
-            }
-            for name in &named {
-                prop_assert!(name.is_root() || named.contains(&name.parent()), "{} has no parent", name);
-            }
-            for name in asked.iter().chain(all.iter().map(|said| &said.0)) {
-                let (list, depth, any_below) = by_keys(&keys, name);
-                let (expected, expected_depth) = by_rule(&all, name, &mut lists);
-                prop_assert_eq!(list, expected, "{}", name);
-                if list.is_some() {
-                    prop_assert_eq!(depth, expected_depth, "{}", name);
-                }
-                // whatever can be listed below is seen at some listed name, or at a name that nobody wrote
-                let fresh = Name::parse(b"zz").unwrap().under(name).unwrap();
-                let candidates = named.iter().cloned().chain([fresh]).filter(|n| n != name && n.is_at_or_below(name));
-                let mut listed_below = false;
-                for below in candidates {
-                    let fresh = Name::parse(b"zz").unwrap().under(&below).unwrap();
-                    listed_below |= by_rule(&all, &below, &mut lists).0.is_some() || by_rule(&all, &fresh, &mut lists).0.is_some();
-                }
-                prop_assert_eq!(any_below, listed_below, "below {}", name);
-            }
-        }
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@
 //! of pieces and then each piece behind a length byte. Between two pieces stands the subject. Ids follow the order of
 //! the encoded lists, so that equal content has equal ids whatever order it was read in.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
@@ -166,7 +167,8 @@ impl<'v> Iterator for Encoded<'v> {
 pub struct Collected {
     ids: HashMap<Box<[u8]>, Met>,
     raw: Vec<Raw>,
-    last: Option<(Box<[u8]>, Met)>,
+    /// Values met lately, where [`place_of`] puts them: lists repeat a few, and comparing one is cheaper than hashing.
+    recent: Vec<Met>,
     scratch: Vec<u8>,
 }
 
@@ -194,6 +196,19 @@ impl Collected {
     ///
     /// More distinct values than an id can name.
     pub fn intern(&mut self, value: feed::Value<'_>) -> Result<Met, TooManyValues> {
+        let place = place_of(&value);
+        if let Some(&met) = self.recent.get(place)
+            && self.raw.get(met.0 as usize).is_some_and(|raw| raw.is(&value))
+        {
+            return Ok(met);
+        }
+        let met = self.number(value)?;
+        self.recent.resize(RECENT, Met(u32::MAX));
+        self.recent[place] = met;
+        Ok(met)
+    }
+
+    fn number(&mut self, value: feed::Value<'_>) -> Result<Met, TooManyValues> {
         self.scratch.clear();
         match value.a {
             Some(a) => {
@@ -210,35 +225,45 @@ impl Collected {
                 self.scratch.extend_from_slice(text);
             }
         }
-        // most lines of a list say the same as the line before
-        if let Some((key, met)) = &self.last
-            && **key == *self.scratch
-        {
-            return Ok(*met);
+        if let Some(&met) = self.ids.get(&*self.scratch) {
+            return Ok(met);
         }
-        let key: Box<[u8]> = self.scratch.as_slice().into();
-        let met = match self.ids.get(&key) {
-            Some(&met) => met,
-            None => {
-                let met = Met(u32::try_from(self.raw.len()).ok().filter(|&n| n < MAX_VALUES).ok_or(TooManyValues)?);
-                let text = match value.text {
-                    feed::Text::Unsaid => RawText::Unsaid,
-                    feed::Text::None => RawText::None,
-                    feed::Text::Template(text) => RawText::Template(text.into()),
-                };
-                self.raw.push(Raw { a: value.a, text });
-                self.ids.insert(key.clone(), met);
-                met
-            }
+        let met = Met(u32::try_from(self.raw.len()).ok().filter(|&n| n < MAX_VALUES).ok_or(TooManyValues)?);
+        let text = match value.text {
+            feed::Text::Unsaid => RawText::Unsaid,
+            feed::Text::None => RawText::None,
+            feed::Text::Template(text) => RawText::Template(text.into()),
         };
-        self.last = Some((key, met));
+        self.raw.push(Raw { a: value.a, text });
+        self.ids.insert(self.scratch.as_slice().into(), met);
         Ok(met)
+    }
+
+    /// Takes over the values of another part of the list: their numbers here, by their numbers there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::intern`].
+    pub fn absorb(&mut self, other: &Self) -> Result<Vec<Met>, TooManyValues> {
+        other.raw.iter().map(|raw| self.intern(raw.value())).collect()
     }
 
     /// Encodes every collected value with what the whole dataset says, by [`Met`].
     pub fn encode(&self, defaults: &Defaults) -> Vec<Box<[u8]>> {
         self.raw.iter().map(|raw| raw.encode(defaults)).collect()
     }
+}
+
+/// Where a value stands among the recent ones, by what values of one list differ in.
+#[inline]
+fn place_of(value: &feed::Value<'_>) -> usize {
+    let a = value.a.map_or(0, |a| u32::from(a) as usize);
+    let text = match value.text {
+        feed::Text::Template(text) => text.last().map_or(0, |&last| usize::from(last) * 31 + text.len()),
+        feed::Text::None => 1,
+        feed::Text::Unsaid => 2,
+    };
+    (a ^ text) % RECENT
 }
 
 /// More distinct values than 24 bits number.
@@ -270,6 +295,20 @@ impl Default for Defaults {
 }
 
 impl Raw {
+    #[inline]
+    fn is(&self, value: &feed::Value<'_>) -> bool {
+        self.a == value.a && self.value().text == value.text
+    }
+
+    fn value(&self) -> feed::Value<'_> {
+        let text = match &self.text {
+            RawText::Unsaid => feed::Text::Unsaid,
+            RawText::None => feed::Text::None,
+            RawText::Template(text) => feed::Text::Template(text),
+        };
+        feed::Value { a: self.a, text }
+    }
+
     fn encode(&self, defaults: &Defaults) -> Box<[u8]> {
         let text = match &self.text {
             RawText::Unsaid => defaults.text.as_deref(),
@@ -277,7 +316,7 @@ impl Raw {
             RawText::Template(text) => Some(&**text),
         };
         let text = Pieces::of(text.unwrap_or_default(), defaults);
-        let a = self.a.or((!defaults.only_texts).then_some(defaults.a));
+        let a = self.a.or_else(|| (!defaults.only_texts).then_some(defaults.a));
         let flag = |is_there, flag| if is_there { flag } else { 0 };
         let mut out = vec![flag(a.is_some(), HAS_ADDRESS) | flag(text.is_some(), HAS_TEXT)];
         out.extend_from_slice(&defaults.ttl.unwrap_or(0).to_le_bytes());
@@ -360,10 +399,15 @@ impl Pieces {
 }
 
 /// Interns lists of values while what is listed is resolved, and numbers them at the end.
+///
+/// A list of one value, as nearly all are, has that value's number and costs nothing.
 #[derive(Debug, Default)]
 pub struct Lists {
+    /// Which values are a list by themselves.
+    ones: Vec<bool>,
     ids: HashMap<Box<[Met]>, u32>,
-    lists: Vec<Box<[Met]>>,
+    /// The lists of several, numbered from `FIRST_OF_MANY` on.
+    many: Vec<Box<[Met]>>,
 }
 
 impl Lists {
@@ -371,50 +415,75 @@ impl Lists {
     pub fn intern(&mut self, list: &mut Vec<Met>) -> ListId {
         list.sort_unstable();
         list.dedup();
+        if let [one] = **list {
+            return self.of_one(one);
+        }
         if let Some(&id) = self.ids.get(list.as_slice()) {
             return ListId(id);
         }
-        let id = self.lists.len() as u32;
-        self.lists.push(list.as_slice().into());
+        let id = FIRST_OF_MANY + self.many.len() as u32;
+        self.many.push(list.as_slice().into());
         self.ids.insert(list.as_slice().into(), id);
         ListId(id)
     }
 
+    /// The number of the list of that one value.
+    #[inline]
+    pub fn of_one(&mut self, met: Met) -> ListId {
+        let index = met.0 as usize;
+        if index >= self.ones.len() {
+            self.ones.resize(index + 1, false);
+        }
+        self.ones[index] = true;
+        ListId(met.0)
+    }
+
     /// The value of a list of one, or the first.
     pub fn first(&self, list: ListId) -> Met {
-        self.lists[list.0 as usize][0]
+        self.of_many(list).and_then(|list| list.first().copied()).unwrap_or(Met(list.0))
     }
 
     /// How many values a list has.
     pub fn values_of(&self, list: ListId) -> u64 {
-        self.lists[list.0 as usize].len() as u64
+        self.of_many(list).map_or(1, |list| list.len() as u64)
     }
 
-    /// Numbers the lists by their content: the values, and the id of each list by its [`ListId`].
+    fn of_many(&self, list: ListId) -> Option<&[Met]> {
+        self.many.get(list.0.checked_sub(FIRST_OF_MANY)? as usize).map(|list| &**list)
+    }
+
+    /// Numbers the lists by their content: the values, and which id each list has.
     ///
     /// # Errors
     ///
     /// More distinct lists than an id can name, or over 4 GiB of texts.
-    pub fn finish(self, encoded: &[Box<[u8]>]) -> Result<(Values, Box<[ValueId]>), TooManyValues> {
-        let mut contents: Vec<(Vec<u8>, u32)> = Vec::with_capacity(self.lists.len());
-        for (id, list) in self.lists.iter().enumerate() {
-            let mut values: Vec<&[u8]> = list.iter().map(|met| &*encoded[met.0 as usize]).collect();
+    pub fn finish(self, encoded: &[Box<[u8]>]) -> Result<(Values, Ids), TooManyValues> {
+        let encoded_of = |met: Met| encoded.get(met.0 as usize).map_or(&[][..], |value| value);
+        let mut contents: Vec<(Cow<'_, [u8]>, ListId)> = Vec::new();
+        for (met, _) in (0..).zip(&self.ones).filter(|&(_, &is_list)| is_list) {
+            contents.push((encoded_of(Met(met)).into(), ListId(met)));
+        }
+        for (id, list) in (FIRST_OF_MANY..).zip(&self.many) {
+            let mut values: Vec<&[u8]> = list.iter().map(|&met| encoded_of(met)).collect();
             values.sort_unstable();
             values.dedup();
-            contents.push((values.concat(), id as u32));
+            contents.push((values.concat().into(), ListId(id)));
         }
         contents.sort_unstable();
-        let mut ids = vec![ValueId::NONE; self.lists.len()].into_boxed_slice();
+        let mut ids = Ids {
+            ones: vec![ValueId::NONE; self.ones.len()].into(),
+            many: vec![ValueId::NONE; self.many.len()].into(),
+        };
         let (mut ends, mut bytes) = (vec![0], Vec::new());
         let mut previous: Option<&[u8]> = None;
         for (content, list) in &contents {
             // values that differ as written can be the same once the defaults are in
-            if previous != Some(content) {
+            if previous != Some(&**content) {
                 bytes.extend_from_slice(content);
                 ends.push(u32::try_from(bytes.len()).map_err(|_| TooManyValues)?);
                 previous = Some(content);
             }
-            ids[*list as usize] = ValueId(ends.len() as u32 - 1);
+            *ids.place(*list) = ValueId(ends.len() as u32 - 1);
         }
         if ends.len() - 1 > MAX_VALUES as usize {
             return Err(TooManyValues);
@@ -423,78 +492,49 @@ impl Lists {
     }
 }
 
-/// A list of values by the order it was interned in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The ids of lists.
+#[derive(Debug, Default)]
+pub struct Ids {
+    ones: Box<[ValueId]>,
+    many: Box<[ValueId]>,
+}
+
+impl Ids {
+    /// The id of a list, or of nothing.
+    #[inline]
+    pub fn of(&self, list: Option<ListId>) -> ValueId {
+        let Some(ListId(list)) = list else { return ValueId::NONE };
+        let id = match list.checked_sub(FIRST_OF_MANY) {
+            None => self.ones.get(list as usize),
+            Some(index) => self.many.get(index as usize),
+        };
+        id.copied().unwrap_or_default()
+    }
+
+    fn place(&mut self, ListId(list): ListId) -> &mut ValueId {
+        match list.checked_sub(FIRST_OF_MANY) {
+            None => &mut self.ones[list as usize],
+            Some(index) => &mut self.many[index as usize],
+        }
+    }
+}
+
+/// A list of values: the number of a value, or from `FIRST_OF_MANY` on the order in which a list was interned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListId(pub u32);
 
+/// Values have numbers below.
+const FIRST_OF_MANY: u32 = MAX_VALUES + 1;
 /// RFC 1035, section 3.3: a character-string is at most 255 bytes.
 pub const MAX_TEXT: usize = 255;
 /// RFC 5782, section 2.1: the customary value of a listing.
 pub const DEFAULT_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// The most pieces that one count byte numbers, and more than 255 bytes of `$` can need.
 const MAX_PIECES: usize = 255;
+/// A list with a value per entry has them by the hundred, and this many slots stay in the first-level cache.
+const RECENT: usize = 256;
 const HAS_ADDRESS: u8 = 1;
 const HAS_TEXT: u8 = 2;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rendered(text: &[u8], defaults: &Defaults) -> String {
-        let mut collected = Collected::default();
-        let value = feed::Value { a: None, text: feed::Text::Template(text) };
-        let met = collected.intern(value).unwrap();
-        let mut lists = Lists::default();
-        let list = lists.intern(&mut vec![met]);
-        let (values, ids) = lists.finish(&collected.encode(defaults)).unwrap();
-        let value = values.list(ids[list.0 as usize]).next().unwrap();
-        let mut out = ArrayVec::new();
-        value.text.unwrap().render(b"192.0.2.1", &mut out);
-        String::from_utf8(out.to_vec()).unwrap()
-    }
-
-    #[test]
-    fn templates_are_filled_in() {
-        let mut defaults = Defaults::default();
-        defaults.variables[1] = Some(b"one $".as_slice().into());
-        assert_eq!(rendered(b"see http://ex/?$", &defaults), "see http://ex/?192.0.2.1");
-        assert_eq!(rendered(b"$ and $", &defaults), "192.0.2.1 and 192.0.2.1");
-        assert_eq!(rendered(b"$1 $9 $$", &defaults), "one $ $9 $");
-        assert_eq!(rendered(&b"$ ".repeat(150), &defaults).len(), 255);
-        assert_eq!(rendered(&[b'x'; 300], &defaults).len(), 255);
-    }
-
-    #[test]
-    fn the_base_template_surrounds_the_text() {
-        let defaults = Defaults { base: Some(b"See $= ($)".as_slice().into()), ..Defaults::default() };
-        assert_eq!(rendered(b"why $", &defaults), "See why $ (192.0.2.1)");
-        assert_eq!(rendered(b"=own $", &defaults), "own 192.0.2.1");
-        assert_eq!(rendered(b"", &defaults), "See 192.0.2.1 (192.0.2.1)");
-    }
-
-    #[test]
-    fn an_equals_sign_alone_is_no_text() {
-        let mut collected = Collected::default();
-        collected.intern(feed::Value { a: None, text: feed::Text::Template(b"=") }).unwrap();
-        let encoded = collected.encode(&Defaults::default());
-        assert!(Encoded { rest: &encoded[0] }.all(|value| value.text.is_none()));
-    }
-
-    #[test]
-    fn equal_content_has_equal_ids_in_any_order() {
-        let build = |texts: &[&[u8]]| {
-            let mut collected = Collected::default();
-            let mut lists = Lists::default();
-            for text in texts {
-                let met = collected.intern(feed::Value { a: None, text: feed::Text::Template(text) }).unwrap();
-                lists.intern(&mut vec![met]);
-            }
-            lists.finish(&collected.encode(&Defaults::default())).unwrap()
-        };
-        let (forward, ids) = build(&[b"a", b"b", b"c"]);
-        let (backward, reversed) = build(&[b"c", b"b", b"a"]);
-        assert_eq!(forward, backward);
-        assert_eq!(ids.iter().rev().collect::<Vec<_>>(), reversed.iter().collect::<Vec<_>>());
-        assert_eq!(forward.list(ValueId::NONE).count(), 0);
-    }
-}
+mod tests;

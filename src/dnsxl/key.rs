@@ -170,6 +170,9 @@ impl KeyShape {
 
     /// Fills `bytes` with the bits of the characters; they fit.
     fn read_characters(self, text: &[u8], bytes: &mut [u8; MAX_KEY]) -> Option<()> {
+        if self.alphabet == Alphabet::Hex {
+            return read_hex(text, bytes);
+        }
         let width = self.alphabet.bits();
         let mut held: u16 = 0;
         let mut count = 0;
@@ -198,6 +201,24 @@ impl KeyShape {
         }
         Some(())
     }
+}
+
+/// Fills `bytes` with hexadecimal digits, the last one alone being the upper half of its byte; they fit.
+fn read_hex(text: &[u8], bytes: &mut [u8; MAX_KEY]) -> Option<()> {
+    let value = |character: u8| HEX_VALUES[usize::from(character)];
+    let (pairs, last) = text.as_chunks::<2>();
+    let mut all = 0;
+    for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
+        let (high, low) = (value(high), value(low));
+        // a digit's value has four bits, and what is no digit has all
+        all |= high | low;
+        *byte = high << 4 | low;
+    }
+    if let (&[high], Some(byte)) = (last, bytes.get_mut(pairs.len())) {
+        all |= value(high);
+        *byte = value(high) << 4;
+    }
+    (all < 16).then_some(())
 }
 
 /// RFC 1035, section 2.3.4: a label has at most so many bytes.

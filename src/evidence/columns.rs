@@ -71,8 +71,11 @@ impl<const N: usize> Header<N> {
     }
 }
 
+/// A column, and what follows it.
+type Split<'a> = (Cow<'a, [u8]>, Option<&'a [u8]>);
+
 /// The first column, and what follows its separator, if one follows.
-fn split_column(text: &[u8], separator: u8) -> Result<(Cow<'_, [u8]>, Option<&[u8]>), StatementError> {
+fn split_column(text: &[u8], separator: u8) -> Result<Split<'_>, StatementError> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = memchr(separator, text).unwrap_or(text.len());
         return Ok((Cow::Borrowed(text[..end].trim_ascii()), text.get(end + 1..)));

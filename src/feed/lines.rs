@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter, memrchr};
 
 use super::{FileError, LineError, Skipped};
 
@@ -27,6 +27,16 @@ pub enum Compression {
 
 /// A line's number, the first being 1, and the line without its end, or why it cannot be had.
 pub type NumberedLine<'a> = (u64, Result<&'a [u8], LineError>);
+
+/// Whole lines of a file, to be parsed by any thread.
+pub(super) struct Block {
+    /// How many lines of the file are before it.
+    pub(super) before: u64,
+    /// The lines; none if the only line is one that is too long.
+    pub(super) bytes: Vec<u8>,
+    /// Whether nothing follows.
+    pub(super) is_last: bool,
+}
 
 /// The lines of a file or of bytes in memory, read front to back.
 pub struct Lines<'a> {
@@ -61,6 +71,20 @@ impl Lines<'static> {
     }
 }
 
+impl Lines<'static> {
+    /// The lines of a block of the file at `path`.
+    pub(super) fn of_block(block: Block, path: &Path) -> Self {
+        let end = block.bytes.len();
+        Self {
+            buffer: block.bytes,
+            end,
+            number: block.before,
+            source_ended: true,
+            ..Self::with_buffer(Box::new(io::empty()), path, None, 0)
+        }
+    }
+}
+
 impl<'a> Lines<'a> {
     /// The lines of bytes in memory; `-` stands for their path in errors.
     ///
@@ -74,11 +98,15 @@ impl<'a> Lines<'a> {
     }
 
     fn new(source: Box<dyn Read + 'a>, path: &Path, opened: Option<Metadata>) -> Self {
+        Self::with_buffer(source, path, opened, BUFFER)
+    }
+
+    fn with_buffer(source: Box<dyn Read + 'a>, path: &Path, opened: Option<Metadata>, bytes: usize) -> Self {
         Self {
             source,
             path: path.to_owned(),
             opened,
-            buffer: vec![0; BUFFER],
+            buffer: vec![0; bytes],
             begin: 0,
             end: 0,
             number: 0,
@@ -102,13 +130,45 @@ impl<'a> Lines<'a> {
         let Some((begin, end)) = self.find()? else { return Ok(None) };
         let mut line = &self.buffer[begin..end];
         if line.len() > MAX_LINE {
-            return Ok(Some((self.number, Err(LineError::LineTooLong { limit: MAX_LINE }))));
+            return Ok(Some((self.number, Err(TOO_LONG))));
         }
         if self.number == 1 {
             line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         }
         line = line.strip_suffix(b"\r").unwrap_or(line);
         Ok(Some((self.number, Ok(line))))
+    }
+
+    /// The lines that come next, as many as one block holds; none at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lines::next_line`].
+    pub(super) fn next_block(&mut self) -> Result<Option<Block>, FileError> {
+        let before = self.number;
+        self.buffer.copy_within(self.begin..self.end, 0);
+        (self.begin, self.end) = (0, self.end - self.begin);
+        self.buffer.resize(BLOCK.max(self.end), 0);
+        while !self.source_ended && self.end < self.buffer.len() {
+            self.fill()?;
+        }
+        if self.end == 0 {
+            return self.check_unchanged().map(|()| None);
+        }
+        let whole =
+            if self.source_ended { Some(self.end) } else { memrchr(b'\n', &self.buffer[..self.end]).map(|at| at + 1) };
+        let Some(whole) = whole else {
+            self.skip_line()?;
+            self.number += 1;
+            return Ok(Some(Block { before, bytes: Vec::new(), is_last: false }));
+        };
+        let rest = self.buffer[whole..self.end].to_vec();
+        self.end = rest.len();
+        let mut bytes = std::mem::replace(&mut self.buffer, rest);
+        bytes.truncate(whole);
+        let newlines = memchr_iter(b'\n', &bytes).count() as u64;
+        self.number += newlines + u64::from(bytes.last() != Some(&b'\n'));
+        Ok(Some(Block { before, bytes, is_last: self.source_ended }))
     }
 
     /// Hands every line to `parse`, and what is wrong with one to `sink`.
@@ -263,6 +323,10 @@ fn inflate<'a>(mut source: impl Read + 'a, compression: Compression) -> io::Resu
 
 /// A line may have this many bytes, its end not counted: rbldnsd's limit.
 const MAX_LINE: usize = 32 * 1024;
+/// What is said of a line over it.
+pub(super) const TOO_LONG: LineError = LineError::LineTooLong { limit: MAX_LINE };
+/// What is handed to a thread at a time: a millisecond's work, so that passing it on does not count.
+const BLOCK: usize = 256 << 10;
 /// What is read at a time: large enough that the system call does not count.
 const BUFFER: usize = 1 << 20;
 /// How many bytes tell a compressed file.
@@ -336,6 +400,28 @@ mod tests {
         let lines = of(list.as_bytes());
         assert_eq!(lines.len(), 300_000);
         assert!(lines.iter().enumerate().all(|(index, line)| *line == format!("{} line {index}", index + 1)));
+    }
+
+    #[test]
+    fn blocks_hold_all_lines_with_their_numbers() {
+        let line = |index: u64| match index % 50_000 {
+            7 => "x".repeat(MAX_LINE + 5),
+            8 => "y".repeat(3 * BLOCK),
+            _ => format!("line {index}\r"),
+        };
+        let list: Vec<String> = (0..120_000).map(line).collect();
+        for list in [list.join("\n"), list.join("\n") + "\n", String::new(), "z".repeat(BLOCK)] {
+            let mut blocks = Lines::from_bytes(list.as_bytes(), Compression::Detect).unwrap();
+            let mut found = Vec::new();
+            while let Some(block) = blocks.next_block().unwrap() {
+                assert!(block.bytes.len() <= BLOCK);
+                if block.bytes.is_empty() {
+                    found.push(format!("{} {}", block.before + 1, TOO_LONG));
+                }
+                found.extend(all(Lines::of_block(block, Path::new("-"))).unwrap());
+            }
+            assert!(found == of(list.as_bytes()));
+        }
     }
 
     #[test]

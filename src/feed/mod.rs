@@ -11,6 +11,7 @@ mod hashes;
 mod hosts;
 mod lines;
 mod name;
+mod parallel;
 mod plain;
 mod rbldnsd;
 mod skipped;
@@ -327,6 +328,34 @@ impl Default for Reading {
 /// Only what ends the reading of the whole file; a wrong line goes to [`Sink::problem`].
 pub fn parse_file(path: &Path, format: Format, reading: &Reading, sink: &mut impl Sink) -> Result<(), FileError> {
     parse(Lines::open(path, reading.compression)?, format, reading, sink)
+}
+
+/// Parses one file of a list by several threads: `sink` takes what has to be told in order, which are all specials, and
+/// each of `helpers` takes a share of the entries; a line goes to one of them, and each sees its lines in order.
+///
+/// Without helpers, or where lines depend on the ones before in more than their default value, this is [`parse_file`].
+///
+/// # Errors
+///
+/// As [`parse_file`]; of several, the one that would have come first.
+pub fn parse_file_on<S: Sink + Send>(
+    path: &Path,
+    format: Format,
+    reading: &Reading,
+    sink: &mut S,
+    helpers: &mut [S],
+) -> Result<(), FileError> {
+    let lines = Lines::open(path, reading.compression)?;
+    match format {
+        _ if helpers.is_empty() => parse(lines, format, reading, sink),
+        Format::Generic | Format::Combined | Format::Acl => parse(lines, format, reading, sink),
+        Format::Ip4Set | Format::Ip4Tset | Format::Ip4Trie | Format::Ip6Tset | Format::Ip6Trie | Format::Dnset => {
+            parallel::parse(lines, rbldnsd::Parser::new(format, reading), sink, helpers)
+        }
+        Format::Plain | Format::Hosts | Format::Drop | Format::Urlhaus | Format::Urls | Format::Hashes => {
+            parallel::parse(lines, parallel::LineByLine { format, reading }, sink, helpers)
+        }
+    }
 }
 
 /// Parses a list in memory into a sink.

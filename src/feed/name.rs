@@ -9,6 +9,7 @@ use crate::dnsxl::Name;
 use crate::dnsxl::name::{MAX_LABEL, MAX_WIRE, NameError};
 
 /// The name that was parsed last.
+#[derive(Clone)]
 pub(super) struct NameBuffer {
     wire: [u8; MAX_WIRE],
     length: usize,

@@ -14,7 +14,14 @@ pub(crate) fn trim_start(text: &[u8]) -> &[u8] {
 }
 
 /// `text` without the blanks at both ends.
+#[inline]
 pub(crate) fn trim(text: &[u8]) -> &[u8] {
+    // nearly every line has none
+    match text {
+        [] => return text,
+        [first, .., last] if !is_blank(*first) && !is_blank(*last) => return text,
+        _ => {}
+    }
     let text = trim_start(text);
     let end = text.iter().rposition(|&byte| !is_blank(byte)).map_or(0, |last| last + 1);
     &text[..end]

@@ -60,6 +60,15 @@ impl Counts {
         (self.last != 0).then_some(Time(self.last))
     }
 
+    /// What is left of an address's evidence without some groups, a bit each: it is still an address that arrived.
+    pub(super) fn without(mut self, groups: u64) -> Self {
+        self.groups &= !groups;
+        if self.groups == 0 {
+            self.days = 0;
+        }
+        self
+    }
+
     /// The group that alone named an address, as a bit; none if there are several, or nobody did lately.
     pub(super) fn sole_group(&self) -> Option<u64> {
         self.groups.is_power_of_two().then_some(self.groups)
@@ -105,6 +114,11 @@ pub(super) struct Reader<'e> {
 impl<'e> Reader<'e> {
     pub(super) fn new(sources: &'e Sources, at: Time) -> Self {
         Self { sources, at, groups: Vec::new() }
+    }
+
+    /// Whether what a source says of an address counts for others.
+    pub(super) fn generalises(&self, source: SourceId) -> bool {
+        !self.sources.get(source).spoofable
     }
 
     /// What the spells of an address come to; none if it has not arrived in the history, or if only sources named it

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::guards::Class;
 use super::judgement::{Judgement, Piece};
 use super::parameters::InClouds;
+use super::returning::Returning;
 use super::states::{State, score};
 use super::{Bits, Counts};
 
@@ -76,7 +77,7 @@ impl Judgement {
             return;
         }
         let least_lift = if all { Some(1.0) } else { None };
-        let mut painter = Painter { judgement: self, least_lift, guard: 0, take: &mut take };
+        let mut painter = Painter { judgement: self, least_lift, guard: 0, returning: 0, take: &mut take };
         let mut next = 0;
         self.nodes.each_run(&self.routes, |first, last, route| {
             self.each_piece(first, last, &mut next, |first, last, piece| match piece {
@@ -93,7 +94,8 @@ impl Judgement {
             return;
         };
         let guard = self.guards.ranges4().partition_point(|range| range.last < block << 8);
-        let mut painter = Painter { judgement: self, least_lift: Some(0.0), guard, take: &mut take };
+        let returning = self.returning.partition_point(|returning| returning.address < block << 8);
+        let mut painter = Painter { judgement: self, least_lift: Some(0.0), guard, returning, take: &mut take };
         match self.nodes.find(block) {
             Some(index) => painter.touched(index, route),
             None => painter.untouched(block, block, route, self.nodes.active_around(block)),
@@ -133,6 +135,8 @@ struct Painter<'j, 't> {
     least_lift: Option<f64>,
     /// The first guard that may cover what comes next.
     guard: usize,
+    /// The first address that may come back of what comes next.
+    returning: usize,
     take: &'t mut dyn FnMut(Run),
 }
 
@@ -227,7 +231,7 @@ impl Painter<'_, '_> {
 
     /// Cuts a run at the guards that it meets.
     fn paint(&mut self, run: Run) {
-        if !self.wants(run.state, run.lift) {
+        if !self.wants(run.state, run.lift) && !self.has_returning(&run) {
             return;
         }
         let guards = self.judgement.guards.ranges4();
@@ -253,11 +257,52 @@ impl Painter<'_, '_> {
             return;
         }
         let state = cap(run.state, class, self.judgement.parameters.in_clouds);
-        if !self.wants(state, run.lift) {
-            return;
+        let density = run.rate / run.size() as f64;
+        let mut next = Some(first);
+        let judgement = self.judgement;
+        let all = &judgement.returning[self.returning..];
+        let all = &all[all.partition_point(|returning| returning.address < first)..];
+        for returning in all.iter().take_while(|returning| returning.address <= last) {
+            let own = self.returned(run, returning, class);
+            if returning.rate <= density || !self.wants(own.state, own.lift) {
+                continue;
+            }
+            if let Some(begin) = next.filter(|&begin| begin < returning.address) {
+                self.hand_on(run, begin, returning.address - 1, class, state);
+            }
+            (self.take)(own);
+            next = returning.address.successor();
         }
-        let part = (f64::from(last - first) + 1.0) / run.size() as f64;
-        (self.take)(Run { first, last, class, state, rate: run.rate * part, ..*run });
+        if let Some(begin) = next.filter(|&begin| begin <= last) {
+            self.hand_on(run, begin, last, class, state);
+        }
+    }
+
+    fn hand_on(&mut self, run: &Run, first: u32, last: u32, class: Class, state: State) {
+        if self.wants(state, run.lift) {
+            let part = (f64::from(last - first) + 1.0) / run.size() as f64;
+            (self.take)(Run { first, last, class, state, rate: run.rate * part, ..*run });
+        }
+    }
+
+    /// Whether an address that may come back is in a run; moves on to the first one that may be.
+    fn has_returning(&mut self, run: &Run) -> bool {
+        let all = &self.judgement.returning;
+        while all.get(self.returning).is_some_and(|returning| returning.address < run.first) {
+            self.returning += 1;
+        }
+        all.get(self.returning).is_some_and(|returning| returning.address <= run.last)
+    }
+
+    /// The verdict on an address that may come back: its block's state, or `watch` if it came more than once.
+    fn returned(&self, run: &Run, returning: &Returning, class: Class) -> Run {
+        let judgement = self.judgement;
+        let rate = returning.rate;
+        let lift = judgement.lift(rate, 1.0 / 256.0);
+        let own = judgement.rules().returning(lift, returning.record.arrivals);
+        let state = cap(run.state.max(own), class, judgement.parameters.in_clouds);
+        let (first, node) = (returning.address, (returning.address, 32));
+        Run { first, last: first, state, level: Level::Leaf, node, class, rate, lift, ..*run }
     }
 }
 

@@ -10,9 +10,9 @@
 
 use super::arrivals::LEAST_TRUST;
 use super::bits::Bits;
+use super::floods::floods;
 use super::guards::{Class, Guards};
-use super::parameters::COUNT_DAYS;
-use crate::evidence::{Evidence, Family, Sources, Spell, Spell4, Time};
+use crate::evidence::{Evidence, Family, Sources, Spell, Time};
 
 /// A subject that is listed for what was said of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,30 +50,6 @@ pub fn exact4(evidence: &Evidence, guards: &Guards, at: Time) -> Vec<Exact<u32>>
     }
     let blocks = listed(&evidence.blocks4, |&block| block, class, &evidence.sources, &[], at);
     sorted(addresses, blocks)
-}
-
-/// The groups that named so many addresses of a /16 lately that their word alone is not believed there.
-fn floods(network: &[Spell4], sources: &Sources, at: Time) -> Vec<usize> {
-    if network.len() <= MOST_NAMED {
-        return Vec::new();
-    }
-    let oldest = at.days_before(COUNT_DAYS);
-    let mut named: Vec<(usize, usize)> = Vec::new();
-    let mut groups: Vec<usize> = Vec::new();
-    for said in network.chunk_by(|a, b| a.subject == b.subject) {
-        let lately = said.iter().filter(|spell| spell.begin <= at && spell.last_said(at) > oldest);
-        groups.clear();
-        groups.extend(lately.map(|spell| sources.group(spell.source)));
-        groups.sort_unstable();
-        groups.dedup();
-        for &group in &groups {
-            match named.iter_mut().find(|(known, _)| *known == group) {
-                Some((_, count)) => *count += 1,
-                None => named.push((group, 1)),
-            }
-        }
-    }
-    named.into_iter().filter(|&(_, count)| count > MOST_NAMED).map(|(group, _)| group).collect()
 }
 
 /// As [`exact4`], of IPv6.
@@ -175,9 +151,6 @@ impl Voices {
     }
 }
 
-/// Addresses of a /16 that a group can name in 45 days and be believed alone: one in 32. The densest networks that a
-/// honeypot sees have some hundreds.
-const MOST_NAMED: usize = 2048;
 /// The probability from which a subject is listed.
 const ENTER: f64 = 0.5;
 /// The probability below which it no longer is.

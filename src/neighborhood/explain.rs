@@ -14,7 +14,7 @@ use super::guards::Class;
 use super::judgement::Judgement;
 use super::model::Terms;
 use super::nodes::unscaled;
-use super::parameters::{TOUCHED_TERMS, UNTOUCHED_TERMS};
+use super::parameters::{MOST_UNTOUCHED, RETURNING_TERMS, TOUCHED_TERMS, UNTOUCHED_TERMS};
 use super::states::{self, State, score};
 use crate::evidence::Family;
 
@@ -171,7 +171,7 @@ impl Judgement {
             last: run.counts.last().map(|time| time.to_string()),
         };
         explanation.chain = self.chain(block, route);
-        explanation.groups = self.term_groups(bits, route);
+        explanation.groups = self.term_groups(bits, route, run.node.1 == 32);
         (explanation.rule, explanation.leaves) = self.rule(&run, block);
         explanation
     }
@@ -226,7 +226,7 @@ impl Judgement {
         ]
     }
 
-    fn term_groups(&self, address: u32, route: usize) -> Vec<TermGroup> {
+    fn term_groups(&self, address: u32, route: usize, is_address: bool) -> Vec<TermGroup> {
         let (model, coefficients) = (self.model(), &self.parameters.coefficients);
         let block = address >> 8;
         let mut terms: Vec<(&'static str, Term)> = Vec::new();
@@ -235,22 +235,40 @@ impl Judgement {
             terms.push((group, Term { name, what, value, coefficient, product: value * coefficient }));
         };
         push("mean", self.mean.ln(), -1.0);
-        let own = self.nodes.find(block);
+        let returning = self.returning_at(address).filter(|_| is_address);
+        let returning = returning.and_then(|returning| self.returning_terms(returning));
+        let own = self.nodes.find(block).filter(|_| returning.is_none());
         let values = match own {
-            Some(index) => model.terms(&self.nodes.blocks[index]),
-            None => Terms::Untouched(model.untouched_terms(route, self.nodes.active_around(block), None)),
+            _ if returning.is_some() => None,
+            Some(index) => Some(model.terms(&self.nodes.blocks[index])),
+            None => {
+                let around = self.nodes.active_around(block);
+                Some(Terms::Untouched(model.untouched_terms(route, around, None)))
+            }
         };
+        if let Some(values) = returning {
+            push("space32", 256f64.ln(), 1.0);
+            push("intercept", 1.0, coefficients.returning[RETURNING_TERMS.len()]);
+            for (at, name) in RETURNING_TERMS.into_iter().enumerate() {
+                push(name, values[at], coefficients.returning[at]);
+            }
+        }
         match values {
-            Terms::Touched(values) => {
+            None => {}
+            Some(Terms::Touched(values)) => {
                 push("intercept", 1.0, coefficients.touched[TOUCHED_TERMS.len()]);
                 for (at, name) in TOUCHED_TERMS.into_iter().enumerate() {
                     push(name, values[at], coefficients.touched[at]);
                 }
             }
-            Terms::Untouched(values) => {
+            Some(Terms::Untouched(values)) => {
                 push("intercept", 1.0, coefficients.untouched[UNTOUCHED_TERMS.len()]);
                 for (at, name) in UNTOUCHED_TERMS.into_iter().enumerate() {
                     push(name, values[at], coefficients.untouched[at]);
+                }
+                let over = super::model::dot(&coefficients.untouched, &values) - MOST_UNTOUCHED.ln();
+                if over > 0.0 {
+                    push("most", over, -1.0);
                 }
             }
         }
@@ -279,6 +297,13 @@ impl Judgement {
             Some(index) => self.verdicts[index].state,
             None => run.state,
         };
+        let returning = self.returning_at(run.first).filter(|_| run.node.1 == 32 && run.state > uncapped);
+        if let Some(returning) = returning {
+            let (entered, record) = (thresholds.watch, &returning.record);
+            let (times, absent) = (record.arrivals, record.absent);
+            let rule = format!("watch: lift ≥ {entered}, came {times} times in a year, gone for {absent:.0} days");
+            return (rule, Some(format!("when its lift falls below {entered}, or when it comes back")));
+        }
         let capped = cap(uncapped, run.class, self.parameters.in_clouds) < uncapped;
         let entered = threshold(uncapped);
         let mut rule = match (uncapped, run.level) {
@@ -423,6 +448,14 @@ fn meaning(name: &str) -> (&'static str, &'static str) {
         "laddr" => ("own record", "distinct addresses: takes back what old bursts add"),
         "newsh7" => ("own record", "share of last week's arrivals that are new"),
         "lwk" => ("own record", "weeks with an arrival"),
+        "arrivals" => ("own record", "arrivals of the address in a year"),
+        "returns" => ("own record", "those after an absence of 30 days or more"),
+        "absent" => ("own record", "how long it has been gone"),
+        "age" => ("own record", "how long ago it came first"),
+        "others" => ("neighbors", "addresses of the /24 that may come back"),
+        "rate24" => ("neighbors", "the rate of the /24"),
+        "most" => ("base", "what is over the most that surroundings alone can promise"),
+        "space32" => ("base", "a /24 has 256 addresses"),
         "share28" => ("own record", "the /28's share of its /24"),
         "b20_60" => ("neighbors", "long-run level of the /20 around"),
         "b20_14" => ("neighbors", "fresh arrivals in the /20 around"),

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::guards::Guards;
 use super::model::{self, Model, Terms};
 use super::nodes::{Asn, Nodes};
-use super::parameters::{Parameters, TouchedTerms, UntouchedTerms};
+use super::parameters::{LeafTerms, MOST_UNTOUCHED, Parameters, TouchedTerms, UntouchedTerms};
 use super::previous::Previous;
+use super::returning::Returning;
 use super::routes::Routes;
 use super::states::{Rules, State};
 use super::{Counts, arrivals};
@@ -43,6 +44,8 @@ pub struct Judgement {
     /// Trusted groups that feed the family.
     pub(super) groups: u32,
     pub(super) previous: Arc<Previous>,
+    /// Addresses that may come back, ascending.
+    pub(super) returning: Vec<Returning>,
     factors: Factors,
 }
 
@@ -82,11 +85,13 @@ impl Judgement {
             mean: 0.0,
             groups,
             previous: Arc::clone(previous),
+            returning: Vec::new(),
             factors: Factors::new(parameters),
         };
         if judgement.nodes.root.sums.d120 > 0 {
             judgement.rate();
             judgement.decide();
+            judgement.returning = judgement.find_returning(evidence);
         }
         judgement
     }
@@ -118,7 +123,7 @@ impl Judgement {
     ///
     /// Only two terms of a route's /24s differ, so there is one sum a route and not one a block.
     pub(super) fn untouched_rate(&self, route: usize, around: (u32, u32)) -> f64 {
-        self.untouched[route] * self.factors.of(around)
+        (self.untouched[route] * self.factors.of(around)).min(MOST_UNTOUCHED)
     }
 
     fn rate(&mut self) {
@@ -135,7 +140,7 @@ impl Judgement {
         let exposed = |route: usize| self.nodes.exposures[route] > 0;
         let untouched = (0..self.routes.routes4().len()).map(|route| {
             if exposed(route) {
-                model::untouched_rate(coefficients, &model.untouched_terms(route, (0, 0), None))
+                model::rate(model::dot(&coefficients.untouched, &model.untouched_terms(route, (0, 0), None)))
             } else {
                 0.0
             }
@@ -230,6 +235,16 @@ impl Judgement {
             counts: block.counts,
             terms: model.touched_terms(block),
         })
+    }
+
+    /// Hands on every /24 with history, its rate, and its /28s with their terms.
+    pub fn each_block_with_leaves(&self, mut take: impl FnMut(u32, f64, &[(u32, LeafTerms)])) {
+        let mut leaves = Vec::new();
+        for (index, (block, verdict)) in self.nodes.blocks.iter().zip(&self.verdicts).enumerate() {
+            leaves.clear();
+            leaves.extend(self.nodes.leaves_of(index).iter().map(|leaf| (leaf.leaf, model::leaf_terms(block, leaf))));
+            take(block.block, verdict.rate, &leaves);
+        }
     }
 
     /// Hands on every announced /24 without history, in runs that are alike: first, last, rate of one of them, terms.

@@ -9,8 +9,10 @@ mod bits;
 mod caution;
 mod delegated;
 mod emit;
+pub mod evaluate;
 mod exact;
 mod explain;
+mod floods;
 mod guards;
 mod judgement;
 pub mod listings;
@@ -20,6 +22,7 @@ mod nodes;
 mod parameters;
 mod previous;
 mod ranges;
+mod returning;
 mod routes;
 mod states;
 mod survey;
@@ -36,8 +39,9 @@ pub use explain::{Explanation, NodeEvidence, NodeRate, Term, TermGroup, node_nam
 pub use guards::{Class, GoodRange, Guard, GuardRange, Guards, GuardsBuilder};
 pub use judgement::{Judgement, TouchedBlock};
 pub use parameters::{
-    COUNT_DAYS, Coefficients, HISTORY_DAYS, HORIZON_DAYS, InClouds, LEAF_TERMS, LeafTerms, NEW_AFTER_DAYS, Parameters,
-    Shrinkage, TOUCHED_TERMS, Thresholds, TouchedTerms, UNTOUCHED_TERMS, UntouchedTerms,
+    COUNT_DAYS, Coefficients, HISTORY_DAYS, HORIZON_DAYS, InClouds, LEAF_TERMS, LeafTerms, MOST_UNTOUCHED,
+    NEW_AFTER_DAYS, Parameters, RETURN_DAYS, RETURNING_TERMS, ReturningTerms, Shrinkage, TOUCHED_TERMS, Thresholds,
+    TouchedTerms, UNTOUCHED_TERMS, UntouchedTerms,
 };
 pub use previous::Previous;
 pub use ranges::Range;

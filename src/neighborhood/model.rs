@@ -8,7 +8,7 @@
 //! Invariant: a rate is positive and finite for any evidence; no logarithm of 0 is taken.
 
 use super::nodes::{Block, Decayed, Leaf, Nodes, Prefix, unscaled};
-use super::parameters::{Coefficients, LeafTerms, Parameters, Shrinkage, TouchedTerms, UntouchedTerms};
+use super::parameters::{Coefficients, LeafTerms, MOST_UNTOUCHED, Parameters, Shrinkage, TouchedTerms, UntouchedTerms};
 use super::routes::Routes;
 
 /// What terms are made from.
@@ -136,7 +136,7 @@ impl Model<'_> {
         let touched = self.touched_terms(block);
         let around = self.nodes.active_around(block.block);
         let untouched = self.untouched_terms(block.route as usize, around, Some(block));
-        if dot(&coefficients.untouched, &untouched) > dot(&coefficients.touched, &touched) {
+        if untouched_rate(coefficients, &untouched) > touched_rate(coefficients, &touched) {
             Terms::Untouched(untouched)
         } else {
             Terms::Touched(touched)
@@ -193,9 +193,9 @@ pub(super) fn touched_rate(coefficients: &Coefficients, terms: &TouchedTerms) ->
     rate(dot(&coefficients.touched, terms))
 }
 
-/// The rate of a /24 without history.
+/// The rate of a /24 without history, [`MOST_UNTOUCHED`] at most.
 pub(super) fn untouched_rate(coefficients: &Coefficients, terms: &UntouchedTerms) -> f64 {
-    rate(dot(&coefficients.untouched, terms))
+    rate(dot(&coefficients.untouched, terms)).min(MOST_UNTOUCHED)
 }
 
 /// Coefficients times terms, in their order.
@@ -203,7 +203,7 @@ pub(super) fn dot<const N: usize>(coefficients: &[f64; N], terms: &[f64; N]) -> 
     coefficients.iter().zip(terms).map(|(coefficient, term)| coefficient * term).sum()
 }
 
-fn rate(logarithm: f64) -> f64 {
+pub(super) fn rate(logarithm: f64) -> f64 {
     logarithm.clamp(LOG_LEAST, LOG_MOST).exp()
 }
 

@@ -9,6 +9,7 @@
 //! wholly under such a guard in any exposure.
 
 use super::arrivals::{self, Counts, Known};
+use super::floods;
 use super::guards::{Class, Guards};
 use super::routes::Routes;
 use crate::evidence::{Evidence, Family, Time};
@@ -287,7 +288,7 @@ impl Nodes {
     /// How many /24s with history are among the three others of a /24's /22, and in the rest of its /20.
     pub(super) fn active_around(&self, block: u32) -> (u32, u32) {
         let whole = self.active.of_20(block);
-        let of_22 = (whole >> (block & 12) & 15) as u16;
+        let of_22 = whole >> (block & 12) & 15;
         let own = u32::from(whole >> (block & 15) & 1);
         (of_22.count_ones() - own, whole.count_ones() - of_22.count_ones())
     }
@@ -324,11 +325,16 @@ fn sum_blocks(evidence: &Evidence, family: Family, guards: &Guards, at: Time) ->
     let (mut blocks, mut leaves): (Vec<Block>, Vec<Leaf>) = (Vec::new(), Vec::new());
     let mut ranges = guards.ranges4().iter().peekable();
     let mut voices = Voices::default();
+    let floods = floods::flooded(evidence, at);
+    let mut floods = floods.into_iter().peekable();
     arrivals::each_address(evidence, family, at, |address, known| {
         while ranges.next_if(|range| range.last < address).is_some() {}
         if ranges.peek().is_some_and(|range| range.first <= address && !counts(range.value.class)) {
             return;
         }
+        while floods.next_if(|flood| flood.0 < address >> 16).is_some() {}
+        let flooding = floods.peek().filter(|flood| flood.0 == address >> 16).map_or(0, |flood| flood.1);
+        let counts = known.counts.without(flooding);
         let decayed = Decayed::of(known, at);
         if leaves.last().is_none_or(|leaf| leaf.leaf != address >> 4) {
             leaves.push(Leaf { leaf: address >> 4, d14: 0, d60: 0, arrivals: 0, addresses: 0, recent: 0 });
@@ -354,8 +360,8 @@ fn sum_blocks(evidence: &Evidence, family: Family, guards: &Guards, at: Time) ->
             block.decayed.add(&decayed);
             block.weeks |= known.weeks;
             block.addresses += 1;
-            block.counts.add(&known.counts);
-            block.counts.sole = block.counts.sole.max(voices.hear(&known.counts));
+            block.counts.add(&counts);
+            block.counts.sole = block.counts.sole.max(voices.hear(&counts));
         }
     });
     (blocks, leaves)

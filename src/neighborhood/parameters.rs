@@ -15,10 +15,15 @@ pub const UNTOUCHED_TERMS: [&str; 8] =
 /// The terms of a /28's share in its /24.
 pub const LEAF_TERMS: [&str; 7] = ["one", "la", "room", "dens", "s60", "s14", "rsp"];
 
+/// The terms of the rate of an address that may come back; the intercept comes last.
+pub const RETURNING_TERMS: [&str; 6] = ["arrivals", "returns", "absent", "age", "others", "rate24"];
+
 /// A term for each coefficient, and 1 for the intercept, which comes last.
 pub type TouchedTerms = [f64; TOUCHED_TERMS.len() + 1];
 /// As [`TouchedTerms`].
 pub type UntouchedTerms = [f64; UNTOUCHED_TERMS.len() + 1];
+/// As [`TouchedTerms`].
+pub type ReturningTerms = [f64; RETURNING_TERMS.len() + 1];
 /// A term for each coefficient; there is no intercept, as shares sum to one.
 pub type LeafTerms = [f64; LEAF_TERMS.len()];
 
@@ -31,6 +36,8 @@ pub struct Coefficients {
     pub untouched: UntouchedTerms,
     /// For a /28's share in its /24.
     pub leaf: LeafTerms,
+    /// For an address that may come back.
+    pub returning: ReturningTerms,
 }
 
 impl Default for Coefficients {
@@ -60,7 +67,7 @@ impl Default for Coefficients {
                 0.553_658_105_640_390_5,
                 0.243_283_067_701_239_7,
                 0.155_159_960_661_821_74,
-                -2.486_727_913_988_544_8,
+                -2.486_727_913_988_545,
             ],
             leaf: [
                 1.572_268_145_057_897_7,
@@ -70,6 +77,15 @@ impl Default for Coefficients {
                 -0.871_592_033_762_612_6,
                 0.271_911_676_589_919_3,
                 0.215_395_589_836_500_28,
+            ],
+            returning: [
+                1.028_095_605_105_481,
+                0.167_680_968_550_651_73,
+                -0.359_076_260_258_169_63,
+                0.259_500_672_252_992_8,
+                -0.226_852_158_625_309_64,
+                0.678_863_334_151_878_6,
+                -3.632_454_344_882_887_7,
             ],
         }
     }
@@ -112,7 +128,7 @@ pub struct Thresholds {
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { watch: 50.0, suspicious: 250.0, bad: 750.0, leave: 0.6 }
+        Self { watch: 50.0, suspicious: 250.0, bad: 750.0, leave: 0.4 }
     }
 }
 
@@ -146,6 +162,11 @@ pub struct Parameters {
 pub const HISTORY_DAYS: u32 = 120;
 /// Days that a state's minimum evidence is counted over.
 pub const COUNT_DAYS: u32 = 45;
+/// Days of history in which an address's comings and goings are counted.
+pub const RETURN_DAYS: u32 = 365;
+/// The most new bad addresses that a /24 is expected to have for its surroundings alone. Those that promise more do not
+/// keep it, and as a first report must not lower a rate, they would stand above blocks whose own record is as bad.
+pub const MOST_UNTOUCHED: f64 = 0.05;
 /// Days of absence after which an address that comes back is new.
 pub const NEW_AFTER_DAYS: u32 = 30;
 /// Days that a rate looks ahead.

@@ -92,6 +92,11 @@ impl Rules<'_> {
         self.state(lift, before.min(State::Watch), true, false)
     }
 
+    /// The state of an address that arrived so often and may come back.
+    pub(super) fn returning(&self, lift: f64, arrivals: u16) -> State {
+        self.state(lift, State::None, u32::from(arrivals) >= WATCH_ADDRESSES, false)
+    }
+
     /// The state of an announced prefix of `length` that has `exposure` /24s.
     pub(super) fn prefix(&self, lift: f64, prefix: &Prefix, length: u8, exposure: u32) -> State {
         let least = PREFIX_ADDRESSES.get(usize::from(24 - length.min(24))).copied().unwrap_or(u32::MAX);

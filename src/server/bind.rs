@@ -19,6 +19,8 @@ pub(super) struct Plain {
     pub(super) address: SocketAddr,
     pub(super) udp: Vec<UdpSocket>,
     pub(super) tcp: TcpListener,
+    /// Whether the datagram sockets are somebody else's too, who may hand them to the next server.
+    pub(super) is_inherited: bool,
 }
 
 /// Sockets that a service manager opened for this program (sd_listen_fds(3)), until they are taken.
@@ -82,9 +84,10 @@ pub(super) fn plain(
     loop {
         attempts -= 1;
         let inherited_udp = inherited.take_udp(address);
-        let udp = match inherited_udp.is_empty() {
-            true => datagram(address, all, workers)?,
-            false => shared(inherited_udp, workers).map_err(|why| Error::bind(address, why))?,
+        let is_inherited = !inherited_udp.is_empty();
+        let udp = match is_inherited {
+            true => shared(inherited_udp, workers).map_err(|why| Error::bind(address, why))?,
+            false => datagram(address, all, workers)?,
         };
         let bound = udp.first().map_or(Ok(address), UdpSocket::local_addr).map_err(|why| Error::bind(address, why))?;
         match listener(bound, all, inherited) {
@@ -92,7 +95,7 @@ pub(super) fn plain(
                 for socket in &udp {
                     udp::ready(socket).map_err(|why| Error::bind(bound, why))?;
                 }
-                return Ok(Plain { address: bound, udp, tcp });
+                return Ok(Plain { address: bound, udp, tcp, is_inherited });
             }
             // the port that UDP was given is taken for TCP: another will be given next time
             Err(Error::Bind { why, .. }) if why.kind() == io::ErrorKind::AddrInUse && attempts > 0 => {}
@@ -204,7 +207,7 @@ mod tests {
 
     #[test]
     fn inherited_sockets_are_used_where_their_address_is_asked_for_and_all_workers_share_them() {
-        let Plain { address, udp, tcp } = plain(LOOPBACK, &[], 1, &mut Inherited::default()).unwrap();
+        let Plain { address, udp, tcp, .. } = plain(LOOPBACK, &[], 1, &mut Inherited::default()).unwrap();
         let mut inherited = Inherited { udp, tcp: vec![tcp] };
         // a second bind of this address would fail
         let taken = plain(address, &[], 3, &mut inherited).unwrap();

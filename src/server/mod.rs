@@ -197,9 +197,16 @@ impl Bound {
         let counters = Arc::new(Counters::default());
         let answering = Answering { published, observer, counters: counters.clone(), respond };
         let (addresses, encrypted_addresses) = (self.addresses(), self.encrypted_addresses());
-        let (sockets, listeners): (Vec<_>, Vec<_>) = self.plain.into_iter().map(|plain| (plain.udp, plain.tcp)).unzip();
-        let sockets: Vec<_> = sockets.into_iter().flatten().map(Arc::new).collect();
-        let udp_stop = Arc::new(udp::Stop::new(sockets.clone()));
+        let (mut sockets, mut own_sockets, mut listeners) = (Vec::new(), Vec::new(), Vec::new());
+        for Plain { udp, tcp, is_inherited, .. } in self.plain {
+            let udp: Vec<_> = udp.into_iter().map(Arc::new).collect();
+            if !is_inherited {
+                own_sockets.extend_from_slice(&udp);
+            }
+            sockets.extend(udp);
+            listeners.push(tcp);
+        }
+        let udp_stop = Arc::new(udp::Stop::new(own_sockets));
         let (stream_stop, _) = watch::channel(false);
         // from here on an early return drops `running`, which stops the threads that are there
         let mut running = Running {

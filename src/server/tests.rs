@@ -291,6 +291,23 @@ fn an_idle_server_ends_at_once_and_its_port_is_free_again() {
 }
 
 #[test]
+fn a_socket_that_was_handed_over_serves_the_next_server_too() {
+    let handed_over = UdpSocket::bind(LOOPBACK).unwrap();
+    let address = handed_over.local_addr().unwrap();
+    for _ in 0..2 {
+        let udp = vec![handed_over.try_clone().unwrap()];
+        udp::ready(&udp[0]).unwrap();
+        let tcp = TcpListener::bind(LOOPBACK).unwrap();
+        tcp.set_nonblocking(true).unwrap();
+        let plain = vec![Plain { address, udp, tcp, is_inherited: true }];
+        let bound = Bound { plain, encrypted: None, limits: Limits::default() };
+        let running = bound.run_with(published(), None, InOneStep(echo), no_decision).unwrap();
+        assert_eq!(ask_udp(address, b"still there"), b"still there");
+        running.shutdown();
+    }
+}
+
+#[test]
 fn the_observer_sees_query_reply_and_client() {
     #[derive(Default)]
     struct Log(Mutex<Vec<String>>);

@@ -1,8 +1,8 @@
 //! Queries over UDP: a blocking loop, one thread and one socket for each worker, that answers by the batch.
 //!
 //! Whatever has arrived is received with one system call, up to [`BATCH`] datagrams, and so are the replies sent. In between
-//! the batch goes through three steps, each for all queries before the next: they are read, and what answering them will
-//! read from memory is prefetched; what stands behind that is prefetched too; they are answered, each over its own query.
+//! the batch goes through steps, each for all queries before the next: they are read; what answering them will read from
+//! memory is prefetched; what stands behind that is prefetched too; they are answered, each over its own query.
 //! A table larger than the caches costs a wait for memory at every step down, and so the queries wait together.
 //! The generation and the time are loaded once for a batch; nothing that two workers share is written for a query.
 //!
@@ -10,8 +10,9 @@
 //! drops any other), and no datagram, error or panic ends the loop; the end comes from [`Stop`] alone.
 //!
 //! The wake-up at the end is shutdown(2) of the socket: Linux wakes a blocked receiver with it even though it reports
-//! ENOTCONN, and still hands out what is queued first, so that the worker finishes what it has without a clock. The read
-//! timeout is for kernels that only report the error.
+//! ENOTCONN, and still hands out what is queued first, so that the worker finishes what it has without a clock. A socket
+//! that a service manager handed over is its own to keep, and would stay shut for the next server too: there, and on kernels
+//! that only report the error, the worker finds the stop by the read timeout.
 
 use std::io;
 use std::net::UdpSocket;
@@ -31,18 +32,19 @@ use crate::zone::UnixTime;
 #[derive(Debug, Default)]
 pub(super) struct Stop {
     flag: AtomicBool,
-    sockets: Vec<Arc<UdpSocket>>,
+    /// The sockets that nobody else has.
+    own: Vec<Arc<UdpSocket>>,
 }
 
 impl Stop {
-    pub(super) fn new(sockets: Vec<Arc<UdpSocket>>) -> Self {
-        Self { flag: AtomicBool::new(false), sockets }
+    pub(super) fn new(own: Vec<Arc<UdpSocket>>) -> Self {
+        Self { flag: AtomicBool::new(false), own }
     }
 
     /// Has every worker finish what is queued on its socket, and end.
     pub(super) fn stop(&self) {
         self.flag.store(true, Ordering::SeqCst);
-        for socket in &self.sockets {
+        for socket in &self.own {
             // always ENOTCONN, and the receiver is woken all the same
             let _ = socket2::SockRef::from(&**socket).shutdown(std::net::Shutdown::Read);
         }

@@ -76,7 +76,7 @@ struct Groups<A32, A64> {
 
 impl Ip6 {
     /// Builds from ascending, disjoint prefixes, which are read once.
-    pub fn build<I: Iterator<Item = Prefix6> + Clone>(prefixes: I) -> Self {
+    pub fn build<I: Iterator<Item = Prefix6>>(prefixes: I) -> Self {
         let mut highs = Highs { prefixes: prefixes.peekable(), groups: Groups::default(), low: Vec::new() };
         let mut leaves = Vec::new();
         let mut keys = Vec::new();

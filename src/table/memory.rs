@@ -268,6 +268,18 @@ impl<T> fmt::Debug for Array<T> {
     }
 }
 
+/// Gives back to the system what the allocator holds and nobody uses.
+///
+/// Building a table takes several times its memory for a moment. glibc keeps up to 64 MB of that for later, which is more
+/// than most tables are; a server that has loaded has no use for it until the next load.
+pub(crate) fn give_back_unused() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: malloc_trim(3) takes any number, may be called at any time from any thread, and touches free memory alone.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Asks for the cache line that `place` begins in, which is going to be read soon; nothing waits for it.
 ///
 /// A batch of queries asks for all its lines first and then reads them, so that it waits for memory once and not once a

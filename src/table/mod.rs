@@ -10,8 +10,8 @@
 //!   above the leaves: a bit a slot for IPv4, whose space is small; a tree for IPv6, whose space is not.
 //! - *Unordered* subjects, names and digests, become fingerprints in lines that a hash finds ([`name`], [`hash`]).
 //!
-//! Any of them can be written to a compiled file ([`file`]) as it is and used from there: an array is a window of memory
-//! that was filled here or mapped ([`memory`]).
+//! Any of them can be written to a compiled file (`file.rs`) as it is and used from there: an array is a window of memory
+//! that was filled here or mapped (`memory.rs`).
 //!
 //! Each is built in bulk from an iterator that is read more than once, so that building needs little memory beside
 //! the result, and never changes afterwards. Lookups check every bound, and what is `unsafe` stands in `memory.rs`.

@@ -130,12 +130,14 @@ impl Names {
         let mut distinct = true;
         let mut latest = None;
         let mut batch = Vec::with_capacity(BATCH);
+        let mut tops = Tops([(&[], 0); TOPS]);
         for (wire, key) in keys {
-            let mut starts = [0; name::MAX_LABELS];
+            // where labels start; a name has at most 254 bytes
+            let mut starts = [0_u8; name::MAX_LABELS];
             let mut depth = 0;
             let mut at = 0;
             for (start, label) in starts.iter_mut().zip(name::labels(wire)) {
-                *start = at;
+                *start = at as u8;
                 at += 1 + label.len();
                 depth += 1;
             }
@@ -149,9 +151,10 @@ impl Names {
                 self.root = payload;
             }
             let mut hash = self.seed;
-            for &start in starts[..depth].iter().rev() {
-                let length = usize::from(wire[start]);
-                hash = step(hash, &wire[start + 1..start + 1 + length]);
+            for (index, &start) in starts[..depth].iter().rev().enumerate() {
+                let start = usize::from(start);
+                let label = &wire[start + 1..][..usize::from(wire[start])];
+                hash = if index == 0 { tops.step(self.seed, label) } else { step(hash, label) };
             }
             batch.push((hash & mask, payload));
             if batch.len() == BATCH {
@@ -256,6 +259,20 @@ fn step(parent: u128, label: &[u8]) -> u128 {
     SipHasher13::new_with_keys(parent as u64, (parent >> 64) as u64).hash(label).as_u128()
 }
 
+/// The first steps that a build took lately: most names end in one of a few labels, and that half of the hashing is saved.
+struct Tops<'k>([(&'k [u8], u128); TOPS]);
+
+impl<'k> Tops<'k> {
+    fn step(&mut self, seed: u128, label: &'k [u8]) -> u128 {
+        let ends = [label.first(), label.last()].map(|byte| usize::from(byte.copied().unwrap_or_default()));
+        let (known, hash) = &mut self.0[(ends[0] + 7 * ends[1] + label.len()) % TOPS];
+        if *known != label {
+            (*known, *hash) = (label, step(seed, label));
+        }
+        *hash
+    }
+}
+
 /// What a key says, in 64 bits; depths relative to the key, as then millions of keys say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Combination(u64);
@@ -291,6 +308,8 @@ const HERE_SHIFT: u32 = 40;
 const BELOW_SHIFT: u32 = 16;
 const HERE_UP_SHIFT: u32 = 9;
 const BELOW_UP_SHIFT: u32 = 2;
+/// As many as stay in the first-level cache.
+const TOPS: usize = 64;
 /// A name has at most 127 labels.
 const UP_MASK: u8 = 0x7f;
 /// Two fingerprints meet in one of 10^14 builds of 10^8 keys. After as many attempts the caller has named a key twice.

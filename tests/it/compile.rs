@@ -92,6 +92,9 @@ fn what_cannot_be_compiled_or_served_is_one_line() {
     assert!(told.contains("lost.txt: No such file"), "{told}");
     let told = error(&["compile", "--format", "plain", "drop.txt", "-o", "lost/x"]);
     assert!(told.starts_with("error: lost/x: No such file"), "{told}");
+    let told = error(&["compile", "--format", "plain", "names.txt", "-o", "./names.txt"]);
+    assert!(told.starts_with("error: ./names.txt: is one of the lists"), "{told}");
+    assert_eq!(fs::read_to_string(folder.path().join("names.txt")).unwrap(), "spam.example\n");
     let told = error(&["compile", "--verify", "drop.txt"]);
     assert_eq!(told, "error: drop.txt: not a compiled file: the magic bytes at its beginning are missing\n");
     assert!(!folder.path().join("x").exists());

@@ -4,10 +4,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ fn resident_bytes_a_listing() {
         ("one entry", "plain", 1, &|_| "192.0.2.1\n".to_owned()),
         ("a hundred entries", "plain", 100, &|n| format!("{}\n", address(n))),
         ("/32 with one value", "plain", 10_000_000, &|n| format!("{}\n", address(n))),
-        ("/32 with a value each", "ip4set", 10_000_000, &|n| format!("{} :{}:Reason {0}\n", address(n), n % 200)),
+        ("/32 with a value each", "ip4set", 10_000_000, &|n| format!("{} :{}:Reason {1}\n", address(n), 1 + n % 200)),
         ("domains with all below", "plain", 10_000_000, &|n| format!("n{:x}.z{}.example\n", mixed(n) >> 24, n % 1000)),
         ("IPv6 /64", "plain", 10_000_000, &|n| {
             let (provider, customer) = (0x2a00 + mixed(n) % 4000, mixed(n + (1 << 40)) >> 32);
@@ -76,10 +77,7 @@ fn opening_a_hundred_million() {
     for access in ["map", "copy", "map"] {
         let (server, took) = start(folder.path(), &format!("files = \"compiled\"\nmemory = \"{access}\"\n"));
         let at_once = server.kib("VmRSS");
-        // the thread that verifies has ended when it has read everything
-        while server.threads().iter().any(|name| name == "verify") {
-            thread::yield_now();
-        }
+        server.wait_for("compiled file verified");
         eprintln!(
             "memory = {access}: first answer after {took:.2?}; {at_once} KiB resident then, {} KiB when verified after {:.2?}, of \
              which {} KiB are its own, {} KiB of them in huge pages",
@@ -130,8 +128,11 @@ fn start(folder: &Path, dataset: &str) -> (Server, Duration) {
     fs::write(&path, config).unwrap();
     let begin = Instant::now();
     let mut command = Command::new(env!("CARGO_BIN_EXE_infamy"));
-    let child = command.arg("serve").arg(path).env("RUST_LOG", "error").stderr(Stdio::inherit()).spawn().unwrap();
-    let server = Server { child, begin };
+    let mut child = command.arg("serve").arg(path).stderr(Stdio::piped()).spawn().unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let server = Server { child, begin, lines };
     let took = server.first_answer(address);
     (server, took)
 }
@@ -140,6 +141,7 @@ fn start(folder: &Path, dataset: &str) -> (Server, Duration) {
 struct Server {
     child: Child,
     begin: Instant,
+    lines: Receiver<String>,
 }
 
 impl Server {
@@ -168,10 +170,8 @@ impl Server {
         line.and_then(|line| line.split_whitespace().nth(1)).map_or(0, |number| number.parse().unwrap())
     }
 
-    fn threads(&self) -> Vec<String> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        tasks.flatten().map(|task| name(task).trim().to_owned()).collect()
+    fn wait_for(&self, text: &str) {
+        while !self.lines.recv_timeout(PATIENCE).expect("the server says so").contains(text) {}
     }
 }
 

@@ -15,6 +15,7 @@ mod rfc8906;
 mod scenarios;
 mod script;
 mod serve;
+mod steps;
 mod transport;
 mod verdicts;
 mod wire;

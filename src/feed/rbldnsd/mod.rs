@@ -19,6 +19,7 @@ mod value;
 use super::error::{Excerpt, LineError};
 use super::lines::Lines;
 use super::name::NameBuffer;
+use super::parallel::BlockParser;
 use super::text::{split_word, trim, trim_start};
 use super::{Action, Entry, FileError, Format, Reading, Said, Scope, Sink, Special, Text, Value};
 use ip4::parse_block4;
@@ -35,12 +36,12 @@ pub(super) fn parse(
     reading: &Reading,
     sink: &mut impl Sink,
 ) -> Result<(), FileError> {
-    let mut parser = Parser::new(format, reading);
-    lines.each(sink, |number, line, sink| parser.parse_line(number, line, sink))
+    Parser::new(format, reading).parse(lines, sink)
 }
 
 /// What has been said so far that later lines of the file depend on.
-struct Parser {
+#[derive(Clone)]
+pub(super) struct Parser {
     host_bits: bool,
     combined: bool,
     /// What a line means here; none in a combined file before its first section.
@@ -60,8 +61,23 @@ enum DefaultAction {
     Value,
 }
 
+impl BlockParser for Parser {
+    fn is_context(line: &[u8]) -> bool {
+        match line {
+            [b'$' | b':' | b' ' | b'\t', ..] | [b'#' | b';', b'$', ..] => true,
+            // a byte order mark, of which only the first line of the file is freed
+            [0xef, ..] => true,
+            _ => false,
+        }
+    }
+
+    fn parse(&mut self, lines: Lines<'_>, sink: &mut impl Sink) -> Result<(), FileError> {
+        lines.each(sink, |number, line, sink| self.parse_line(number, line, sink))
+    }
+}
+
 impl Parser {
-    fn new(format: Format, reading: &Reading) -> Self {
+    pub(super) fn new(format: Format, reading: &Reading) -> Self {
         let combined = format == Format::Combined;
         Self {
             host_bits: reading.host_bits,

@@ -9,6 +9,7 @@ use super::super::text::trim_start;
 use super::super::{Sink, Text, Value};
 
 /// The value of entries that do not say one: of the file so far, or of the section of a combined one.
+#[derive(Clone)]
 pub(super) struct Defaults {
     a: Option<Ipv4Addr>,
     kind: Kind,

@@ -132,7 +132,9 @@ pub(super) fn rates(case: &Case) -> Naive {
                 entropy,
                 1.0,
             ];
-            terms.iter().zip(coefficients.untouched).map(|(term, coefficient)| term * coefficient).sum::<f64>().exp()
+            let sum =
+                terms.iter().zip(coefficients.untouched).map(|(term, coefficient)| term * coefficient).sum::<f64>();
+            sum.exp().min(0.05)
         };
         let rate = if touched.contains(&block) {
             let addresses = known.iter().filter(|(bits, _)| *bits >> 8 == block).map(|(_, address)| address);

@@ -71,17 +71,21 @@ proptest! {
         }
         let mean = naive.blocks.values().sum::<f64>() / naive.blocks.len() as f64;
         prop_assert!(is_near(judgement.mean_rate(), mean));
-        let mut seen = 0;
+        let mut seen = std::collections::BTreeSet::new();
         for &block in naive.blocks.keys() {
             judgement.each_run_of_block(block, |run| {
+                // an address that may come back has a rate of its own
+                if run.node.1 == 32 {
+                    return;
+                }
                 for leaf in run.first >> 4..=run.last >> 4 {
                     let rate = run.rate * 16.0 / run.size() as f64;
                     assert!(is_near(rate, naive.leaves[&leaf]), "{leaf:x}: {rate} is not {}", naive.leaves[&leaf]);
-                    seen += 1;
+                    seen.insert(leaf);
                 }
             });
         }
-        prop_assert_eq!(seen, naive.leaves.len());
+        prop_assert_eq!(seen.len(), naive.leaves.len());
     }
 
     #[test]
@@ -125,7 +129,7 @@ proptest! {
             rate.unwrap_or_default()
         };
         let before = rate(&case);
-        let mut more = case.clone();
+        let mut more = case;
         more.spells.push((bits, source, TODAY, None));
         // the two models reach the same number by different roundings
         prop_assert!(rate(&more) >= before * (1.0 - 1e-12), "{} after {}", rate(&more), before);
@@ -150,7 +154,7 @@ proptest! {
         }
         // without evidence of its own a block has the rate above it
         let mut quiet = None;
-        judgement.each_untouched(|_, _| true, |first, _, _, terms| quiet = quiet.or(terms.map(|_| first)));
+        judgement.each_untouched(|_, _| true, |first, _, _, terms| quiet = quiet.or_else(|| terms.map(|_| first)));
         if let Some(block) = quiet {
             let chain = judgement.explain((block << 8).into()).chain;
             prop_assert!(is_near(chain[3].rate * 2.2, chain[2].rate * 1.2));

@@ -50,17 +50,23 @@ fn one_forging_source_gets_a_victims_network_on_watch_and_no_further() {
         // over all of the victim's /16, spread over a week
         case.spells.push((ip("11.9.0.0") + forged * 6, 0, TODAY - forged % 7, None));
     }
+    // the other group has named some of it too, in one /24 more than a few
+    for host in 0..20u32 {
+        case.spells.push((ip("11.9.77.0") + 7 * host, 1, TODAY - host, None));
+    }
     let judgement = case.judge();
     let runs = judgement.runs(true);
     let victim = runs.iter().filter(|run| run.first >> 16 == ip("11.9.0.0") >> 16);
     let (mut space, mut most) = (0, 0);
     for run in victim {
-        // the other group named two addresses there too, which are not enough to bear out a flood
         assert!(run.state <= State::Watch, "{run:?}");
         assert!(run.score() <= 49, "{run:?}");
         (space, most) = (space + run.size(), most.max(run.score()));
     }
     assert!(space > 0 && most > 24, "the flood was not noticed at all");
+    // elsewhere the source is heard as ever
+    case.spells.retain(|spell| spell.0 >> 16 != ip("11.9.0.0") >> 16 || spell.0 >> 8 == ip("11.9.77.0") >> 8);
+    assert_eq!(worst(&case.judge(), "11.9.77.0", 24), State::Bad);
 }
 
 #[test]
