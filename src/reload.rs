@@ -4,12 +4,9 @@
 //! datasets only. Nothing here logs or decides when to look again: the caller does, with what [`Store::load`] tells.
 
 use std::collections::HashMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::dataset::{self, Dataset, LoadError, NeverList, Report};
+use crate::dataset::{self, Dataset, Emitted, LoadError, NeverList, Report, Stamp};
 use crate::dnsxl::Name;
 use crate::snapshot::{Snapshot, Version};
 use crate::table::memory::give_back_unused;
@@ -68,6 +65,10 @@ struct Slot {
     dataset: Option<Arc<Dataset>>,
     /// What the files looked like when they were last read.
     stamps: Vec<Option<Stamp>>,
+    /// When they were last read, as a Unix time in seconds.
+    read_at: i64,
+    /// The same of the last attempt: a failure is told once, and not at every glance.
+    tried: (Vec<Option<Stamp>>, i64),
     /// Counts the loads that took.
     generation: u64,
     /// The generation that is in the zones' serials.
@@ -87,27 +88,16 @@ impl Slot {
     }
 }
 
-/// What tells that a file is another one, or has other content: size and time alone miss a quick replacement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+/// What the files of a dataset look like now.
+fn stamps(spec: &dataset::Spec) -> Vec<Option<Stamp>> {
+    let of_emitter = spec.emitted.as_ref().map(|Emitted(emitter)| emitter.files()).unwrap_or_default();
+    spec.files.iter().chain(&of_emitter).map(|path| Stamp::of(path)).collect()
 }
 
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
+/// Whether an emitter that was asked at a time says something else by now, without any change of a file.
+fn is_due(spec: &dataset::Spec, asked_at: i64, now: UnixTime) -> bool {
+    let interval = spec.emitted.as_ref().and_then(|Emitted(emitter)| emitter.interval());
+    interval.is_some_and(|interval| now.0 - asked_at >= interval)
 }
 
 /// What became of one dataset.
@@ -187,17 +177,24 @@ impl Store {
     ) -> Option<Event> {
         let (spec, slot) = (&self.plan.datasets[index], &mut self.slots[index]);
         // taken before reading: a change meanwhile is then seen at the next call
-        let stamps: Vec<_> = spec.files.iter().map(|path| Stamp::of(path)).collect();
-        if slot.dataset.is_some() && slot.stamps == stamps {
+        let stamps = stamps(spec);
+        if slot.dataset.is_some() && slot.stamps == stamps && !is_due(spec, slot.read_at, now) {
             return None;
         }
+        slot.tried = (stamps.clone(), now.0);
         let result = load(spec, &self.plan.never, now.0).map(|(dataset, report)| {
-            slot.stamps = stamps;
+            (slot.stamps, slot.read_at) = (stamps, now.0);
             slot.take(dataset, report)
         });
         give_back_unused();
         let keeps_last_good = result.is_err() && slot.dataset.is_some();
         Some(Event { dataset: index, result, keeps_last_good })
+    }
+
+    /// Whether a dataset that an emitter makes would be another by now: time has passed, or a file of it has changed.
+    pub fn has_due_verdicts(&self, now: UnixTime) -> bool {
+        let mut slots = self.plan.datasets.iter().zip(&self.slots).filter(|(spec, _)| spec.emitted.is_some());
+        slots.any(|(spec, slot)| is_due(spec, slot.tried.1, now) || slot.tried.0 != stamps(spec))
     }
 
     /// A store of another plan that begins with what this one has.
@@ -270,6 +267,9 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
     use crate::dataset::{BadLines, Defaults, Spec};
     use crate::feed::{Format, Reading};
@@ -280,6 +280,7 @@ mod tests {
             name: "list".into(),
             format: Format::Ip4Set,
             files: files.iter().map(|file| folder.join(file)).collect(),
+            emitted: None,
             reading: Reading::default(),
             defaults: Defaults::default(),
             bad_lines: BadLines::Skip,

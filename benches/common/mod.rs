@@ -95,6 +95,7 @@ impl List {
             name: "list".to_owned(),
             format: self.format(),
             files: vec![PathBuf::from(path)],
+            emitted: None,
             reading: Reading { compression: Compression::Detect, key, ..Reading::default() },
             defaults: Defaults::default(),
             bad_lines: BadLines::Skip,

@@ -45,6 +45,7 @@ pub(crate) fn dataset(name: &str, format: Format, path: &Path) -> Spec {
         name: name.to_owned(),
         format,
         files: vec![path.to_owned()],
+        emitted: None,
         reading: Reading { key, ..Reading::default() },
         defaults: Defaults::default(),
         bad_lines: BadLines::Skip,

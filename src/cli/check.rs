@@ -58,6 +58,9 @@ pub(super) fn print_problems(out: &mut impl Write, plan: &Plan, Timed { event, .
             for problem in &loaded.report.problems {
                 writeln!(out, "{problem}")?;
             }
+            for note in &loaded.report.notes {
+                writeln!(out, "dataset {name}: {note}")?;
+            }
             let more = loaded.report.total - loaded.report.problems.len() as u64;
             if more > 0 {
                 writeln!(out, "dataset {name}: {more} more problems")?;

@@ -14,7 +14,10 @@ use serde::Serialize;
 use super::inputs::{Inputs, parse_time};
 use super::load::announcing;
 use crate::evidence::{Family, Written};
-use crate::neighborhood::{Class, Judgement, Level, Previous, Run, Run6, disjoint6, judge_units, prefixes, worse_of};
+use crate::export::{VerdictFormat, write_verdicts};
+use crate::neighborhood::{
+    Class, Judgement, Level, Previous, Run, Run6, State, disjoint6, judge_units, prefixes, worse_of,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -32,6 +35,9 @@ pub(super) struct Arguments {
     /// Whose evidence: of those who send, of those who host, or the worse of both
     #[arg(long, value_enum, default_value = "both")]
     family: Families,
+    /// The least state that is printed: watch, suspicious or bad
+    #[arg(long, value_name = "STATE", value_parser = parse_state, conflicts_with = "all")]
+    least: Option<State>,
     /// How a verdict is printed
     #[arg(long, value_enum, default_value = "tsv")]
     format: Format,
@@ -50,6 +56,16 @@ enum Format {
     Tsv,
     /// JSON lines, which say more
     Json,
+    /// A prefix a line
+    Cidr,
+    /// Suricata's reputation list: prefix, category 1, and 1.27 times the score
+    Iprep,
+    /// rbldnsd's ip4trie and ip6trie
+    Rbldnsd,
+}
+
+fn parse_state(text: &str) -> Result<State, String> {
+    State::of_name(text).filter(|state| *state > State::None).ok_or_else(|| "write watch, suspicious or bad".to_owned())
 }
 
 /// Judges, and prints the verdicts.
@@ -113,7 +129,7 @@ impl Row {
                 }
                 writeln!(out, "\t{reports}\t{days}\t{groups}\t{asn}")
             }
-            Format::Json => {
+            _ => {
                 serde_json::to_writer(&mut *out, self)?;
                 out.write_all(b"\n")
             }
@@ -122,6 +138,21 @@ impl Row {
 }
 
 fn print(arguments: &Arguments, runs: &[Run], runs6: &[Run6]) -> anyhow::Result<()> {
+    let least = arguments.least.unwrap_or_default();
+    let runs: Vec<Run> = runs.iter().filter(|run| run.state >= least).copied().collect();
+    let runs6: Vec<Run6> = runs6.iter().filter(|run| run.state >= least).copied().collect();
+    let list = match arguments.format {
+        Format::Tsv | Format::Json => None,
+        Format::Cidr => Some(VerdictFormat::Cidr),
+        Format::Iprep => Some(VerdictFormat::Iprep { category: 1 }),
+        Format::Rbldnsd => Some(VerdictFormat::Rbldnsd),
+    };
+    if let Some(format) = list {
+        let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+        write_verdicts(format, &runs, &runs6, &mut out)?;
+        out.flush()?;
+        return Ok(());
+    }
     // the order of the runs is that of their addresses, and sorting is stable
     let mut order: Vec<&Run> = runs.iter().collect();
     order.sort_by(|a, b| b.lift.total_cmp(&a.lift));

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -11,10 +12,12 @@ use toml::Spanned;
 use super::Config;
 use super::error::{ConfigError, Problem, Source, Warning};
 use super::spec::{self, FormatName, Spec};
+use super::{Judging, verdicts};
 use crate::dataset::compiled::format_of;
 use crate::dataset::{self, Defaults, NeverList};
 use crate::dnsxl::{Alphabet, HashKind, KeyShape, Name, name};
 use crate::feed::{Compression, Format, Lines, NsLine, Reading, Scope, SoaLine};
+use crate::neighborhood::listings::Standing;
 use crate::reload::{Plan, ZonePlan};
 use crate::server::privileges::Confinement;
 use crate::server::{CertificatePaths, Encrypted, Limits, Listen};
@@ -24,7 +27,8 @@ use crate::zone::{Choice, TestEntries, ZoneSpec};
 
 /// Checks a configuration.
 pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigError> {
-    let mut checker = Checker { spec: &spec, source, warnings: Vec::new(), indexes: HashMap::new() };
+    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, source)?;
+    let mut checker = Checker { spec: &spec, source, judging: &judging, warnings: Vec::new(), indexes: HashMap::new() };
     let listen = checker.listen()?;
     let confinement = checker.confinement()?;
     let plan = checker.plan(&listen)?;
@@ -51,6 +55,7 @@ pub(super) fn at(source: &Source<'_>, path: &Path) -> PathBuf {
 struct Checker<'c> {
     spec: &'c Spec,
     source: &'c Source<'c>,
+    judging: &'c Judging,
     warnings: Vec<Warning>,
     /// The datasets by name.
     indexes: HashMap<&'c str, usize>,
@@ -119,9 +124,13 @@ impl<'c> Checker<'c> {
 
     fn plan(&mut self, listen: &Listen) -> Result<Plan, ConfigError> {
         let spec = self.spec;
+        let never = &spec.never_list;
+        let own: Vec<_> = never.own.iter().map(|net| net.0).collect();
+        let never = if never.enabled { NeverList::with_own(&own) } else { NeverList::empty() };
+        let standing = verdicts::standing(spec, self.judging, &never, self.source);
         let mut datasets = Vec::new();
         for dataset in &spec.dataset {
-            datasets.push(self.dataset(dataset)?);
+            datasets.push(self.dataset(dataset, &standing)?);
         }
         let access = self.access("server", spec.server.access.as_ref(), &datasets)?;
         let mut zones = Vec::new();
@@ -139,13 +148,11 @@ impl<'c> Checker<'c> {
                 self.warn(&dataset.name, format!("dataset {}: no zone uses it", dataset.name.get_ref()));
             }
         }
-        let never = &spec.never_list;
-        let own: Vec<_> = never.own.iter().map(|net| net.0).collect();
         Ok(Plan {
             datasets,
             zones,
             access,
-            never: if never.enabled { NeverList::with_own(&own) } else { NeverList::empty() },
+            never,
             version: spec.server.version_text.clone().map_or(Version::Refused, Version::Text),
         })
     }
@@ -163,7 +170,7 @@ impl<'c> Checker<'c> {
         Ok(())
     }
 
-    fn dataset(&mut self, spec: &'c spec::Dataset) -> Result<dataset::Spec, ConfigError> {
+    fn dataset(&mut self, spec: &'c spec::Dataset, standing: &Arc<Standing>) -> Result<dataset::Spec, ConfigError> {
         let name = spec.name.get_ref();
         let wrong = |problem| self.wrong(&spec.name, problem);
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
@@ -174,6 +181,10 @@ impl<'c> Checker<'c> {
             return Err(wrong(Problem::Twice { kind: "dataset", name: name.clone(), first }));
         }
         self.indexes.insert(name, self.indexes.len());
+        verdicts::check_keys(spec, self.source)?;
+        if spec.kind != spec::Kind::List {
+            return verdicts::dataset(spec, Arc::clone(standing), self.source);
+        }
         let files: Vec<PathBuf> = spec.files.0.iter().map(|path| at(self.source, Path::new(path))).collect();
         let Some(first) = files.first() else {
             return Err(self.wrong(&spec.name, Problem::NoFiles { dataset: name.clone() }));
@@ -219,6 +230,7 @@ impl<'c> Checker<'c> {
             name: name.clone(),
             format,
             files,
+            emitted: None,
             reading: Reading {
                 host_bits: spec.host_bits,
                 compression: Compression::Detect,

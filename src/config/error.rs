@@ -158,6 +158,14 @@ pub enum Problem {
         /// Where the key means something.
         formats: &'static str,
     },
+    /// A key that the dataset's kind has no use for.
+    #[error("dataset {dataset}: {key}: means nothing for this kind of dataset")]
+    NotForKind {
+        /// The dataset.
+        dataset: String,
+        /// The key.
+        key: &'static str,
+    },
     /// A list of hashes without a key.
     #[error("dataset {dataset}: key: missing; write key = {{ hash = \"sha1\" }}, or md5 or sha256")]
     NoKey {
@@ -338,6 +346,9 @@ pub enum ValueError {
     /// No domain name.
     #[error("`{0}` is no domain name: {1}")]
     Name(String, NameError),
+    /// No date or time.
+    #[error("`{0}` is no time: write 2026-07-12 or 2026-07-12T10:00:00Z")]
+    When(String),
     /// No address or prefix.
     #[error("`{0}` is no address or prefix: write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32")]
     Net(String),

@@ -11,6 +11,7 @@ mod error;
 mod neighborhood;
 pub mod spec;
 mod values;
+mod verdicts;
 
 pub(crate) use check::is_like_address;
 
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 pub use error::{ConfigError, Place, Problem, ValueError, Warning};
 pub use neighborhood::Judging;
 
+use crate::dataset::Emitted;
 use crate::reload::Plan;
 use crate::server::Listen;
 use crate::server::privileges::Confinement;
@@ -91,6 +93,14 @@ impl Config {
         let mut plan = self.plan.clone();
         for path in plan.datasets.iter_mut().flat_map(|dataset| &mut dataset.files) {
             *path = self.confined(path)?;
+        }
+        let emitters = plan.datasets.iter().filter_map(|dataset| dataset.emitted.as_ref());
+        for Emitted(emitter) in emitters.filter(|_| self.confinement.root.is_some()) {
+            let confined = emitter.confine(&|path| self.confined(path).ok());
+            confined.map_err(|path| ConfigError::OutsideRoot {
+                path,
+                root: self.confinement.root.clone().unwrap_or_default(),
+            })?;
         }
         Ok(plan)
     }

@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::check::at;
 use super::error::{ConfigError, Problem, Source};
 use super::values::{OneOrMany, Seconds};
+use super::verdicts::{NamesSpec, When};
 use crate::evidence::{self, DEFAULT_HALF_LIFE, DEFAULT_TRUST, Family, SECONDS_A_DAY, SourceId, Sources};
 use crate::neighborhood::{
     Coefficients, InClouds, LEAF_TERMS, Parameters, RETURNING_TERMS, TOUCHED_TERMS, Thresholds, UNTOUCHED_TERMS,
@@ -60,8 +61,14 @@ pub struct NeighborhoodSpec {
     pub routes: OneOrMany,
     /// Ranges that may not inherit from their neighbors.
     pub guards: OneOrMany,
+    /// The registries' files of allocations: country, registry, date.
+    pub delegated: OneOrMany,
+    /// The time to judge at, if it is not the present.
+    pub at: Option<When>,
     /// How far verdicts reach into clouds.
     pub in_clouds: InClouds,
+    /// `[neighborhood.names]`
+    pub names: NamesSpec,
     /// `[neighborhood.lift]`
     pub lift: LiftSpec,
     /// Coefficients of the rate of a /24 with history, by term.

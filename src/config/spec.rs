@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::error::{ConfigError, Problem, Source};
 pub use super::neighborhood::{EvidenceSpec, LiftSpec, NeighborhoodSpec, SourceSpec};
 pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Placement, Seconds};
+pub use super::verdicts::{Families, Form, Kind, NamesSpec, When};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -120,8 +121,16 @@ pub struct Dataset {
     pub name: Spanned<String>,
     /// The format of its files; recognised if it is not named.
     pub format: Option<FormatName>,
+    /// What it is made from.
+    #[serde(default)]
+    pub kind: Kind,
     /// Its files.
+    #[serde(default)]
     pub files: OneOrMany,
+    /// The family that verdicts are of.
+    pub family: Option<Families>,
+    /// How origins are written.
+    pub form: Option<Form>,
     /// Which names a domain means.
     pub r#match: Option<Match>,
     /// What an A query gets.

@@ -97,6 +97,7 @@ fn the_example_has_every_key() {
         ("evidence.source", keys::<spec::SourceSpec>()),
         ("neighborhood", keys::<spec::NeighborhoodSpec>()),
         ("neighborhood.lift", keys::<spec::LiftSpec>()),
+        ("neighborhood.names", keys::<spec::NamesSpec>()),
         ("dataset", keys::<spec::Dataset>()),
         ("dataset.key", keys::<spec::Key>()),
         ("zone", keys::<spec::Zone>()),
@@ -153,6 +154,15 @@ fn what_is_wrong_has_its_line_and_key() {
             "[neighborhood.touched]\ntypo = 1.0\n".to_owned(),
             "infamy.toml: neighborhood.touched: typo: is no term with a number; there are log24_120",
         ),
+        (
+            "[[dataset]]\nname = \"v\"\nkind = \"score\"\nfiles = \"x\"\n".to_owned(),
+            "infamy.toml:3: dataset v: files: means nothing for this kind of dataset",
+        ),
+        (
+            dataset.replace("name", "family = \"send\"\nname"),
+            "infamy.toml:4: dataset a: family: means nothing for this kind of dataset",
+        ),
+        ("[neighborhood]\nat = \"soon\"\n".to_owned(), "infamy.toml:3: at: `soon` is no time"),
         ("[server]\ngroup = \"x\"\n".to_owned(), "infamy.toml: server: group: means nothing without a user"),
         (
             dataset.replace("plain", "rbl"),

@@ -10,6 +10,7 @@ pub mod blocks;
 pub mod clients;
 mod collect;
 pub mod compiled;
+mod emitted;
 pub mod hashes;
 pub mod names;
 pub mod never;
@@ -20,6 +21,7 @@ mod rules;
 mod section;
 mod sort;
 mod spelling;
+mod stamp;
 pub mod tally;
 pub mod values;
 
@@ -30,9 +32,11 @@ use std::sync::Arc;
 
 pub use clients::{ClientAction, Clients};
 pub use collect::Head;
+pub use emitted::{Asked, Emit, EmitError, Emitted, Reasons};
 pub use never::NeverList;
 pub use records::{Records, RrSet};
 pub use spelling::Spelling;
+pub use stamp::Stamp;
 pub use tally::Tally;
 pub use values::{DEFAULT_ADDRESS, Defaults, Template, Value, Values};
 
@@ -51,6 +55,8 @@ pub struct Spec {
     pub format: Format,
     /// Its files, read as one.
     pub files: Vec<PathBuf>,
+    /// What makes its statements where no file has them.
+    pub emitted: Option<Emitted>,
     /// How they are read.
     pub reading: Reading,
     /// The values of entries that do not say otherwise.
@@ -158,6 +164,8 @@ pub struct Report {
     pub entries: u64,
     /// What the sections came to.
     pub tallies: Vec<Tally>,
+    /// What an emitter told.
+    pub notes: Vec<String>,
 }
 
 impl Report {
@@ -225,6 +233,9 @@ pub enum LoadError {
     /// A file could not be read to its end.
     #[error(transparent)]
     File(#[from] FileError),
+    /// What it is made from cannot be used.
+    #[error("{0}")]
+    Emit(EmitError),
     /// A wrong line, where wrong lines are fatal.
     #[error("{0}")]
     Line(Problem),
@@ -400,6 +411,14 @@ fn load_files(
         collector.absorb(helpers);
         modified = modified.max(modification_time(path)?);
     }
+    if let Some(Emitted(emitter)) = &spec.emitted {
+        collector.begin_file(Path::new(EMITTED));
+        emitter.emit(now, &mut collector).map_err(LoadError::Emit)?;
+        collector.report.notes = emitter.notes();
+        for path in emitter.files() {
+            modified = modified.max(modification_time(&path)?);
+        }
+    }
     let first_path = || spec.files.first().cloned().unwrap_or_default();
     if let Some(problem) = collector.everything.take().filter(|_| !never.is_empty()) {
         return Err(LoadError::Everything(problem));
@@ -411,8 +430,11 @@ fn load_files(
     if collector.too_many_values {
         return Err(LoadError::TooManyValues { path: first_path(), source: values::TooManyValues });
     }
-    let (parts, clients) =
+    let (mut parts, clients) =
         collector.finish(spelt).map_err(|source| LoadError::TooManyValues { path: first_path(), source })?;
+    if let (Some(Emitted(emitter)), [part, ..]) = (&spec.emitted, &mut parts[..]) {
+        part.holds = emitter.holds();
+    }
     let head = std::mem::take(&mut collector.head);
     let dataset = Dataset { name: spec.name.clone(), parts, clients, head, modified, compiled: None };
     Ok((dataset, collector.report))
@@ -425,6 +447,8 @@ fn modification_time(path: &Path) -> Result<i64, FileError> {
     Ok(modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
 }
 
+/// What stands in the place of a path where no file says something.
+const EMITTED: &str = "(verdicts)";
 /// The most problems of one load that are kept word by word; more are counted.
 pub const MAX_PROBLEMS: usize = 1000;
 

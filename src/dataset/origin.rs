@@ -5,11 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Spec;
 use super::never::{prefix6_text, range4_text};
+use super::{EMITTED, Emitted, LoadError, Spec};
 use crate::dnsxl::subject::mask6;
 use crate::dnsxl::{Name, QueryName, Subject};
-use crate::feed::{self, Entry, FileError, LineError, Said, Scope, Sink, Special};
+use crate::feed::{self, Entry, LineError, Said, Scope, Sink, Special};
 use crate::table::file::is_compiled_file;
 
 /// A line that speaks of a subject.
@@ -29,9 +29,14 @@ pub struct Origin {
 ///
 /// # Errors
 ///
-/// A file that cannot be read to its end.
-pub fn trace(spec: &Spec, name: &QueryName) -> Result<Vec<Origin>, FileError> {
+/// A file that cannot be read to its end, or what an emitter is made from.
+pub fn trace(spec: &Spec, name: &QueryName, now: i64) -> Result<Vec<Origin>, LoadError> {
     let mut found = Vec::new();
+    if let Some(Emitted(emitter)) = &spec.emitted {
+        let root = [Name::default()].into();
+        let mut tracer = Tracer { spec, name, path: Path::new(EMITTED), under: root, found: &mut found };
+        emitter.emit(now, &mut tracer).map_err(LoadError::Emit)?;
+    }
     // the lines of a compiled file are elsewhere
     for path in spec.files.iter().filter(|path| !is_compiled_file(path)) {
         let root = [Name::default()].into();

@@ -19,6 +19,7 @@ fn load_text(text: &str, format: Format, threads: usize) -> (Dataset, Report) {
         format,
         // twice the same one, as problems of several files have an order too
         files: vec![path.clone(), path],
+        emitted: None,
         reading: Reading { compression: Compression::Detect, key, ..Reading::default() },
         defaults: Defaults::default(),
         bad_lines: BadLines::Skip,

@@ -276,6 +276,8 @@ pub struct TooManyValues;
 pub struct Defaults {
     /// The address of entries that give none.
     pub a: Ipv4Addr,
+    /// Whether entries that give no address have none: there are texts only, and an A query gets NODATA.
+    pub only_texts: bool,
     /// The text of entries that say nothing of one.
     pub text: Option<Box<[u8]>>,
     /// The template around every text (`$=`).
@@ -288,7 +290,7 @@ pub struct Defaults {
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { a: DEFAULT_ADDRESS, text: None, base: None, variables: Default::default(), ttl: None }
+        Self { a: DEFAULT_ADDRESS, only_texts: false, text: None, base: None, variables: Default::default(), ttl: None }
     }
 }
 
@@ -314,9 +316,11 @@ impl Raw {
             RawText::Template(text) => Some(&**text),
         };
         let text = Pieces::of(text.unwrap_or_default(), defaults);
-        let mut out = vec![HAS_ADDRESS | if text.is_some() { HAS_TEXT } else { 0 }];
+        let a = self.a.or_else(|| (!defaults.only_texts).then_some(defaults.a));
+        let flag = |is_there, flag| if is_there { flag } else { 0 };
+        let mut out = vec![flag(a.is_some(), HAS_ADDRESS) | flag(text.is_some(), HAS_TEXT)];
         out.extend_from_slice(&defaults.ttl.unwrap_or(0).to_le_bytes());
-        out.extend_from_slice(&self.a.unwrap_or(defaults.a).octets());
+        out.extend(a.iter().flat_map(Ipv4Addr::octets));
         if let Some(text) = text {
             text.write(&mut out);
         }

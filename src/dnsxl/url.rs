@@ -91,6 +91,16 @@ impl CanonicalUrl {
         }
     }
 
+    /// The host as it is written in the canonical form: a name, or an address in the brackets it may need.
+    pub fn host_text(&self) -> &[u8] {
+        &self.text[..self.host_end]
+    }
+
+    /// Path and query; with the host in front, the most specific of [`Self::expressions`].
+    pub fn path_and_query(&self) -> &[u8] {
+        &self.text[self.path_begin..]
+    }
+
     /// The up to 30 expressions that a list of URL prefixes is asked for: up to five hosts, each with up to six paths.
     ///
     /// The hosts are the whole one and, unless it is an address, those of its last five to two labels; the paths are

@@ -13,6 +13,7 @@
 mod columns;
 mod error;
 mod history;
+mod join;
 mod plain;
 mod report;
 mod source;

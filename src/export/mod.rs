@@ -8,11 +8,13 @@ mod layers;
 mod master;
 mod rdata;
 mod space;
+mod verdicts;
 
 use std::io;
 use std::sync::Arc;
 
 pub use master::{Note, Options};
+pub use verdicts::{VerdictFormat, write_verdicts};
 
 use crate::dataset::{self, LoadError, Report, Spelling};
 use crate::dnsxl::Name;

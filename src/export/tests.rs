@@ -23,6 +23,7 @@ fn plan(folder: &Path, lists: &[(Format, &str)], choice: Choice) -> Plan {
             name: format!("list{index}"),
             format: *format,
             files: vec![path],
+            emitted: None,
             reading: Reading { key: (*format == Format::Hashes).then_some(key), ..Reading::default() },
             defaults: Defaults::default(),
             bad_lines: BadLines::Refuse,

@@ -1,7 +1,8 @@
 //! What surrounds an address: the announced prefix, its origin, and what is known of the range.
 //!
 //! [`Routes`] say which prefix covers an address and which ASN announces it, [`Guards`] which ranges may not, or only
-//! in a limited way, inherit from their neighbors, [`Allocations`] whom a registry gave a range to.
+//! in a limited way, inherit from their neighbors, [`Allocations`] whom a registry gave a range to. [`names`] judges what
+//! stands around a name.
 
 mod arrivals;
 mod bits;
@@ -14,7 +15,9 @@ mod explain;
 mod floods;
 mod guards;
 mod judgement;
+pub mod listings;
 mod model;
+pub mod names;
 mod nodes;
 mod parameters;
 mod previous;
@@ -22,6 +25,7 @@ mod ranges;
 mod returning;
 mod routes;
 mod states;
+mod survey;
 mod units;
 mod worse;
 
@@ -43,6 +47,7 @@ pub use previous::Previous;
 pub use ranges::Range;
 pub use routes::{Route, Route4, Route6, Routes, RoutesBuilder};
 pub use states::{State, score};
+pub use survey::{NamePaths, Survey, SurveyError, SurveyPlan};
 pub use units::{Run6, disjoint6, judge_units};
 pub use worse::worse_of;
 

@@ -103,6 +103,7 @@ impl Plan {
             name,
             format,
             files,
+            emitted: None,
             reading,
             defaults,
             bad_lines,

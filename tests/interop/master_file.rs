@@ -214,6 +214,7 @@ fn dataset(format: Format, path: &Path) -> Spec {
         name: path.display().to_string(),
         format,
         files: vec![path.to_owned()],
+        emitted: None,
         reading: Reading { key: (format == Format::Hashes).then_some(key), ..Reading::default() },
         defaults: Defaults::default(),
         bad_lines: BadLines::Refuse,

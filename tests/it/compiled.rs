@@ -38,6 +38,7 @@ fn spec(format: Format, path: &Path) -> Spec {
         name: "list".to_owned(),
         format,
         files: vec![path.to_owned()],
+        emitted: None,
         reading: Reading { key: (format == Format::Hashes).then_some(key), ..Reading::default() },
         defaults: Defaults::default(),
         bad_lines: BadLines::Refuse,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use infamy::answer::Transport;
+use infamy::config::Config;
 use infamy::dataset::NeverList;
 use infamy::snapshot::{Snapshot, Version};
 use infamy::zone::{Choice, TestEntries, UnixTime};
@@ -81,6 +82,11 @@ fn run(scenario: &Scenario) -> Vec<(usize, String)> {
 
 fn build(scenario: &Scenario) -> (Vec<String>, Snapshot) {
     let mut world = World::new();
+    if let Some(path) = &scenario.config {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        world.plan = Config::open(&path).unwrap_or_else(|error| panic!("line {}: {error}", scenario.line)).plan;
+        return world.load();
+    }
     for dataset in &scenario.datasets {
         let index = world.dataset(&dataset.name, dataset.format, &dataset.text);
         world.plan.datasets[index].reading.key = dataset.key;

@@ -7,6 +7,7 @@
 //! scenario RFC 5782 2.1: what the scenario shows
 //! never                                   the built-in never-list holds
 //! version TEXT                            what version.bind gets
+//! config FILE                             the datasets and zones of a configuration, and no others
 //! dataset NAME FORMAT [key=md5|sha1|sha256:hex|base32:CHARACTERS]
 //! | one line of the dataset's file
 //! problem TEXT                            loading says something that has this text in it; nothing else may be said
@@ -46,6 +47,8 @@ pub(crate) struct Scenario {
     pub(crate) title: String,
     pub(crate) never: bool,
     pub(crate) version: Option<String>,
+    /// A configuration, relative to the package.
+    pub(crate) config: Option<String>,
     pub(crate) datasets: Vec<Dataset>,
     pub(crate) problems: Vec<String>,
     pub(crate) zones: Vec<Zone>,
@@ -135,6 +138,7 @@ impl Scenario {
             "never" => self.never = true,
             "version" => self.version = Some(rest.to_owned()),
             "problem" => self.problems.push(rest.to_owned()),
+            "config" => self.config = Some(rest.to_owned()),
             "dataset" => self.datasets.push(dataset(rest)?),
             "|" => {
                 let dataset = self.datasets.last_mut().ok_or("no dataset begun")?;

@@ -40,6 +40,7 @@ impl World {
             name: name.to_owned(),
             format,
             files: vec![path],
+            emitted: None,
             reading,
             defaults: Defaults::default(),
             bad_lines: BadLines::Skip,

@@ -19,6 +19,7 @@ use super::ask::ask;
 use super::{load, now};
 use crate::answer::hits::{Hits, Sought, find};
 use crate::dataset::origin::trace;
+use crate::dataset::{Emitted, Reasons};
 use crate::dnsxl::number::{TYPE_A, TYPE_TXT};
 use crate::dnsxl::{Name, QueryName};
 use crate::reload::{Plan, Store, ZonePlan};
@@ -46,6 +47,23 @@ struct Found {
     /// Whether any zone lists it.
     listed: bool,
     zones: Vec<InZone>,
+    /// What verdicts, or the lack of one, were come to by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    verdicts: Vec<Verdict>,
+}
+
+/// How datasets of verdicts come to what they say of a subject.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    datasets: Vec<String>,
+    /// The block or name that it is about.
+    node: String,
+    /// For people.
+    #[serde(skip)]
+    text: String,
+    /// For programs: the terms.
+    #[serde(flatten)]
+    detail: serde_json::Value,
 }
 
 /// What one zone answers, by one name.
@@ -85,6 +103,8 @@ enum Kind {
     Listing,
     /// A line that excludes it.
     Exclusion,
+    /// A verdict.
+    Verdict,
     /// A compiled file that lists it: the lines that it was compiled from are not known.
     Compiled,
     /// RFC 5782, section 5.
@@ -131,7 +151,24 @@ fn look_up(text: &str, subject: &Subject, snapshot: &Snapshot, plan: &Plan) -> a
             zones.push(look_up_name(&name, &place, zone, of_plan, snapshot, plan)?);
         }
     }
-    Ok(Found { subject: text.to_owned(), listed: zones.iter().any(|zone| zone.listed), zones })
+    let verdicts = explain(subject, plan)?;
+    Ok(Found { subject: text.to_owned(), listed: zones.iter().any(|zone| zone.listed), zones, verdicts })
+}
+
+/// What the datasets of verdicts come to their words by; those that say the same are told together.
+fn explain(subject: &Subject, plan: &Plan) -> anyhow::Result<Vec<Verdict>> {
+    let Some(asked) = subject.asked() else { return Ok(Vec::new()) };
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    for spec in &plan.datasets {
+        let Some(Emitted(emitter)) = &spec.emitted else { continue };
+        let reasons = emitter.explain(now().0, &asked).map_err(|error| anyhow!("dataset {}: {error}", spec.name))?;
+        let Some(Reasons { node, text, json }) = reasons else { continue };
+        match verdicts.iter_mut().find(|known| known.text == text) {
+            Some(known) => known.datasets.push(spec.name.clone()),
+            None => verdicts.push(Verdict { datasets: vec![spec.name.clone()], node, text, detail: json }),
+        }
+    }
+    Ok(verdicts)
 }
 
 /// What a zone answers about a name, what stands in front of its apex, and why.
@@ -164,14 +201,21 @@ fn look_up_name(
             }));
             continue;
         }
-        let lines =
-            trace(spec, &QueryName::from(&relative)).map_err(|error| anyhow!("dataset {}: {error}", spec.name))?;
-        origins.extend(lines.into_iter().map(|origin| FoundOrigin {
-            kind: if origin.is_exclusion { Kind::Exclusion } else { Kind::Listing },
-            dataset: Some(spec.name.clone()),
-            path: Some(origin.path.display().to_string()),
-            line: Some(origin.line),
-            entry: origin.entry,
+        let lines = trace(spec, &QueryName::from(&relative), now().0)
+            .map_err(|error| anyhow!("dataset {}: {error}", spec.name))?;
+        origins.extend(lines.into_iter().map(|origin| {
+            let in_file = spec.emitted.is_none();
+            FoundOrigin {
+                kind: match (origin.is_exclusion, in_file) {
+                    (true, _) => Kind::Exclusion,
+                    (false, true) => Kind::Listing,
+                    (false, false) => Kind::Verdict,
+                },
+                dataset: Some(spec.name.clone()),
+                path: in_file.then(|| origin.path.display().to_string()),
+                line: in_file.then_some(origin.line),
+                entry: origin.entry,
+            }
         }));
     }
     let plain = |kind, entry| FoundOrigin { kind, dataset: None, path: None, line: None, entry };

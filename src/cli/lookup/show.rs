@@ -16,13 +16,22 @@ pub(super) fn print(out: &mut impl Write, found: &Found) -> io::Result<()> {
     for zone in &found.zones {
         print_zone(out, zone)?;
     }
+    for verdict in &found.verdicts {
+        writeln!(out, "  verdict of {}:", verdict.datasets.join(", "))?;
+        for line in verdict.text.lines() {
+            writeln!(out, "    {line}")?;
+        }
+    }
     Ok(())
 }
 
 fn print_zone(out: &mut impl Write, zone: &InZone) -> io::Result<()> {
     match zone.listed {
         true => {
-            write!(out, "  {}: listed, {}", zone.place, zone.a.join(" "))?;
+            write!(out, "  {}: listed,", zone.place)?;
+            for address in &zone.a {
+                write!(out, " {address}")?;
+            }
             for text in &zone.txt {
                 write!(out, " {text:?}")?;
             }
@@ -54,6 +63,7 @@ fn print_origin(out: &mut impl Write, origin: &FoundOrigin) -> io::Result<()> {
     match kind {
         Kind::Listing => writeln!(out, "    {dataset} {path}:{line}: {entry}"),
         Kind::Exclusion => writeln!(out, "    {dataset} {path}:{line}: {entry} excluded"),
+        Kind::Verdict => writeln!(out, "    {dataset}: {entry}"),
         Kind::Compiled => writeln!(out, "    {dataset} {path}: {entry}"),
         Kind::TestEntry => writeln!(out, "    test entry (RFC 5782, section 5)"),
         Kind::NeverList => writeln!(out, "    never listed: {entry}"),

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::super::selftest::{reversed4, reversed6};
-use crate::dataset::Part;
+use crate::dataset::{Asked, Part};
 use crate::dnsxl::url::{CanonicalUrl, Host};
 use crate::dnsxl::{KeyShape, Name, QueryName};
 
@@ -72,6 +72,12 @@ impl Subject {
         names.extend(self.domain().filter(|name| holds.names || is_record(name)));
         names.extend(holds.hashes.and_then(|shape| self.label(shape)));
         names
+    }
+
+    /// What verdicts are asked about.
+    pub(super) fn asked(&self) -> Option<Asked> {
+        let name = |name: Name| Asked::Name(name.to_string().to_ascii_lowercase());
+        self.address().map(Asked::Address).or_else(|| self.domain().map(name))
     }
 
     fn address(&self) -> Option<IpAddr> {

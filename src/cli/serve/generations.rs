@@ -47,6 +47,15 @@ impl Generations {
         self.published.clone()
     }
 
+    /// Judges again what time, or a change of its files, has made another; lists and configuration wait for
+    /// [`Self::renew`].
+    pub(super) fn judge_again(&mut self) {
+        if self.store.has_due_verdicts(now()) {
+            let next = self.store.clone();
+            self.advance(next, false, Instant::now());
+        }
+    }
+
     /// Verifies the compiled files that were opened at the start, one after the other in a thread of its own; `tell` hears of
     /// each that fails. Files that are loaded later are verified before they are published.
     pub(super) fn verify(&self, tell: impl Fn(Unverified) + Send + 'static) -> io::Result<()> {
@@ -198,6 +207,10 @@ pub(super) fn log(plan: &Plan, Timed { event, took }: &Timed) {
         Ok(loaded) => {
             let (entries, problems, bytes) = (loaded.report.entries, loaded.report.total, loaded.dataset.bytes());
             tracing::info!(%name, entries, problems, bytes, ?took, "dataset loaded");
+            if let Some(note) = loaded.report.notes.first() {
+                let notes = loaded.report.notes.len();
+                tracing::warn!(%name, "first of {notes}: {note}");
+            }
             if let Some(problem) = loaded.report.problems.first() {
                 tracing::warn!(%name, "first of {problems}: {problem}");
             }

@@ -13,7 +13,8 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tracing_subscriber::EnvFilter;
@@ -118,13 +119,18 @@ fn load_first(store: &mut Store, events: &Receiver<Happening>) -> anyhow::Result
 
 /// Does what signals ask for, until one asks for the end, and takes out what proves to be corrupt.
 fn wait(generations: &mut Generations, running: &Running, events: &Receiver<Happening>) {
-    while let Ok(event) = events.recv() {
-        let signal = match event {
-            Happening::Signal(signal) => signal,
-            Happening::Unverified(failed) => {
+    loop {
+        let signal = match events.recv_timeout(GLANCE) {
+            Ok(Happening::Signal(signal)) => signal,
+            Ok(Happening::Unverified(failed)) => {
                 generations.withdraw(&failed);
                 continue;
             }
+            Err(RecvTimeoutError::Timeout) => {
+                generations.judge_again();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
         };
         match signal {
             Signal::Terminate => return,
@@ -163,5 +169,7 @@ fn start_logging() {
         .init();
 }
 
+/// How often it is looked whether verdicts are to be judged again: the age of a report by which one can be missed.
+const GLANCE: Duration = Duration::from_secs(60);
 /// One line a change of state, and nothing that a client can cause.
 const DEFAULT_FILTER: &str = "info,hickory_server=warn,hickory_proto=error";
