@@ -4,6 +4,8 @@
 //! processor time and of wall time, what parsing alone takes, the table's bytes, and the most memory that loading took
 //! beside what was there before. Not criterion's: a load of minutes is measured once, and memory is not its subject.
 
+#![allow(clippy::print_stdout, reason = "its output is a table")]
+
 #[path = "common/mod.rs"]
 mod common;
 

@@ -47,15 +47,18 @@ pub(super) fn want_destination(socket: &UdpSocket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Memory that the kernel is told of: it stays where it is, and is written to behind a shared reference.
+type Cells<T> = Box<[UnsafeCell<T>]>;
+
 /// Datagrams that were received together, and the replies to them.
 pub(super) struct Batch {
-    slots: Box<[UnsafeCell<Slot>]>,
-    addresses: Box<[UnsafeCell<Address>]>,
+    slots: Cells<Slot>,
+    addresses: Cells<Address>,
     received: Box<[libc::mmsghdr]>,
     replies: Box<[libc::mmsghdr]>,
-    reply_parts: Box<[UnsafeCell<libc::iovec>]>,
+    reply_parts: Cells<libc::iovec>,
     /// What headers point to, and nobody else asks for.
-    _kept: (Box<[UnsafeCell<libc::iovec>]>, Box<[UnsafeCell<Control>]>),
+    _kept: (Cells<libc::iovec>, Cells<Control>),
     /// Headers of `received` that the last call wrote to.
     used: usize,
     /// Headers of `replies` that are to be sent.
@@ -220,7 +223,7 @@ fn turn_back(message: &mut libc::msghdr) -> bool {
     }
 }
 
-fn cells<T>(make: impl Fn(usize) -> T) -> Box<[UnsafeCell<T>]> {
+fn cells<T>(make: impl Fn(usize) -> T) -> Cells<T> {
     (0..BATCH).map(|index| UnsafeCell::new(make(index))).collect()
 }
 

@@ -29,7 +29,8 @@ fn resident_bytes_a_listing() {
         (0..count).for_each(|n| out.write_all(line(n).as_bytes()).unwrap());
     };
     let address = |n: u64| Ipv4Addr::from(mixed(n) as u32);
-    let kinds: [(&str, &str, u64, &dyn Fn(u64) -> String); 7] = [
+    type Kind<'a> = (&'static str, &'static str, u64, &'a dyn Fn(u64) -> String);
+    let kinds: [Kind<'_>; 7] = [
         ("one entry", "plain", 1, &|_| "192.0.2.1\n".to_owned()),
         ("a hundred entries", "plain", 100, &|n| format!("{}\n", address(n))),
         ("/32 with one value", "plain", 10_000_000, &|n| format!("{}\n", address(n))),

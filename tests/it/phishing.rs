@@ -70,7 +70,7 @@ fn a_few_domains_catch_what_comes_next() {
             caught.count() as f64 / next.len() as f64
         };
         let (caught, part) = (catch(&listed), listed.len() as f64 / one_is_enough.len() as f64);
-        println!(
+        eprintln!(
             "{week}: {} domains, {:.1} % of {}, catch {:.1} % of {} new URLs (all of them: {:.1} %)",
             listed.len(),
             100.0 * part,
@@ -82,7 +82,7 @@ fn a_few_domains_catch_what_comes_next() {
         caught_by += caught / WEEKS.len() as f64;
         domains_by += part / WEEKS.len() as f64;
     }
-    println!("mean: {:.1} % of the domains catch {:.1} % of new URLs", 100.0 * domains_by, 100.0 * caught_by);
+    eprintln!("mean: {:.1} % of the domains catch {:.1} % of new URLs", 100.0 * domains_by, 100.0 * caught_by);
     assert!(caught_by >= LEAST_CATCH && domains_by <= MOST_DOMAINS, "{caught_by} {domains_by}");
 }
 

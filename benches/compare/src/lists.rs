@@ -38,12 +38,12 @@ pub fn make(folder: &Path, shape: &Shape) -> Result<()> {
     let mut questions = create("questions")?;
     for number in 0..shape.questions {
         let chance = mix(number, 1);
-        let kind = if chance % 10 == 0 { "TXT" } else { "A" };
+        let kind = if chance.is_multiple_of(10) { "TXT" } else { "A" };
         let is_listed = (chance >> 8) % 100 < shape.percent_listed;
         // what is not listed has numbers beyond those that are
         let range = if is_listed { 0..shape.listings } else { shape.listings..shape.listings.saturating_mul(2) };
         let about = range.start + mix(number, 2) % (range.end - range.start).max(1);
-        if shape.with_names && (chance >> 16) % 2 == 0 {
+        if shape.with_names && (chance >> 16).is_multiple_of(2) {
             let host = if (chance >> 17) % 10 < 3 { "www." } else { "" };
             writeln!(questions, "{host}{}.{DBL} {kind}", domain(about))?;
         } else {
