@@ -125,10 +125,10 @@ impl<const N: usize> System<N> {
                 }
             }
         }
-        for i in 0..N {
+        for (i, coefficient) in coefficients.iter().enumerate() {
             if scales.intercept != Some(i) {
-                system.likelihood -= ridge / 2.0 * coefficients[i] * coefficients[i];
-                system.gradient[i] -= ridge * coefficients[i];
+                system.likelihood -= ridge / 2.0 * coefficient * coefficient;
+                system.gradient[i] -= ridge * coefficient;
                 system.information[i][i] += ridge;
             }
             for j in 0..i {

@@ -28,7 +28,8 @@ impl Samples {
             self.touched.push(Sample { terms: narrow(&block.terms), label, weight: 1.0, offset: 0.0 });
         }
         let untouched = &mut self.untouched;
-        let is_drawn = |block: u32| SplitMix(u64::from(block) ^ u64::from(outcome.at.0) << 32).next() % ONE_OF == 0;
+        let is_drawn =
+            |block: u32| SplitMix(u64::from(block) ^ u64::from(outcome.at.0) << 32).next().is_multiple_of(ONE_OF);
         let is_sample = |block: u32, seen: usize| seen > 0 || is_drawn(block);
         judgement.each_untouched(
             |first, last| (first..=last).any(|block| is_sample(block, seen(block))),
@@ -48,7 +49,7 @@ impl Samples {
         let returning = &mut self.returning;
         judgement.each_returning(|address, terms| {
             let label = outcome.count_within(address, address) as f32;
-            let is_drawn = SplitMix(u64::from(address)).next() % ONE_RETURNING_OF == 0;
+            let is_drawn = SplitMix(u64::from(address)).next().is_multiple_of(ONE_RETURNING_OF);
             if label > 0.0 || is_drawn {
                 let weight = if label > 0.0 { 1.0 } else { ONE_RETURNING_OF as f32 };
                 returning.push(Sample { terms: narrow(&terms), label, weight, offset: 0.0 });
