@@ -3,6 +3,7 @@
 //! Invariant: stdout has one figure a line, as CSV: the time, the days, what is measured, of what, the value and where
 //! there is one its interval. Equal input gives equal output. A picture is written where `--plot` says.
 
+use std::cmp::Ordering;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -235,6 +236,9 @@ fn tune(world: &World) -> anyhow::Result<ExitCode> {
     for week in 1..=TUNED_WEEKS {
         let at = held_out.days_before(week * HORIZON_DAYS);
         let judgement = announcing(&format!("judging {}", at.to_date()), || world.judge(at, &Arc::default()));
+        if judgement.is_empty() {
+            bail!("{}: no evidence before it: --tune takes {TUNED_WEEKS} weeks and the history in front", at.to_date());
+        }
         let outcome = Outcome::new(world.tested.iter(), &world.routes, at, HORIZON_DAYS);
         samples.add(&judgement, &outcome);
     }
@@ -252,7 +256,8 @@ fn tune(world: &World) -> anyhow::Result<ExitCode> {
     }
     let Some((gain, coefficients)) = best else { bail!("no window to fit on") };
     eprintln!("{}: ratio {gain:.4}, with the coefficients in use {shipped:.4}", held_out.to_date());
-    if gain <= shipped {
+    // a gain that is no number, as nothing new came that week, is none
+    if gain.partial_cmp(&shipped) != Some(Ordering::Greater) {
         eprintln!("the coefficients in use are as good: nothing to change");
         return Ok(ExitCode::FAILURE);
     }

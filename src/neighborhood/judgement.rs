@@ -254,6 +254,10 @@ impl Judgement {
         mut wants: impl FnMut(u32, u32) -> bool,
         mut take: impl FnMut(u32, u32, f64, Option<UntouchedTerms>),
     ) {
+        // without evidence nothing has a rate
+        if self.untouched.is_empty() {
+            return;
+        }
         let mut next = 0;
         self.nodes.each_run(&self.routes, |first, last, route| {
             self.each_piece(first, last, &mut next, |first, last, piece| {

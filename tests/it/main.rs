@@ -2,6 +2,7 @@
 
 mod compile;
 mod compiled;
+mod evaluate;
 mod figures;
 mod hostile;
 mod judge_speed;
