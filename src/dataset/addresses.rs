@@ -404,6 +404,9 @@ impl<T: Address, A: Row<T>, B: Row<T>> Addresses<T, A, B> {
                 Some(value) => Block { code: met(Met(value)).0 + 1, ..block },
                 None => block,
             };
+            // at once, as a vector that grows by steps leaves its former places behind
+            mine.narrow.reserve_exact(theirs.narrow.len());
+            mine.wide.reserve_exact(theirs.wide.len());
             theirs.narrow.into_iter().for_each(|row| mine.push(&numbered(row.unpack(base))));
             theirs.wide.into_iter().for_each(|row| mine.push(&numbered(row.unpack(base))));
         }

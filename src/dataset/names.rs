@@ -132,6 +132,7 @@ impl NameStatements {
             self.parts.resize(other.parts.len(), Vec::new());
         }
         let take = |mine: &mut Vec<u8>, theirs: Vec<u8>| {
+            make_room(mine, theirs.len());
             for statement in statements(&theirs) {
                 pack_statement(mine, Statement { said: statement.said.map(&met), ..statement });
             }

@@ -65,13 +65,31 @@ impl Section {
     /// Takes over what a helper collected for it.
     pub(super) fn absorb(&mut self, helper: Self) -> Result<(), TooManyValues> {
         let numbers = self.values.absorb(&helper.values)?;
+        // the first helper's values mostly have the same numbers here, and what it collected is moved as it is
+        let same = (0..).zip(&numbers).all(|(number, met)| met.0 == number);
         let met = |met: Met| numbers.get(met.0 as usize).copied().unwrap_or(met);
-        self.ip4.absorb(helper.ip4, met);
+        if same && self.ip4.is_empty() {
+            self.ip4 = helper.ip4;
+        } else {
+            self.ip4.absorb(helper.ip4, met);
+        }
         self.ip4_tests.extend(helper.ip4_tests);
-        self.ip6.absorb(helper.ip6, met);
+        if same && self.ip6.is_empty() {
+            self.ip6 = helper.ip6;
+        } else {
+            self.ip6.absorb(helper.ip6, met);
+        }
         self.ip6_tests.extend(helper.ip6_tests);
-        self.names.absorb(helper.names, met);
-        self.hashes.absorb(helper.hashes, met);
+        if same && self.names.is_empty() {
+            self.names = helper.names;
+        } else {
+            self.names.absorb(helper.names, met);
+        }
+        if same && self.hashes.is_empty() {
+            self.hashes = helper.hashes;
+        } else {
+            self.hashes.absorb(helper.hashes, met);
+        }
         debug_assert!(helper.records.is_empty() && helper.actions.is_empty(), "these formats are read by one thread");
         Ok(())
     }
