@@ -256,8 +256,8 @@ pub enum ZoneError {
     },
 }
 
-/// Bytes that stay in the second-level cache of every processor of this century beside all else: to announce what is
-/// read from there costs more than it gains.
+/// Bytes that fit the second-level cache of a server's processor beside all else: to announce what is read from there is
+/// work, and saves no wait.
 const NEAR: usize = 128 << 10;
 /// The most parts of datasets that one zone has, so that an answer's hits fit on the stack.
 pub const MAX_PARTS: usize = 64;
