@@ -17,6 +17,7 @@ pub(crate) use check::is_like_address;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use error::{ConfigError, Place, Problem, ValueError, Warning};
 pub use neighborhood::Judging;
@@ -40,6 +41,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// Where the serials are kept, so that they never go back across restarts.
     pub state_directory: Option<PathBuf>,
+    /// How often it is looked whether lists have changed, if at all.
+    pub watch: Option<Duration>,
     /// The datasets and zones; their paths as they are seen from outside of any chroot.
     pub plan: Plan,
     /// Evidence, and how blocks are judged by it.
