@@ -7,6 +7,7 @@ mod figures;
 mod hostile;
 mod judge_speed;
 mod layers;
+mod live;
 mod oracle;
 mod phishing;
 mod rbldnsd;
