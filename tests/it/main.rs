@@ -8,6 +8,7 @@ mod hostile;
 mod judge_speed;
 mod layers;
 mod oracle;
+mod packaging;
 mod phishing;
 mod rbldnsd;
 mod real_lists;
