@@ -14,6 +14,7 @@ mod inputs;
 mod judge;
 mod load;
 mod lookup;
+mod pages;
 mod selftest;
 mod serve;
 
@@ -52,6 +53,8 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Prints the annotated configuration
     Example,
+    /// Writes manual pages and shell completions into a folder
+    Pages(pages::Arguments),
     /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
     #[command(disable_help_flag = true)]
     Rbldnsd {
@@ -83,6 +86,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Judge(arguments) => judge::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Example => print(EXAMPLE),
+        Command::Pages(arguments) => pages::run(&arguments),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
     };
     result.unwrap_or_else(|error| fail(&error))
