@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of the flow. One imports only those before it, and of those not the ones named behind it.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("dnsxl", &[]),
     ("feed", &[]),
     ("table", &["feed"]),
@@ -16,6 +16,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("answer", &[]),
     ("reload", &["answer"]),
     ("server", &["reload"]),
+    ("http", &["reload"]),
     ("config", &[]),
     ("export", &["server"]),
     ("rbldnsd", &["config"]),
