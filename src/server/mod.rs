@@ -10,7 +10,7 @@
 
 mod bind;
 mod certificate;
-mod connections;
+pub(crate) mod connections;
 mod hickory;
 mod mmsg;
 pub mod notify;
