@@ -38,7 +38,7 @@ pub(super) fn plan(folder: &Path, files: &[&str]) -> Plan {
     let placed = (0..files.len()).map(|index| (index, Name::default())).collect();
     Plan {
         datasets: files.iter().map(spec).collect(),
-        zones: vec![ZonePlan { spec: zone, datasets: placed, access: None }],
+        zones: vec![ZonePlan { spec: zone, datasets: placed, allow: Vec::new(), access: None }],
         access: None,
         never: NeverList::empty(),
         version: Version::Refused,

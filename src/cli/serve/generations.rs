@@ -138,7 +138,7 @@ impl Generations {
             .map(|event| event.dataset)
             .collect();
         if news.is_empty() && config.is_none() {
-            if causes.is_asked() || !events.is_empty() {
+            if causes.is_asked() || events.iter().any(|event| event.result.is_ok()) {
                 tracing::info!(cause = %causes, "reloaded: no news");
             }
             self.store = next;
