@@ -93,9 +93,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let parsed: Result<Vec<_>, _> = arguments.subjects.iter().map(|text| Subject::parse(text)).collect();
     let subjects = arguments.subjects.iter().zip(parsed?);
     let mut store = Store::new(load::open_to_all(&config));
-    for timed in load::load(&mut store, || false) {
-        let name = &store.plan().datasets[timed.event.dataset].name;
-        timed.event.result.map_err(|error| anyhow!("dataset {name}: {error}"))?;
+    for event in load::load(&mut store) {
+        let name = &store.plan().datasets[event.dataset].name;
+        event.result.map_err(|error| anyhow!("dataset {name}: {error}"))?;
     }
     let snapshot = store.snapshot()?;
     let mut out = io::stdout().lock();
