@@ -29,7 +29,7 @@ pub use error::{Problems, StatementError};
 pub use history::read_history;
 pub use mime::{MAX_MESSAGE, MimeError};
 pub use plain::read_plain;
-pub use report::read_reports;
+pub use report::{ReportLines, WrittenReport, read_reports};
 pub use source::{CATEGORIES, DEFAULT_HALF_LIFE, DEFAULT_TRUST, Family, MAX_SOURCES, Source, SourceId, Sources};
 pub use spell::{BlockSpell, NameSpell, SPELL_BYTES, Spell, Spell4, Spell6};
 pub use subject::Subject;
