@@ -11,6 +11,7 @@
 //!   exist. It is the unit of loading, of sharing between zones, and of keeping the last good.
 //! - [`table`] is that form made dense: read-only lines of memory with two questions, *which value has this subject*
 //!   and *is anything below this partial name*.
+//! - [`live`] is what was added to a dataset or removed from it since: a layer over its table.
 //! - [`evidence`] reads reports and list histories: who said what of which subject, and when.
 //! - [`neighborhood`] is what surrounds an address, announced prefix, origin and guards, and the judgement of blocks by
 //!   the evidence around them.
@@ -39,6 +40,7 @@ pub mod feed;
 pub mod table;
 
 pub mod dataset;
+pub mod live;
 
 pub mod evidence;
 pub mod neighborhood;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::dataset::{self, Dataset, Emitted, LoadError, NeverList, Report, Stamp};
 use crate::dnsxl::Name;
+use crate::live::Layer;
 use crate::snapshot::{Snapshot, Version};
 use crate::table::memory::give_back_unused;
 use crate::zone::{Access, Input, UnixTime, ZoneError, ZoneSpec, build};
@@ -37,7 +38,10 @@ impl Plan {
         // the floor of the serial is no content
         let least_serial = of_other.spec.least_serial;
         let is_same = ZoneSpec { least_serial, ..zone.spec.clone() } == of_other.spec;
-        is_same && placed(self, zone) == placed(other, of_other)
+        let allow = |plan: &Self, zone: &ZonePlan| -> Vec<String> {
+            zone.allow.iter().map(|&index| plan.datasets[index].name.clone()).collect()
+        };
+        is_same && placed(self, zone) == placed(other, of_other) && allow(self, zone) == allow(other, of_other)
     }
 }
 
@@ -48,6 +52,8 @@ pub struct ZonePlan {
     pub spec: ZoneSpec,
     /// Its datasets in the order they are asked: index, and the name below the apex that it stands under.
     pub datasets: Vec<(usize, Name)>,
+    /// The datasets whose subjects it never lists, by their indexes.
+    pub allow: Vec<usize>,
     /// Its `acl` dataset, by its index.
     pub access: Option<usize>,
 }
@@ -63,6 +69,8 @@ pub struct Store {
 #[derive(Clone, Debug, Default)]
 struct Slot {
     dataset: Option<Arc<Dataset>>,
+    /// The live changes over it, from the lowest layer up.
+    live: Vec<Arc<Layer>>,
     /// What the files looked like when they were last read.
     stamps: Vec<Option<Stamp>>,
     /// When they were last read, as a Unix time in seconds.
@@ -137,6 +145,14 @@ impl Store {
     /// A dataset that is loaded, by its index in the plan.
     pub fn dataset(&self, index: usize) -> Option<&Arc<Dataset>> {
         self.slots[index].dataset.as_ref()
+    }
+
+    /// Lays live changes over a dataset, from the lowest layer up, in the place of those before: news, if they are others.
+    pub fn lay(&mut self, index: usize, live: Vec<Arc<Layer>>) {
+        let slot = &mut self.slots[index];
+        let is_same = live.len() == slot.live.len() && live.iter().zip(&slot.live).all(|(a, b)| Arc::ptr_eq(a, b));
+        slot.generation += u64::from(!is_same);
+        slot.live = live;
     }
 
     /// Loads every dataset that was never loaded or whose files are not as they were; tells what became of each.
@@ -239,19 +255,21 @@ impl Store {
     pub fn snapshot(&mut self) -> Result<Snapshot, ZoneError> {
         let mut zones = Vec::with_capacity(self.plan.zones.len());
         for plan in &self.plan.zones {
-            let input = |(index, under): &(usize, Name)| Input {
-                dataset: self.slots[*index].dataset.clone(),
+            let input = |index: usize, under: &Name| Input {
+                dataset: self.slots[index].dataset.clone(),
                 under: under.clone(),
+                live: self.slots[index].live.clone(),
             };
-            let inputs: Vec<Input> = plan.datasets.iter().map(input).collect();
+            let inputs: Vec<Input> = plan.datasets.iter().map(|(index, under)| input(*index, under)).collect();
+            let allow: Vec<Input> = plan.allow.iter().map(|&index| input(index, &Name::default())).collect();
             let mut spec = plan.spec.clone();
             if let Some(&serial) = self.serials.get(&spec.apex) {
-                let has_news =
-                    plan.datasets.iter().any(|&(index, _)| self.slots[index].generation > self.slots[index].counted);
+                let mut all = plan.datasets.iter().map(|(index, _)| index).chain(&plan.allow);
+                let has_news = all.any(|&index| self.slots[index].generation > self.slots[index].counted);
                 spec.least_serial = spec.least_serial.max(serial.wrapping_add(u32::from(has_news)));
             }
             let access = self.access(plan.access);
-            let mut zone = build(&spec, &inputs, access)?;
+            let mut zone = build(&spec, &inputs, &allow, access)?;
             zone.unavailable |= plan.access.is_some_and(|index| self.slots[index].dataset.is_none());
             self.serials.insert(spec.apex, zone.soa.serial);
             zones.push(zone);
@@ -300,7 +318,8 @@ mod tests {
             test_entries: TestEntries::AsWritten,
             others: Vec::new(),
         };
-        let zones = vec![ZonePlan { spec: zone, datasets: vec![(0, Name::default())], access: None }];
+        let zones =
+            vec![ZonePlan { spec: zone, datasets: vec![(0, Name::default())], allow: Vec::new(), access: None }];
         Store::new(Plan {
             datasets: vec![spec],
             zones,

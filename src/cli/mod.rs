@@ -18,6 +18,7 @@ mod inputs;
 mod judge;
 mod load;
 mod lookup;
+mod pages;
 mod reload;
 mod remove;
 mod report;
@@ -74,6 +75,8 @@ enum Command {
     Diff(diff::Arguments),
     /// Prints the annotated configuration
     Example,
+    /// Writes manual pages and shell completions into a folder
+    Pages(pages::Arguments),
     /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
     #[command(disable_help_flag = true)]
     Rbldnsd {
@@ -112,6 +115,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Accept(arguments) => accept::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Example => print(EXAMPLE),
+        Command::Pages(arguments) => pages::run(&arguments),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
     };
     result.unwrap_or_else(|error| fail(&error))

@@ -143,8 +143,10 @@ impl<'c> Checker<'c> {
         }
         self.check_apexes()?;
         let is_used = |index| {
-            let of_zone =
-                |zone: &ZonePlan| zone.access == Some(index) || zone.datasets.iter().any(|(i, _)| *i == index);
+            let of_zone = |zone: &ZonePlan| {
+                let mut all = zone.access.iter().chain(&zone.allow).chain(zone.datasets.iter().map(|(index, _)| index));
+                all.any(|&used| used == index)
+            };
             access == Some(index) || zones.iter().any(of_zone)
         };
         for (index, dataset) in spec.dataset.iter().enumerate() {
@@ -374,6 +376,16 @@ impl<'c> Checker<'c> {
         }
         let by = format!("zone {apex}");
         let access = self.access(&by, spec.access.as_ref(), datasets)?;
+        let mut allow = Vec::new();
+        for name in &spec.allow {
+            let index = self.find(&by, name.get_ref(), name)?;
+            let dataset = &datasets[index];
+            if matches!(dataset.format, Format::Acl | Format::Generic) && dataset.emitted.is_none() {
+                let (zone, name_of) = (apex.to_string(), name.get_ref().clone());
+                return Err(self.wrong(name, Problem::NothingToAllow { zone, name: name_of }));
+            }
+            allow.push(index);
+        }
         let mut placed: Vec<(usize, Name)> = Vec::new();
         for placement in &spec.datasets {
             let spec::Placement { name, under } = placement.get_ref();
@@ -425,7 +437,7 @@ impl<'c> Checker<'c> {
                 .collect(),
             apex: apex.clone(),
         };
-        Ok(ZonePlan { spec: zone, datasets: placed, access })
+        Ok(ZonePlan { spec: zone, datasets: placed, allow, access })
     }
 }
 

@@ -217,6 +217,14 @@ pub enum Problem {
         /// The dataset.
         name: String,
     },
+    /// An allow list without subjects.
+    #[error("zone {zone}: allow: {name} lists no addresses, names or hashes: name a list that does")]
+    NothingToAllow {
+        /// The zone.
+        zone: String,
+        /// The dataset.
+        name: String,
+    },
     /// One dataset at one place twice.
     #[error("zone {zone}: datasets: {name} stands there twice under the same name")]
     PlacedTwice {

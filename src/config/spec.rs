@@ -275,6 +275,9 @@ pub struct Zone {
     pub choice: Choice,
     /// The datasets in the order they are asked.
     pub datasets: Vec<Spanned<Placement>>,
+    /// The datasets whose subjects it never lists.
+    #[serde(default)]
+    pub allow: Vec<Spanned<String>>,
     /// The zone's access list.
     pub access: Option<Spanned<String>>,
     /// Whether positive answers carry the NS records.

@@ -45,8 +45,11 @@ fn the_example_has_the_defaults() {
 #[test]
 fn the_example_and_its_examples_can_be_served() {
     assert_eq!(parse(EXAMPLE).unwrap().plan.zones.len(), 1);
-    let acl = "[[dataset]]\nname = \"clients\"\nformat = \"acl\"\nfiles = \"lists/clients\"\n";
-    let config = parse(&(example_with(&["#", "#?"]) + acl)).unwrap();
+    let list = |name: &str, format| {
+        format!("[[dataset]]\nname = \"{name}\"\nformat = \"{format}\"\nfiles = \"lists/{name}\"\n")
+    };
+    let lists = list("clients", "acl") + &list("good", "plain");
+    let config = parse(&(example_with(&["#", "#?"]) + &lists)).unwrap();
     assert_eq!(config.confinement.user.as_deref(), Some("infamy:infamy"));
     assert_eq!(config.warnings, []);
 }

@@ -47,7 +47,7 @@ fn plan(folder: &Path, lists: &[(Format, &str)], choice: Choice) -> Plan {
     let all = (0..lists.len()).map(|index| (index, Name::default())).collect();
     Plan {
         datasets: datasets.collect(),
-        zones: vec![ZonePlan { spec, datasets: all, access: None }],
+        zones: vec![ZonePlan { spec, datasets: all, allow: Vec::new(), access: None }],
         access: None,
         never: NeverList::empty(),
         version: Version::Refused,

@@ -190,7 +190,7 @@ pub enum Text<'a> {
 }
 
 /// Which names an entry about a name means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// The name alone: `example.com`.
     Exact,

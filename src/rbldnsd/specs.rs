@@ -129,7 +129,7 @@ impl Plan {
                 test_entries: TestEntries::AsWritten,
                 others: Vec::new(),
             };
-            self.zones.push(ZonePlan { spec, datasets: Vec::new(), access: None });
+            self.zones.push(ZonePlan { spec, datasets: Vec::new(), allow: Vec::new(), access: None });
             self.zones.len() - 1
         });
         &mut self.zones[index]

@@ -17,6 +17,7 @@ pub mod notify;
 mod observe;
 mod panics;
 pub mod privileges;
+pub mod seccomp;
 pub mod signals;
 mod stream;
 mod tcp;

@@ -130,7 +130,7 @@ impl Lists {
                 questions.extend(subjects.iter().map(|subject| format!("{subject}.{apex}")));
             }
             let datasets = (first..plan.datasets.len()).map(|index| (index, Name::default())).collect();
-            plan.zones.push(ZonePlan { spec: zone(apex, choice), datasets, access: None });
+            plan.zones.push(ZonePlan { spec: zone(apex, choice), datasets, allow: Vec::new(), access: None });
         }
         for zone in &plan.zones {
             let apex = &zone.spec.apex;

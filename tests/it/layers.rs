@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of the flow. One imports only those before it, and of those not the ones named behind it.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("dnsxl", &[]),
     ("feed", &[]),
     ("table", &["feed"]),
     ("dataset", &[]),
-    ("evidence", &["table", "dataset"]),
+    ("live", &[]),
+    ("evidence", &["table", "dataset", "live"]),
     ("neighborhood", &["table"]),
     ("zone", &[]),
     ("snapshot", &[]),
@@ -24,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
 ];
 
 /// Rooms without clock, log, event loop.
-const PURE: [&str; 8] = ["dnsxl", "feed", "table", "dataset", "evidence", "neighborhood", "zone", "answer"];
+const PURE: [&str; 9] = ["dnsxl", "feed", "table", "dataset", "live", "evidence", "neighborhood", "zone", "answer"];
 const NOT_PURE: [&str; 6] = ["tokio::", "tracing::", "SystemTime", "Instant::now", "async fn", "println!"];
 
 /// Where `unsafe` may stand.
