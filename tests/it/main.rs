@@ -2,6 +2,7 @@
 
 mod compile;
 mod compiled;
+mod control;
 mod evaluate;
 mod figures;
 mod hostile;
