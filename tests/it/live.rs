@@ -158,7 +158,7 @@ fn a_layer_lies_over_the_one_below_it() {
 #[test]
 fn serials_move_with_live_changes() {
     let mut store = one(Format::Plain, "192.0.2.0/24\n");
-    let mut serial = |store: &mut Store| store.snapshot().unwrap().zones()[0].soa.serial;
+    let serial = |store: &mut Store| store.snapshot().unwrap().zones()[0].soa.serial;
     let first = serial(&mut store);
     lay(&mut store, 0, &[("192.0.2.1", remove())]);
     let second = serial(&mut store);
