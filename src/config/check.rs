@@ -31,8 +31,10 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
     let mut checker = Checker { spec: &spec, source, judging: &judging, warnings: Vec::new(), indexes: HashMap::new() };
     let listen = checker.listen()?;
     let confinement = checker.confinement()?;
+    let control = super::control::check(&spec, source)?;
     let plan = checker.plan(&listen)?;
-    let warnings = checker.warnings;
+    let mut warnings = checker.warnings;
+    warnings.extend(control.warning);
     let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, source)?;
     Ok(Config {
         path: source.path.to_owned(),
@@ -40,6 +42,8 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         confinement,
         pid_file: spec.server.pid_file.as_deref().map(|path| at(source, path)),
         state_directory: spec.server.state_directory.as_deref().map(|path| at(source, path)),
+        control: control.listen,
+        store: control.store,
         plan,
         judging,
         warnings,
@@ -84,7 +88,7 @@ impl<'c> Checker<'c> {
             ("tcp-idle", limits.tcp_idle.0 as usize),
         ] {
             if limit == 0 {
-                return Err(self.wrong_section(Problem::NoRoom { key }));
+                return Err(self.wrong_section(Problem::NoRoom { section: "limits", key }));
             }
         }
         let encrypted = tls.iter().flat_map(|tls| &tls.addresses);

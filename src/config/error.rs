@@ -243,11 +243,16 @@ pub enum Problem {
         address: String,
     },
     /// A number that would switch the whole off.
-    #[error("limits: {key}: is 0, so that nobody could connect; write at least 1")]
+    #[error("{section}: {key}: is 0, so that nobody could connect; write at least 1")]
     NoRoom {
+        /// The section.
+        section: &'static str,
         /// The key.
         key: &'static str,
     },
+    /// TCP without anybody who may ask.
+    #[error("control: addresses: TCP needs tokens; write tokens = \"FILE\", with lines `name token` in it")]
+    NoTokens,
     /// Facts of a source that cannot be.
     #[error("source {name:?}: needs a name, a trust above 0 and up to 1, and a half-life above 0")]
     SourceFacts {

@@ -30,6 +30,9 @@ pub struct Spec {
     /// `[server]`
     #[serde(default)]
     pub server: Server,
+    /// `[control]`
+    #[serde(default)]
+    pub control: Control,
     /// `[never-list]`
     #[serde(default)]
     pub never_list: NeverList,
@@ -101,6 +104,26 @@ pub struct Server {
     pub version_text: Option<String>,
     /// The access list for all zones.
     pub access: Option<Spanned<String>>,
+}
+
+/// `[control]`: how the running server is told what to do.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Control {
+    /// The Unix socket, if it is not the one in the state directory; empty if there is to be none.
+    pub socket: Option<PathBuf>,
+    /// For TCP.
+    pub addresses: Vec<SocketAddr>,
+    /// By which names it may be asked over TCP.
+    pub hosts: Vec<String>,
+    /// Who may ask over TCP.
+    pub tokens: Option<PathBuf>,
+    /// Where reports and changes are kept, if not in the state directory.
+    pub store: Option<PathBuf>,
+    /// Open connections.
+    pub connections: usize,
+    /// Open connections of one client.
+    pub connections_per_client: usize,
 }
 
 /// `[never-list]`: what no dataset may list.
@@ -325,7 +348,7 @@ impl Spec {
     /// What is only done at the start of the process.
     pub(super) fn of_process(&self) -> impl PartialEq + '_ {
         let Server { user, group, chroot, pid_file, state_directory, .. } = &self.server;
-        (&self.listen, &self.limits, [user, group], [chroot, pid_file, state_directory])
+        (&self.listen, &self.limits, &self.control, [user, group], [chroot, pid_file, state_directory])
     }
 }
 
@@ -343,6 +366,21 @@ impl Default for Limits {
             tcp_connections: limits.connections,
             tcp_connections_per_client: limits.connections_per_client,
             tcp_idle: Seconds(limits.idle.as_secs() as u32),
+        }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        let crate::http::Limits { connections, connections_per_client, .. } = crate::http::Limits::default();
+        Self {
+            socket: None,
+            addresses: Vec::new(),
+            hosts: Vec::new(),
+            tokens: None,
+            store: None,
+            connections,
+            connections_per_client,
         }
     }
 }

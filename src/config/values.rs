@@ -17,7 +17,8 @@ use crate::feed::Format;
 pub struct Seconds(pub u32);
 
 impl Seconds {
-    fn parse(text: &str) -> Result<Self, ValueError> {
+    /// Parses the text form.
+    pub(crate) fn parse(text: &str) -> Result<Self, ValueError> {
         let wrong = || ValueError::Seconds(text.to_owned());
         let (mut total, mut rest) = (0u32, text);
         while !rest.is_empty() {

@@ -24,7 +24,7 @@ mod time;
 pub use error::{Problems, StatementError};
 pub use history::read_history;
 pub use plain::read_plain;
-pub use report::read_reports;
+pub use report::{ReportLines, WrittenReport, read_reports};
 pub use source::{CATEGORIES, DEFAULT_HALF_LIFE, DEFAULT_TRUST, Family, MAX_SOURCES, Source, SourceId, Sources};
 pub use spell::{BlockSpell, NameSpell, SPELL_BYTES, Spell, Spell4, Spell6};
 pub use subject::Subject;

@@ -9,6 +9,7 @@ mod judge_speed;
 mod layers;
 mod live;
 mod oracle;
+mod packaging;
 mod phishing;
 mod rbldnsd;
 mod real_lists;
