@@ -56,17 +56,17 @@ impl Layer {
 
     /// Whether a change lists any address of a block. A change that is no more may still be counted, until the next fold.
     pub fn any_below_ip4(&self, block: Block4) -> bool {
-        self.levels().any(|level| level.adds.ip4.any_below(block))
+        self.levels().any(|level| level.adds().ip4.any_below(block))
     }
 
     /// As [`Self::any_below_ip4`], for IPv6.
     pub fn any_below_ip6(&self, block: Block6) -> bool {
-        self.levels().any(|level| level.adds.ip6.any_below(block))
+        self.levels().any(|level| level.adds().ip6.any_below(block))
     }
 
     /// As [`Self::any_below_ip4`], for names below one.
     pub fn any_below_name(&self, name: Labels<'_>) -> bool {
-        self.levels().any(|level| !level.adds.names.is_empty() && level.adds.names.find(name).any_below)
+        self.levels().any(|level| !level.adds().names.is_empty() && level.adds().names.find(name).any_below)
     }
 
     /// The values that ids of a level stand for.
@@ -79,7 +79,7 @@ impl Layer {
 
     /// The kinds of subject that changes list.
     pub fn holds(&self) -> Holds {
-        let any = |lists: fn(&Table) -> bool| self.levels().any(|level| lists(&level.adds));
+        let any = |lists: fn(&Table) -> bool| self.levels().any(|level| lists(level.adds()));
         Holds {
             ip4: any(|adds| !adds.ip4.is_empty()),
             ip6: any(|adds| !adds.ip6.is_empty()),

@@ -25,7 +25,7 @@ use crate::reload::{Plan, Store, ZonePlan};
 use crate::snapshot::Snapshot;
 use crate::zone::Zone;
 use origin::{FoundOrigin, Kind};
-use subject::Subject;
+pub(super) use subject::Subject;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -41,11 +41,11 @@ pub(super) struct Arguments {
 }
 
 /// The live changes over a dataset by its index in the plan, from the lowest layer up.
-type LiveOf<'l> = &'l dyn Fn(usize) -> Vec<&'l Changes>;
+pub(super) type LiveOf<'l> = &'l dyn Fn(usize) -> Vec<&'l Changes>;
 
 /// What is known of a subject; the form of the JSON too.
 #[derive(Debug, Serialize)]
-struct Found {
+pub(super) struct Found {
     subject: String,
     /// Whether any zone lists it.
     listed: bool,
@@ -181,3 +181,6 @@ fn look_up_name(
 
 /// The exit code if no subject is listed.
 const NOT_LISTED: u8 = 1;
+
+#[cfg(test)]
+mod tests;
