@@ -26,7 +26,7 @@ pub use history::read_history;
 pub use plain::read_plain;
 pub use report::read_reports;
 pub use source::{CATEGORIES, DEFAULT_HALF_LIFE, DEFAULT_TRUST, Family, MAX_SOURCES, Source, SourceId, Sources};
-pub use spell::{BlockSpell, NameSpell, SPELL_BYTES, Spell, Spell4, Spell6};
+pub use spell::{BlockSpell, NameSpell, SPELL_BYTES, Spell, Spell4, Spell6, join};
 pub use subject::Subject;
 pub use time::{SECONDS_A_DAY, Time, Written};
 

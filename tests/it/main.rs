@@ -5,6 +5,7 @@ mod compiled;
 mod evaluate;
 mod figures;
 mod hostile;
+mod increment_speed;
 mod judge_speed;
 mod layers;
 mod oracle;
