@@ -111,6 +111,7 @@ pub(super) fn standing(spec: &Spec, judging: &Judging, never: &NeverList, source
         parameters: judging.parameters.clone(),
         never: never.clone(),
         at: neighborhood.at.map(|when| when.0.end()),
+        state_directory: spec.server.state_directory.as_ref().map(path),
     }))
 }
 

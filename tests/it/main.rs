@@ -6,6 +6,7 @@ mod control;
 mod evaluate;
 mod figures;
 mod hostile;
+mod increment_speed;
 mod judge_speed;
 mod layers;
 mod live;
