@@ -39,6 +39,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What a dataset may not list.
+    pub fn never_of(&self, spec: &dataset::Spec) -> NeverList {
+        if spec.heeds_never_list { self.never.clone() } else { NeverList::empty() }
+    }
+
     /// Whether a zone of this plan is made of the same as one of another plan; what has other indices may be the same.
     fn means_what(&self, zone: &ZonePlan, other: &Self, of_other: &ZonePlan) -> bool {
         let placed = |plan: &Self, zone: &ZonePlan| -> Vec<(String, Name)> {
@@ -81,6 +86,8 @@ struct Slot {
     dataset: Option<Arc<Dataset>>,
     /// The live changes over it, from the lowest layer up.
     live: Vec<Arc<Layer>>,
+    /// When it was read.
+    loaded: Option<UnixTime>,
     /// How many entries its load had.
     entries: u64,
     /// What its files looked like when they were last read, with or without success, and when that was.
@@ -181,6 +188,11 @@ impl Store {
         self.slots[index].dataset.as_ref().map(|_| self.slots[index].entries)
     }
 
+    /// When what is served of a dataset was read, by its index in the plan.
+    pub fn loaded_at(&self, index: usize) -> Option<UnixTime> {
+        self.slots[index].dataset.as_ref().and(self.slots[index].loaded)
+    }
+
     /// Why a dataset is not what its files are, and how many loads of it failed so far, by its index in the plan.
     pub fn failures(&self, index: usize) -> (Option<&Failure>, u64) {
         (self.slots[index].failure.as_ref(), self.slots[index].failures)
@@ -215,6 +227,7 @@ impl Store {
                 slot.failure = None;
                 if read.has_news {
                     slot.dataset = Some(read.dataset.clone());
+                    slot.loaded = Some(at);
                     slot.generation += 1;
                 }
                 slot.entries = read.report.entries;

@@ -113,6 +113,21 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if is_any_listed { ExitCode::SUCCESS } else { ExitCode::from(NOT_LISTED) })
 }
 
+/// Looks up a subject in a generation of a plan: what `--json` prints of it.
+///
+/// # Errors
+///
+/// It is no subject, or a file of the plan cannot be read.
+pub(super) fn look_up_json(
+    text: &str,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    live: LiveOf<'_>,
+) -> anyhow::Result<serde_json::Value> {
+    let subject = Subject::parse(text)?;
+    Ok(serde_json::to_value(look_up(text, &subject, snapshot, plan, live)?)?)
+}
+
 fn look_up(text: &str, subject: &Subject, snapshot: &Snapshot, plan: &Plan, live: LiveOf<'_>) -> anyhow::Result<Found> {
     let mut zones = Vec::new();
     for (zone, of_plan) in snapshot.zones().iter().zip(&plan.zones) {

@@ -4,6 +4,7 @@
 //! its own and never by one that answers. What is wrong with the next is left out of it by the dataset, or else it is
 //! withheld whole; the store then stays what is served.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -12,12 +13,14 @@ use std::time::{Duration, Instant};
 
 use super::super::now;
 use super::super::selftest::{self, Finding};
+use super::audit::{Audit, Notes};
 use super::cause::{Cause, Causes};
+use super::live::Live;
 use super::loads::{Brought, Outcome, Request, Task};
 use super::starting_at;
 use super::state::State;
 use crate::config::Config;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Emitted};
 use crate::dnsxl::Name;
 use crate::reload::{Event, Plan, Store};
 use crate::snapshot::{Published, Snapshot};
@@ -51,6 +54,8 @@ pub(super) struct Generations {
     store: Store,
     published: Arc<Published>,
     state: State,
+    /// Why there is the current generation.
+    causes: Causes,
     retire: Sender<Arc<Snapshot>>,
 }
 
@@ -58,7 +63,8 @@ impl Generations {
     /// Begins with a first generation that was made of the store.
     pub(super) fn new(config: Config, store: Store, first: Snapshot, state: State) -> io::Result<Self> {
         let published = Arc::new(Published::new(first));
-        Ok(Self { started: config.clone(), config, store, published, state, retire: retirement()? })
+        let causes = Cause::Start.into();
+        Ok(Self { started: config.clone(), config, store, published, state, causes, retire: retirement()? })
     }
 
     /// Where the doors find the current generation.
@@ -74,6 +80,29 @@ impl Generations {
     /// The configuration that is served.
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The number of the current generation, and why it came to be.
+    pub(super) fn current(&self) -> (u64, &Causes) {
+        (self.state.generation(), &self.causes)
+    }
+
+    /// Lets the next load of a dataset through whatever its size; whether there is such a dataset.
+    pub(super) fn accept(&mut self, dataset: &str) -> bool {
+        self.store.accept(dataset)
+    }
+
+    /// Lays live changes over datasets, by their names, and publishes what comes of it.
+    ///
+    /// What was checked when it was taken needs no test again: a layer changes what a zone lists, and not what it is.
+    pub(super) fn lay(&mut self, names: &BTreeSet<String>, live: &mut Live, causes: &Causes) -> Result<(), String> {
+        let mut next = self.store.clone();
+        for name in names {
+            live.lay(name, &mut next).map_err(|why| format!("{name}: {why}"))?;
+        }
+        let snapshot = next.snapshot().map_err(|why| why.to_string())?;
+        self.publish(next, snapshot, causes);
+        Ok(())
     }
 
     /// What a load does that is wanted now.
@@ -120,7 +149,7 @@ impl Generations {
     }
 
     /// Takes what a load brought, and publishes if there is news.
-    pub(super) fn take(&mut self, outcome: Outcome) -> Taken {
+    pub(super) fn take(&mut self, outcome: Outcome, live: &mut Live, audit: &mut Audit) -> Taken {
         let Outcome { request: Request { causes, .. }, began, brought } = outcome;
         let Some(Brought { config, attempts }) = brought else {
             tracing::error!(cause = %causes, "the load ended by a panic: what was served stays");
@@ -130,6 +159,9 @@ impl Generations {
             Some(config) => self.store.replanned(starting_at(config.plan.clone(), self.state.serials())),
             None => self.store.clone(),
         };
+        if config.is_some() {
+            live.replan(&next);
+        }
         let events = next.take(attempts);
         events.iter().filter(|event| causes.is_asked() || !event.is_known).for_each(|event| log(next.plan(), event));
         let news: Vec<usize> = events
@@ -137,7 +169,18 @@ impl Generations {
             .filter(|event| event.result.as_ref().is_ok_and(|loaded| loaded.has_news))
             .map(|event| event.dataset)
             .collect();
-        if news.is_empty() && config.is_none() {
+        // what was said over the verdicts before is in those of now, or is said again
+        let loaded = events.iter().filter(|event| event.result.is_ok()).map(|event| event.dataset);
+        let emitted: Vec<usize> = loaded.filter(|&index| next.plan().datasets[index].emitted.is_some()).collect();
+        let mut relaid = config.is_some();
+        for &index in &emitted {
+            let name = next.plan().datasets[index].name.clone();
+            relaid |= live.emitted_anew(&name, next.plan());
+        }
+        if let Err(error) = live.lay_all(&mut next) {
+            tracing::error!("live changes are not all served: {error}");
+        }
+        if news.is_empty() && !relaid && config.is_none() {
             if causes.is_asked() || events.iter().any(|event| event.result.is_ok()) {
                 tracing::info!(cause = %causes, "reloaded: no news");
             }
@@ -158,6 +201,12 @@ impl Generations {
             tracing::info!("configuration taken over: {}", config.path.display());
             self.config = config;
         }
+        for Emitted(emitter) in emitted.iter().filter_map(|&index| self.store.plan().datasets[index].emitted.as_ref()) {
+            if let Err(error) = emitter.keep() {
+                tracing::warn!("states of verdicts are not kept for the next start: {error}");
+            }
+        }
+        audit.keep(self, &causes, Notes::default());
         tracing::info!(took = ?began.elapsed(), "reloaded");
         Taken::Published
     }
@@ -207,12 +256,19 @@ impl Generations {
         let before = self.published.publish(snapshot);
         for zone in self.published.load().zones() {
             let serial = zone.soa.serial;
-            if !before.zones().iter().any(|old| old.apex == zone.apex && old.soa.serial == serial) {
+            if !causes.is_live() && !before.zones().iter().any(|old| old.apex == zone.apex && old.soa.serial == serial)
+            {
                 tracing::info!(zone = %zone.apex, serial, "zone published");
             }
         }
         self.store = next;
-        tracing::info!(number = self.state.generation(), cause = %causes, "generation published");
+        self.causes = causes.clone();
+        let number = self.state.generation();
+        match causes.is_live() {
+            // there may be ten of them a second; the audit has them
+            true => tracing::debug!(number, cause = %causes, "generation published"),
+            false => tracing::info!(number, cause = %causes, "generation published"),
+        }
         // without the thread it is dropped here
         drop(self.retire.send(before));
     }

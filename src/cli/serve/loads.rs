@@ -80,7 +80,6 @@ impl Loads {
     }
 
     /// How far the load has come.
-    #[cfg(test)]
     pub(super) fn progress(&self) -> Arc<Progress> {
         self.progress.clone()
     }
@@ -104,14 +103,15 @@ impl Loads {
         self.is_running = false;
     }
 
-    /// Begins what waits, if nothing is running; `task` makes what is to be done.
-    pub(super) fn begin(&mut self, task: impl FnOnce(&Request) -> Task) {
-        let Some(request) = self.waiting.take_if(|_| !self.is_running) else { return };
+    /// Begins what waits, if nothing is running; `task` makes what is to be done. Whether it began.
+    pub(super) fn begin(&mut self, task: impl FnOnce(&Request) -> Task) -> bool {
+        let Some(request) = self.waiting.take_if(|_| !self.is_running) else { return false };
         let task = task(&request);
         match start(task, request, self.progress.clone(), self.sender.clone()) {
             Ok(()) => self.is_running = true,
             Err(error) => tracing::error!("no load: no thread can be started: {error}"),
         }
+        self.is_running
     }
 }
 

@@ -6,8 +6,12 @@
 //! is logged, and the last good data goes on being served.
 
 mod actor;
+mod audit;
+mod board;
 mod cause;
+mod desk;
 mod generations;
+pub(super) mod live;
 mod loads;
 mod state;
 mod watch;
@@ -17,22 +21,29 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use anyhow::{Context, anyhow, bail};
 use tracing_subscriber::EnvFilter;
 
-use super::{FAILURE, load};
+use super::{FAILURE, load, now};
 use crate::config::Config;
 use crate::dnsxl::Name;
+use crate::evidence::store::{EvidenceLog, Journal, SqliteLog};
+use crate::http;
 use crate::reload::{Plan, Store};
 use crate::server;
 use crate::server::notify::Notifier;
 use crate::server::privileges::{PidFile, confine};
 use crate::server::signals::{Signal, forward};
-use actor::{Actor, Happening};
+use actor::{Actor, Happening, Pending};
+use audit::{Audit, Notes};
+use board::Board;
 use cause::Cause;
+use desk::Desk;
 use generations::Generations;
+use live::Live;
 use loads::{Loads, Request, Task};
 use state::State;
 use watch::Watcher;
@@ -55,6 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let plan = config.confined_plan()?;
     let directory = config.state_directory.as_deref().map(|directory| config.confined(directory)).transpose()?;
     confine(&config.confinement)?;
+    let control = confined_control(&config)?;
     let (sender, events) = mpsc::channel();
     forward::<Happening>(sender.clone()).context("signals")?;
     let mut state = State::open(directory)?;
@@ -62,10 +74,21 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if load_first(&mut store, &state, &sender, &events)? == First::Ended {
         return Ok(ExitCode::SUCCESS);
     }
+    let (log, kept) = match &control.store {
+        Some(path) => {
+            let mut log = SqliteLog::open(path).context("[control] store")?;
+            let kept = log.live_changes(now().0).context("[control] store")?;
+            (Some(log), kept)
+        }
+        None => (None, Vec::new()),
+    };
+    let mut live = Live::begin(&store, kept);
+    live.lay_all(&mut store).context("live changes")?;
     let snapshot = store.snapshot()?;
     if !generations::report(&generations::test(&snapshot, store.plan())) {
         return Ok(ExitCode::from(FAILURE));
     }
+    let interface = http::bind(&control.listen).context("[control]")?;
     state.next_generation(&store);
     let watcher = Watcher::start(&config, &store, sender.clone()).context("starting a thread")?;
     let generations = Generations::new(config, store, snapshot, state).context("starting a thread")?;
@@ -73,12 +96,63 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     welcome::say(&running, &generations.published().load());
     notifier.ready();
     let loads = Loads::new(sender.clone());
-    generations.verify(move |failed| drop(sender.send(Happening::Unverified(failed)))).context("verification")?;
-    Actor { generations, running: &running, loads, watcher }.run(&events);
+    let failing = sender.clone();
+    generations.verify(move |failed| drop(failing.send(Happening::Unverified(failed)))).context("verification")?;
+    let board = Arc::new(Board::new(&generations, &live, loads.progress()));
+    let journal = match (log, control.store) {
+        (Some(log), Some(path)) => {
+            let (sender, behind) = (sender.clone(), board.clone());
+            let subscriber = move |numbered| {
+                behind.fall_behind();
+                // without a receiver the server is ending
+                drop(sender.send(Happening::Kept(Box::new(numbered))));
+            };
+            let journal = Arc::new(Journal::open(Box::new(log), subscriber).context("starting a thread")?);
+            board.keep_in(path, journal.clone());
+            Some(journal)
+        }
+        _ => None,
+    };
+    let audit = Audit::new(journal);
+    audit.keep(&generations, &Cause::Start.into(), Notes::default());
+    let desk = Arc::new(Desk::new(board.clone(), sender.clone()));
+    let interface = (!control.listen.is_off()).then(|| interface.run(desk)).transpose().context("[control]")?;
+    welcome::say_control(interface.as_ref());
+    let (running_ref, notifier_ref, pending) = (&running, &notifier, Pending::default());
+    Actor {
+        generations,
+        live,
+        board,
+        audit,
+        running: running_ref,
+        loads,
+        watcher,
+        notifier: notifier_ref,
+        sender,
+        pending,
+    }
+    .run(&events);
     tracing::info!("ending: answering what has arrived");
     notifier.stopping();
+    // who is asking hears that the server is ending
+    drop(events);
+    drop(interface);
     running.shutdown();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the control interface is, and where events are kept, as both are seen after a chroot.
+struct ControlPaths {
+    listen: http::Listen,
+    store: Option<PathBuf>,
+}
+
+fn confined_control(config: &Config) -> anyhow::Result<ControlPaths> {
+    let inside = |path: &PathBuf| config.confined(path);
+    let mut listen = config.control.clone();
+    listen.socket = listen.socket.as_ref().map(inside).transpose()?;
+    listen.tokens = listen.tokens.as_ref().map(inside).transpose()?;
+    Ok(ControlPaths { listen, store: config.store.as_ref().map(inside).transpose()? })
 }
 
 /// How the first load came out.

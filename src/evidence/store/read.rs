@@ -134,17 +134,24 @@ impl Reader {
         })
     }
 
-    /// All changes that touch a scope, in the order of their numbers, withdrawals of them included.
+    /// All changes in the order of their numbers, withdrawals of them included.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn all_changes(&self) -> Result<Vec<Numbered>, LogError> {
+        self.read(|connection| changes(connection, &format!("{CHANGE} ORDER BY c.number"), &[]))
+    }
+
+    /// Those of [`Self::all_changes`] that touch a scope.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
     pub fn changes(&self, scope: &Scope) -> Result<Vec<Numbered>, LogError> {
-        self.read(|connection| {
-            let mut all = changes(connection, &format!("{CHANGE} ORDER BY c.number"), &[])?;
-            all.retain(|change| matches!(&change.event.what, What::Change(change) if scope.touches(&change.subject)));
-            Ok(all)
-        })
+        let mut all = self.all_changes()?;
+        all.retain(|change| matches!(&change.event.what, What::Change(change) if scope.touches(&change.subject)));
+        Ok(all)
     }
 
     /// The changes that hold at a Unix time in seconds, as [`super::EvidenceLog::live_changes`] has them.
