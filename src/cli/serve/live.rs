@@ -160,6 +160,14 @@ impl Live {
         self.laid.values().filter_map(|laid| laid.people.next_expiry()).min()
     }
 
+    /// How many listings a dataset comes to, with what people changed: a removal of a whole block counts as one.
+    pub(super) fn listings(&self, name: &str, store: &Store) -> u64 {
+        let Some(laid) = self.laid.get(name) else { return 0 };
+        let removed = laid.people.iter().filter(|held| held.change.effect.hides).count() as u64;
+        let added = laid.people.len() as u64 - removed;
+        (store.entries(laid.index).unwrap_or(0) + added).saturating_sub(removed)
+    }
+
     /// How many changes people have made of a dataset, and when the next of them ends.
     pub(super) fn changes(&self, name: &str) -> (usize, Option<i64>) {
         self.laid.get(name).map_or((0, None), |laid| (laid.people.len(), laid.people.next_expiry()))
