@@ -91,14 +91,9 @@ fn a_change_is_answered_told_and_taken_back() {
     assert!(status.contains("dataset list: 1 entries") && status.contains("3 live changes"), "{status}");
     let diff = done(&site, &["diff", "--from", "0"]);
     assert!(diff.contains("+ list 203.0.113.7 (added live by uid:") && diff.contains("a trap"), "{diff}");
-    let withdrawn = Command::new("curl")
-        .args(["-sS", "-X", "DELETE", "--unix-socket"])
-        .arg(site.0.path().join("state/infamy.sock"))
-        .arg(format!("http://localhost/v1/changes/{number}?wait=true"))
-        .output();
-    if withdrawn.is_ok_and(|output| output.status.success()) {
-        await_rcode(&server, name, ResponseCode::NXDomain);
-    }
+    assert_eq!(done(&site, &["withdraw", &number, "--wait"]), format!("change {number} withdrawn\n"));
+    assert_eq!(server.rcode(name), ResponseCode::NXDomain);
+    assert_eq!(infamy(&site, &["withdraw", &number]).status.code(), Some(2), "it is withdrawn already");
     assert!(server.end().success());
 }
 
