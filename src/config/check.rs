@@ -14,7 +14,7 @@ use super::error::{ConfigError, Problem, Source, Warning};
 use super::spec::{self, FormatName, Spec};
 use super::{Judging, verdicts};
 use crate::dataset::compiled::format_of;
-use crate::dataset::{self, Defaults, NeverList};
+use crate::dataset::{self, Bounds, Defaults, NeverList};
 use crate::dnsxl::{Alphabet, HashKind, KeyShape, Name, name};
 use crate::feed::{Compression, Format, Lines, NsLine, Reading, Scope, SoaLine};
 use crate::neighborhood::listings::Standing;
@@ -42,6 +42,7 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         confinement,
         pid_file: spec.server.pid_file.as_deref().map(|path| at(source, path)),
         state_directory: spec.server.state_directory.as_deref().map(|path| at(source, path)),
+        watch: Some(Duration::from_secs(spec.server.watch.0.into())).filter(|every| !every.is_zero()),
         control: control.listen,
         store: control.store,
         plan,
@@ -252,6 +253,7 @@ impl<'c> Checker<'c> {
                 spec::BadLines::Refuse => dataset::BadLines::Refuse,
             },
             min_entries: spec.min_entries,
+            bounds: Bounds { max_shrink: spec.max_shrink.0, max_growth: spec.max_growth.0 },
             ttl_bounds: 0..=u32::MAX,
             heeds_never_list: spec.never_list,
         })

@@ -4,7 +4,7 @@
 
 use axum::Json;
 use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -30,34 +30,29 @@ pub struct Details {
 pub(super) struct Problem {
     status: StatusCode,
     detail: String,
-    reported: Option<Reported>,
-    headers: HeaderMap,
+    reported: Option<Box<Reported>>,
+    /// Whether the connection ends with the answer.
+    closes: bool,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), reported: None, headers: HeaderMap::new() }
+        Self { status, detail: detail.into(), reported: None, closes: false }
     }
 
     /// The same, with what became of the reports so far.
-    pub(super) fn after(mut self, reported: Reported) -> Self {
-        self.reported = Some(reported);
-        self
-    }
-
-    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
-        self
+    pub(super) fn after(self, reported: Reported) -> Self {
+        Self { reported: Some(Box::new(reported)), ..self }
     }
 
     /// The connection ends with the answer, as what is still to come on it is not read.
     pub(super) fn closing(self) -> Self {
-        self.with(CONNECTION, "close")
+        Self { closes: true, ..self }
     }
 
     pub(super) fn unauthorised() -> Self {
         let detail = "a token is needed: send `Authorization: Bearer TOKEN` with one of the tokens file";
-        Self::new(StatusCode::UNAUTHORIZED, detail).with(WWW_AUTHENTICATE, "Bearer realm=\"infamy\"").closing()
+        Self::new(StatusCode::UNAUTHORIZED, detail).closing()
     }
 
     pub(super) fn bad(detail: impl Into<String>) -> Self {
@@ -89,7 +84,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let detail = refusal.to_string();
         match refusal {
-            Refusal::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(RETRY_AFTER, "1"),
+            Refusal::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             Refusal::Missing { .. } => Self::new(StatusCode::NOT_FOUND, detail),
             Refusal::Invalid { .. } => Self::unprocessable(detail),
             Refusal::Conflict => Self::new(StatusCode::CONFLICT, detail),
@@ -101,12 +96,22 @@ impl From<Refusal> for Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(mut self) -> Response {
-        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        let title = self.status.canonical_reason().unwrap_or_default().to_owned();
-        let status = self.status.as_u16();
-        let details = Details { title, status, detail: self.detail, reported: self.reported };
-        (self.status, self.headers, Json(details)).into_response()
+    fn into_response(self) -> Response {
+        let Self { status, detail, reported, closes } = self;
+        let title = status.canonical_reason().unwrap_or_default().to_owned();
+        let details = Details { title, status: status.as_u16(), detail, reported: reported.map(|reported| *reported) };
+        let mut response = (status, Json(details)).into_response();
+        let mut set = |name, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
+        set(CONTENT_TYPE, "application/problem+json");
+        match status {
+            StatusCode::UNAUTHORIZED => set(WWW_AUTHENTICATE, "Bearer realm=\"infamy\""),
+            StatusCode::SERVICE_UNAVAILABLE => set(RETRY_AFTER, "1"),
+            _ => None,
+        };
+        if closes {
+            set(CONNECTION, "close");
+        }
+        response
     }
 }
 

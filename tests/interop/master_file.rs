@@ -219,6 +219,7 @@ fn dataset(format: Format, path: &Path) -> Spec {
         defaults: Defaults::default(),
         bad_lines: BadLines::Refuse,
         min_entries: 1,
+        bounds: infamy::dataset::Bounds::NONE,
         ttl_bounds: 0..=u32::MAX,
         heeds_never_list: false,
     }

@@ -2,9 +2,11 @@
 
 mod compile;
 mod compiled;
+mod control;
 mod evaluate;
 mod figures;
 mod hostile;
+mod increment_speed;
 mod judge_speed;
 mod layers;
 mod live;
@@ -18,6 +20,7 @@ mod rfc8906;
 mod scenarios;
 mod script;
 mod serve;
+mod served_live;
 mod steps;
 mod transport;
 mod verdicts;

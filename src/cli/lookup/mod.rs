@@ -93,9 +93,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let parsed: Result<Vec<_>, _> = arguments.subjects.iter().map(|text| Subject::parse(text)).collect();
     let subjects = arguments.subjects.iter().zip(parsed?);
     let mut store = Store::new(load::open_to_all(&config));
-    for timed in load::load(&mut store, || false) {
-        let name = &store.plan().datasets[timed.event.dataset].name;
-        timed.event.result.map_err(|error| anyhow!("dataset {name}: {error}"))?;
+    for event in load::load(&mut store) {
+        let name = &store.plan().datasets[event.dataset].name;
+        event.result.map_err(|error| anyhow!("dataset {name}: {error}"))?;
     }
     let snapshot = store.snapshot()?;
     let mut out = io::stdout().lock();
@@ -111,6 +111,21 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     out.flush()?;
     Ok(if is_any_listed { ExitCode::SUCCESS } else { ExitCode::from(NOT_LISTED) })
+}
+
+/// Looks up a subject in a generation of a plan: what `--json` prints of it.
+///
+/// # Errors
+///
+/// It is no subject, or a file of the plan cannot be read.
+pub(super) fn look_up_json(
+    text: &str,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    live: LiveOf<'_>,
+) -> anyhow::Result<serde_json::Value> {
+    let subject = Subject::parse(text)?;
+    Ok(serde_json::to_value(look_up(text, &subject, snapshot, plan, live)?)?)
 }
 
 fn look_up(text: &str, subject: &Subject, snapshot: &Snapshot, plan: &Plan, live: LiveOf<'_>) -> anyhow::Result<Found> {

@@ -262,7 +262,7 @@ fn nobody_has_all_connections() {
     site.is_well();
     held.truncate(2);
     until("there is room again", || {
-        let request = format!("GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let request = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         let mut stream = site.tcp();
         let _ = stream.write_all(request.as_bytes());
         let mut text = String::new();
