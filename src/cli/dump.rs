@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let apex = Name::parse(arguments.zone.as_bytes()).with_context(|| format!("zone {}", arguments.zone))?;
     let config = load::config(arguments.config.as_deref())?;
-    let source = Source::load(&serve::plan_as_served(&config)?, &apex, now())?;
+    let source = Source::load(&serve::plan_as_served(&config)?, &apex, now(), |_| Vec::new())?;
     for (dataset, report) in &source.reports {
         if report.total > 0 {
             let name = &config.plan.datasets[*dataset].name;
