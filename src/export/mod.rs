@@ -51,7 +51,7 @@ impl Source {
         plan: &Plan,
         apex: &Name,
         now: UnixTime,
-        live: impl Fn(usize) -> Vec<Changes>,
+        mut live: impl FnMut(usize) -> Vec<Changes>,
     ) -> Result<Self, ExportError> {
         let apex = apex.to_lowercase();
         // of two zones with one apex the later is served

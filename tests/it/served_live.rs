@@ -87,6 +87,11 @@ fn a_change_is_answered_told_and_taken_back() {
     done(&site, &["add", "192.0.2.1", "--dataset", "list", "--wait"]);
     assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NoError);
 
+    // the commands that read beside the server see what it serves
+    let looked_up = done(&site, &["lookup", "203.0.113.7"]);
+    assert!(looked_up.contains("a trap"), "{looked_up}");
+    let dumped = done(&site, &["dump", "bl.example"]);
+    assert!(dumped.contains("7.113.0.203") && dumped.contains("Trap: 203.0.113.7"), "{dumped}");
     let status = done(&site, &["status"]);
     assert!(status.contains("dataset list: 1 entries") && status.contains("3 live changes"), "{status}");
     let diff = done(&site, &["diff", "--from", "0"]);

@@ -186,6 +186,12 @@ impl Live {
             .collect()
     }
 
+    /// Gives away what people changed of a dataset, by its index in the plan.
+    pub(in crate::cli) fn take_over(&mut self, index: usize) -> Vec<Changes> {
+        let name = self.laid.iter().find(|(_, laid)| laid.index == index).map(|(name, _)| name.clone());
+        name.and_then(|name| self.laid.remove(&name)).map(|laid| laid.people).into_iter().collect()
+    }
+
     /// Lays what there is of a dataset over it.
     pub(super) fn lay(&mut self, name: &str, store: &mut Store) -> Result<(), TooManyValues> {
         let Some(laid) = self.laid.get_mut(name) else { return Ok(()) };
