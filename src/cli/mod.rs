@@ -14,6 +14,7 @@ mod control;
 mod diff;
 mod dump;
 mod evaluate;
+mod evidence;
 mod inputs;
 mod judge;
 mod load;
@@ -52,6 +53,8 @@ enum Command {
     Check(check::Arguments),
     /// Says what every zone answers about a subject, and why; exits 1 if none lists it
     Lookup(lookup::Arguments),
+    /// Says who said what of a subject, and when; exits 1 if nobody said anything
+    Evidence(evidence::Arguments),
     /// Prints a zone as a standard master file, for BIND, NSD and Knot
     Dump(dump::Arguments),
     /// Makes one file of a dataset's lists, which is opened without reading it
@@ -106,6 +109,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
+        Command::Evidence(arguments) => evidence::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Judge(arguments) => judge::run(&arguments),
