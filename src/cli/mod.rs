@@ -8,6 +8,7 @@
 mod ask;
 mod check;
 mod compile;
+mod doctor;
 mod dump;
 mod evaluate;
 mod inputs;
@@ -50,6 +51,8 @@ enum Command {
     Judge(judge::Arguments),
     /// Measures how well judgements of the past foresaw what came after them
     Evaluate(evaluate::Arguments),
+    /// Finds what breaks a list behind a resolver; exits 1 if something does
+    Doctor(doctor::Arguments),
     /// Prints the annotated configuration
     Example,
     /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
@@ -82,6 +85,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Judge(arguments) => judge::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Example => print(EXAMPLE),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
     };
