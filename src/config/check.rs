@@ -14,7 +14,7 @@ use super::error::{ConfigError, Problem, Source, Warning};
 use super::spec::{self, FormatName, Spec};
 use super::{Judging, verdicts};
 use crate::dataset::compiled::format_of;
-use crate::dataset::{self, Defaults, NeverList};
+use crate::dataset::{self, Bounds, Defaults, NeverList};
 use crate::dnsxl::{Alphabet, HashKind, KeyShape, Name, name};
 use crate::feed::{Compression, Format, Lines, NsLine, Reading, Scope, SoaLine};
 use crate::neighborhood::listings::Standing;
@@ -27,21 +27,21 @@ use crate::zone::{Choice, TestEntries, ZoneSpec};
 
 /// Checks a configuration.
 pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigError> {
-    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, source)?;
+    let control = super::control::check(&spec, source)?;
+    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, control.store.clone(), source)?;
     let mut checker = Checker { spec: &spec, source, judging: &judging, warnings: Vec::new(), indexes: HashMap::new() };
     let listen = checker.listen()?;
     let confinement = checker.confinement()?;
-    let control = super::control::check(&spec, source)?;
     let plan = checker.plan(&listen)?;
     let mut warnings = checker.warnings;
     warnings.extend(control.warning);
-    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, source)?;
     Ok(Config {
         path: source.path.to_owned(),
         listen,
         confinement,
         pid_file: spec.server.pid_file.as_deref().map(|path| at(source, path)),
         state_directory: spec.server.state_directory.as_deref().map(|path| at(source, path)),
+        watch: Some(Duration::from_secs(spec.server.watch.0.into())).filter(|every| !every.is_zero()),
         control: control.listen,
         store: control.store,
         plan,
@@ -252,6 +252,7 @@ impl<'c> Checker<'c> {
                 spec::BadLines::Refuse => dataset::BadLines::Refuse,
             },
             min_entries: spec.min_entries,
+            bounds: Bounds { max_shrink: spec.max_shrink.0, max_growth: spec.max_growth.0 },
             ttl_bounds: 0..=u32::MAX,
             heeds_never_list: spec.never_list,
         })

@@ -353,6 +353,9 @@ pub enum ValueError {
     /// No number of seconds, or too many.
     #[error("`{0}` is no time: {SECONDS_FORMS}")]
     Seconds(String),
+    /// No share of a hundred.
+    #[error("`{0}` is no share: write \"50%\", or \"off\"")]
+    Percent(String),
     /// A format that there is not, and those that there are.
     #[error("`{0}` is no format: there are {1}")]
     Format(String, String),

@@ -18,6 +18,7 @@ pub(crate) use check::is_like_address;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use error::{ConfigError, Place, Problem, ValueError, Warning};
 pub use neighborhood::Judging;
@@ -42,6 +43,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// Where the serials are kept, so that they never go back across restarts.
     pub state_directory: Option<PathBuf>,
+    /// How often it is looked whether lists have changed, if at all.
+    pub watch: Option<Duration>,
     /// Where the control interface listens; its paths as they are seen from outside of any chroot.
     pub control: http::Listen,
     /// Where reports and live changes are kept, if they are; as it is seen from outside.

@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::error::{ConfigError, Problem, Source};
 pub use super::neighborhood::{EvidenceSpec, LiftSpec, NeighborhoodSpec, SourceSpec};
-pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Placement, Seconds};
+pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Percent, Placement, Seconds};
 pub use super::verdicts::{Families, Form, Kind, NamesSpec, When};
 
 /// The whole file.
@@ -87,7 +87,7 @@ pub struct Limits {
 }
 
 /// `[server]`: the process.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Server {
     /// Whose privileges are kept once the sockets are open.
@@ -100,6 +100,8 @@ pub struct Server {
     pub pid_file: Option<PathBuf>,
     /// Where the serials are kept.
     pub state_directory: Option<PathBuf>,
+    /// How often it is looked whether lists have changed; never, if 0.
+    pub watch: Seconds,
     /// What `version.bind` gets.
     pub version_text: Option<String>,
     /// The access list for all zones.
@@ -169,6 +171,12 @@ pub struct Dataset {
     /// The fewest entries of a whole load.
     #[serde(default = "default_min_entries")]
     pub min_entries: u64,
+    /// The most of its entries that one load may lose.
+    #[serde(default = "default_max_shrink")]
+    pub max_shrink: Percent,
+    /// The most that one load may gain.
+    #[serde(default)]
+    pub max_growth: Percent,
     /// The keys of a list of hashes.
     pub key: Option<Key>,
     /// Whether rbldnsd's formats accept prefixes with bits behind their length.
@@ -370,6 +378,22 @@ impl Default for Limits {
     }
 }
 
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            user: None,
+            group: None,
+            chroot: None,
+            pid_file: None,
+            state_directory: None,
+            // a list is answered from within seconds, and a glance is one system call a file
+            watch: Seconds(2),
+            version_text: None,
+            access: None,
+        }
+    }
+}
+
 impl Default for Control {
     fn default() -> Self {
         let crate::http::Limits { connections, connections_per_client, .. } = crate::http::Limits::default();
@@ -402,6 +426,10 @@ pub(super) fn default_value() -> Ipv4Addr {
 /// An empty list is rarely meant.
 fn default_min_entries() -> u64 {
     1
+}
+
+fn default_max_shrink() -> Percent {
+    Percent(Some(crate::dataset::bounds::MAX_SHRINK))
 }
 
 /// Long enough to spare queries, short enough for a removal to be felt.

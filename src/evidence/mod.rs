@@ -31,7 +31,7 @@ pub use mime::{MAX_MESSAGE, MimeError};
 pub use plain::read_plain;
 pub use report::{ReportLines, WrittenReport, read_reports};
 pub use source::{CATEGORIES, DEFAULT_HALF_LIFE, DEFAULT_TRUST, Family, MAX_SOURCES, Source, SourceId, Sources};
-pub use spell::{BlockSpell, NameSpell, SPELL_BYTES, Spell, Spell4, Spell6};
+pub use spell::{BlockSpell, NameSpell, SPELL_BYTES, Spell, Spell4, Spell6, join};
 pub use subject::Subject;
 pub use time::{SECONDS_A_DAY, Time, Written};
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::level::{Cell, Level};
 use crate::dataset::{Holds, Values};
+use crate::dnsxl::subject::mask6;
 use crate::dnsxl::{Block4, Block6, Labels};
-use crate::table::{Table, ValueId};
+use crate::table::{Prefix6, Table, ValueId};
 
 /// What changes decide over one dataset.
 #[derive(Debug)]
@@ -56,17 +57,17 @@ impl Layer {
 
     /// Whether a change lists any address of a block. A change that is no more may still be counted, until the next fold.
     pub fn any_below_ip4(&self, block: Block4) -> bool {
-        self.levels().any(|level| level.adds.ip4.any_below(block))
+        self.levels().any(|level| level.adds().ip4.any_below(block))
     }
 
     /// As [`Self::any_below_ip4`], for IPv6.
     pub fn any_below_ip6(&self, block: Block6) -> bool {
-        self.levels().any(|level| level.adds.ip6.any_below(block))
+        self.levels().any(|level| level.adds().ip6.any_below(block))
     }
 
     /// As [`Self::any_below_ip4`], for names below one.
     pub fn any_below_name(&self, name: Labels<'_>) -> bool {
-        self.levels().any(|level| !level.adds.names.is_empty() && level.adds.names.find(name).any_below)
+        self.levels().any(|level| !level.adds().names.is_empty() && level.adds().names.find(name).any_below)
     }
 
     /// The values that ids of a level stand for.
@@ -79,13 +80,24 @@ impl Layer {
 
     /// The kinds of subject that changes list.
     pub fn holds(&self) -> Holds {
-        let any = |lists: fn(&Table) -> bool| self.levels().any(|level| lists(&level.adds));
+        let any = |lists: fn(&Table) -> bool| self.levels().any(|level| lists(level.adds()));
         Holds {
             ip4: any(|adds| !adds.ip4.is_empty()),
             ip6: any(|adds| !adds.ip6.is_empty()),
             names: any(|adds| !adds.names.is_empty()),
             hashes: None,
         }
+    }
+
+    /// The IPv4 ranges of each level in which one thing is decided, in order.
+    pub fn ranges_ip4(&self) -> impl Iterator<Item = impl Iterator<Item = (u32, u32)>> {
+        self.levels().map(|level| level.said.ip4.runs().map(|run| (run.first, run.last)))
+    }
+
+    /// As [`Self::ranges_ip4`], for IPv6.
+    pub fn ranges_ip6(&self) -> impl Iterator<Item = impl Iterator<Item = (u128, u128)>> {
+        let last = |prefix: Prefix6| prefix.bits | !mask6(prefix.length);
+        self.levels().map(move |level| level.said.ip6.prefixes().map(move |prefix| (prefix.bits, last(prefix))))
     }
 
     /// Memory in bytes.

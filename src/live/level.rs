@@ -21,8 +21,8 @@ use crate::table::{Hashes, Ip4, Ip6, Names, Prefix6, Run4, Table, ValueId};
 pub(super) struct Level {
     /// Subjects to cells, by their number counted from one.
     pub(super) said: Table,
-    /// The same, as far as the cells list anything.
-    pub(super) adds: Table,
+    /// The same, as far as the cells list anything; none if all of them do.
+    adds: Option<Table>,
     cells: Box<[Cell]>,
     /// What the cells' ids stand for.
     pub(super) values: Values,
@@ -60,16 +60,14 @@ impl Level {
         let (values, ids) = draft.lists.finish(&draft.encoded)?;
         let cells: Box<[Cell]> =
             draft.cells.iter().map(|(cell, list)| Cell { values: ids.of(*list), ..*cell }).collect();
-        // places may be added to without a limit of their own, and numbers beyond would be others' numbers
+        // a table's number has no more bits
         if cells.len() > crate::table::MAX_VALUES as usize {
             return Err(TooManyValues);
         }
         let said = table(&places, never, Some);
         let lists_any = |cell: &Cell| cell.values.is_listed();
-        let adds = match cells.iter().all(lists_any) {
-            true => said.clone(),
-            false => table(&places, never, |met| Some(met).filter(|met| lists_any(&cells[met.0 as usize]))),
-        };
+        let adding = |met: Met| Some(met).filter(|met| lists_any(&cells[met.0 as usize]));
+        let adds = (!cells.iter().all(lists_any)).then(|| table(&places, never, adding));
         Ok(Self { said, adds, cells, values })
     }
 
@@ -78,11 +76,14 @@ impl Level {
         self.cells.get((number.0 as usize).checked_sub(1)?)
     }
 
+    /// What is listed.
+    pub(super) fn adds(&self) -> &Table {
+        self.adds.as_ref().unwrap_or(&self.said)
+    }
+
     /// Memory in bytes.
     pub(super) fn bytes(&self) -> usize {
-        // where everything is listed, the two tables are one
-        let adds = if self.said == self.adds { 0 } else { self.adds.bytes() };
-        self.said.bytes() + adds + self.values.bytes() + size_of_val(&*self.cells)
+        self.said.bytes() + self.adds.as_ref().map_or(0, Table::bytes) + self.values.bytes() + size_of_val(&*self.cells)
     }
 }
 

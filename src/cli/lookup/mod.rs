@@ -16,6 +16,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 
 use super::ask::ask;
+use super::serve::live::Live;
 use super::{load, now};
 use crate::dataset::{Emitted, Reasons};
 use crate::dnsxl::Name;
@@ -25,7 +26,7 @@ use crate::reload::{Plan, Store, ZonePlan};
 use crate::snapshot::Snapshot;
 use crate::zone::Zone;
 use origin::{FoundOrigin, Kind};
-use subject::Subject;
+pub(super) use subject::Subject;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -41,11 +42,11 @@ pub(super) struct Arguments {
 }
 
 /// The live changes over a dataset by its index in the plan, from the lowest layer up.
-type LiveOf<'l> = &'l dyn Fn(usize) -> Vec<&'l Changes>;
+pub(super) type LiveOf<'l> = &'l dyn Fn(usize) -> Vec<&'l Changes>;
 
 /// What is known of a subject; the form of the JSON too.
 #[derive(Debug, Serialize)]
-struct Found {
+pub(super) struct Found {
     subject: String,
     /// Whether any zone lists it.
     listed: bool,
@@ -93,16 +94,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let parsed: Result<Vec<_>, _> = arguments.subjects.iter().map(|text| Subject::parse(text)).collect();
     let subjects = arguments.subjects.iter().zip(parsed?);
     let mut store = Store::new(load::open_to_all(&config));
-    for timed in load::load(&mut store, || false) {
-        let name = &store.plan().datasets[timed.event.dataset].name;
-        timed.event.result.map_err(|error| anyhow!("dataset {name}: {error}"))?;
+    for event in load::load(&mut store) {
+        let name = &store.plan().datasets[event.dataset].name;
+        event.result.map_err(|error| anyhow!("dataset {name}: {error}"))?;
     }
+    let mut live = Live::begin(&store, load::kept_changes(&config)?);
+    live.lay_all(&mut store)?;
     let snapshot = store.snapshot()?;
     let mut out = io::stdout().lock();
     let mut is_any_listed = false;
     for (text, subject) in subjects {
-        // what is added and removed live is the serving process's alone
-        let found = look_up(text, &subject, &snapshot, store.plan(), &|_| Vec::new())?;
+        let found = look_up(text, &subject, &snapshot, store.plan(), &|index| live.over(index))?;
         is_any_listed |= found.listed;
         match arguments.json {
             true => writeln!(out, "{}", serde_json::to_string(&found)?)?,
@@ -111,6 +113,21 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     out.flush()?;
     Ok(if is_any_listed { ExitCode::SUCCESS } else { ExitCode::from(NOT_LISTED) })
+}
+
+/// Looks up a subject in a generation of a plan: what `--json` prints of it.
+///
+/// # Errors
+///
+/// It is no subject, or a file of the plan cannot be read.
+pub(super) fn look_up_json(
+    text: &str,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    live: LiveOf<'_>,
+) -> anyhow::Result<serde_json::Value> {
+    let subject = Subject::parse(text)?;
+    Ok(serde_json::to_value(look_up(text, &subject, snapshot, plan, live)?)?)
 }
 
 fn look_up(text: &str, subject: &Subject, snapshot: &Snapshot, plan: &Plan, live: LiveOf<'_>) -> anyhow::Result<Found> {
@@ -181,3 +198,6 @@ fn look_up_name(
 
 /// The exit code if no subject is listed.
 const NOT_LISTED: u8 = 1;
+
+#[cfg(test)]
+mod tests;

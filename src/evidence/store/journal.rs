@@ -17,8 +17,8 @@ use super::event::{Event, EventError, Numbered};
 use super::log::{Appended, Conflict, EvidenceLog, LogError};
 use super::prune::Retention;
 
-/// Gets what became of a submission: the numbers of its events, or why nothing of it was kept.
-pub type Ack = Box<dyn FnOnce(Result<Vec<u64>, Refusal>) + Send>;
+/// Gets what became of a submission: of each of its events, or why nothing of it was kept.
+pub type Ack = Box<dyn FnOnce(Result<Vec<Appended>, Refusal>) + Send>;
 
 /// Why nothing of a submission was kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -257,7 +257,7 @@ impl Keeper {
                 (self.subscriber)(Numbered { number, event });
             }
         }
-        (submission.ack)(Ok(appended.iter().map(|appended| appended.number).collect()));
+        (submission.ack)(Ok(appended));
     }
 }
 

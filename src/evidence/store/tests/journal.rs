@@ -60,8 +60,16 @@ type Answer = Receiver<Result<Vec<u64>, Refusal>>;
 
 fn submit(journal: &Journal, events: Vec<Event>) -> Answer {
     let (tell, answer) = mpsc::channel();
-    journal.submit(events, Box::new(move |result| tell.send(result).unwrap())).unwrap();
+    journal.submit(events, numbers_to(tell)).unwrap();
     answer
+}
+
+/// An acknowledgement that hands on the numbers alone.
+fn numbers_to(tell: Sender<Result<Vec<u64>, Refusal>>) -> Ack {
+    Box::new(move |result| {
+        let numbers = |all: Vec<Appended>| all.into_iter().map(|appended| appended.number).collect();
+        tell.send(result.map(numbers)).unwrap();
+    })
 }
 
 /// Waits until the log has been asked so many times.
@@ -125,7 +133,7 @@ fn too_much_that_waits_is_refused_and_nothing_wrong_is_taken() {
     await_batches(&scene, 1);
     let refused = loop {
         let (tell, answer) = mpsc::channel();
-        match scene.journal.submit(large(), Box::new(move |result| tell.send(result).unwrap())) {
+        match scene.journal.submit(large(), numbers_to(tell)) {
             Ok(()) => answers.push(answer),
             Err(error) => break error,
         }

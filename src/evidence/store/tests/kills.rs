@@ -36,10 +36,10 @@ fn writer_that_is_killed() {
             })
             .collect();
         let out = Arc::clone(&out);
-        let ack = move |result: Result<Vec<u64>, Refusal>| {
+        let ack = move |result: Result<Vec<Appended>, Refusal>| {
             let numbers = result.expect("a disk that works");
             let mut out = out.lock().unwrap();
-            writeln!(out, "ack {mark} {}", numbers[0]).and_then(|()| out.flush()).expect("a parent that reads");
+            writeln!(out, "ack {mark} {}", numbers[0].number).and_then(|()| out.flush()).expect("a parent that reads");
         };
         while journal.health().waiting > 100_000 {
             std::thread::yield_now();
