@@ -26,6 +26,7 @@ mod report;
 mod selftest;
 mod serve;
 mod status;
+mod withdraw;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -70,6 +71,8 @@ enum Command {
     Add(add::Arguments),
     /// Has a running server list subjects no more, whatever its files say
     Remove(remove::Arguments),
+    /// Has a running server forget changes that were made live
+    Withdraw(withdraw::Arguments),
     /// Tells a running server what was seen of subjects
     Report(report::Arguments),
     /// Has a running server take a load that it refused for its size
@@ -115,6 +118,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Add(arguments) => add::run(&arguments),
         Command::Remove(arguments) => remove::run(&arguments),
+        Command::Withdraw(arguments) => withdraw::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Accept(arguments) => accept::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),

@@ -21,6 +21,7 @@ mod rfc8906;
 mod scenarios;
 mod script;
 mod serve;
+mod served_live;
 mod steps;
 mod transport;
 mod verdicts;
