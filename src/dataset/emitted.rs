@@ -109,7 +109,7 @@ pub struct Revisions {
 }
 
 /// The subjects that something is said of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// An IPv4 prefix.
     Ip4 {

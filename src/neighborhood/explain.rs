@@ -284,7 +284,7 @@ impl Judgement {
 
     /// The rule that a run's state comes by, and when it is left.
     fn rule(&self, run: &Run, block: u32) -> (String, Option<String>) {
-        let thresholds = &self.parameters.thresholds;
+        let (thresholds, groups) = (&self.parameters.thresholds, self.groups_of(block));
         let threshold = |state| match state {
             State::Bad | State::Exact => thresholds.bad,
             State::Suspicious => thresholds.suspicious,
@@ -312,11 +312,11 @@ impl Judgement {
                 format!("watch: lift ≥ {entered}, without a report of its own")
             }
             (State::Watch, _) => {
-                let missing = self.missing(run);
+                let missing = self.missing(run, groups);
                 format!("watch: lift ≥ {entered}, {} addresses{missing}", states::WATCH_ADDRESSES)
             }
             (state, _) => {
-                let agree = if self.groups >= 2 {
+                let agree = if groups >= 2 {
                     format!("{} days, {} groups", states::DAYS, states::GROUPS)
                 } else {
                     format!("{} days, as one group feeds the family", states::DAYS_OF_ONE_GROUP)
@@ -333,7 +333,7 @@ impl Judgement {
     }
 
     /// What a watched block with enough lift for more lacks.
-    fn missing(&self, run: &Run) -> String {
+    fn missing(&self, run: &Run, groups: u32) -> String {
         let (counts, needed) = (&run.counts, self.parameters.thresholds.suspicious);
         if run.lift < needed {
             return String::new();
@@ -342,14 +342,14 @@ impl Judgement {
         if counts.addresses < states::ADDRESSES {
             lacks.push("addresses");
         }
-        let days = if self.groups >= 2 { states::DAYS } else { states::DAYS_OF_ONE_GROUP };
+        let days = if groups >= 2 { states::DAYS } else { states::DAYS_OF_ONE_GROUP };
         if counts.days() < days {
             lacks.push("days");
         }
-        if self.groups >= 2 && counts.groups() < states::GROUPS {
+        if groups >= 2 && counts.groups() < states::GROUPS {
             lacks.push("groups");
         }
-        if lacks.is_empty() && self.groups >= 2 {
+        if lacks.is_empty() && groups >= 2 {
             lacks.push("others beside the loudest group");
         }
         if lacks.is_empty() { String::new() } else { format!("; for more it lacks {}", lacks.join(", ")) }

@@ -15,6 +15,7 @@ use super::judgement::{BlockVerdict, Judgement};
 use super::model::{Model, Surroundings};
 use super::nodes::{Asn, Block, Leaf, Prefix};
 use super::returning::{Record, Returning};
+use super::states::Rules;
 
 /// What has moved.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,8 @@ struct MovedBlock {
     /// None if nothing is left of its history.
     own: Option<(Block, Vec<Leaf>, BlockVerdict)>,
     returning: Vec<Returning>,
+    /// Trusted groups that feed the family, as far as this /24 moves that.
+    groups: u32,
 }
 
 /// A /24 with history.
@@ -80,6 +83,11 @@ impl Judgement {
         &self.returning[begin..begin + length]
     }
 
+    /// The trusted groups that feed the family, as a /24 was judged by.
+    pub(super) fn groups_of(&self, block: u32) -> u32 {
+        self.moved.blocks.get(&block).map_or(self.groups, |moved| moved.groups)
+    }
+
     /// What makes the terms of a /24 of a route.
     pub(super) fn model(&self, block: u32, route: usize) -> Model<'_> {
         let mut surroundings = self.nodes.surroundings_of(&self.routes, route, block);
@@ -117,19 +125,23 @@ impl Judgement {
             (own.route, own.leaf) = (route as u32, 0);
         }
         self.move_sums(block, route, history.own.as_ref().map(|own| &own.0));
-        self.groups = self.root_now().counts.groups_among(trusted);
+        let mut everything = self.nodes.root.counts;
+        if let Some((own, _)) = &history.own {
+            everything.add(&own.counts);
+        }
+        let rules = Rules { groups: everything.groups_among(trusted), ..self.rules() };
         let surroundings = self.nodes.surroundings_of(&self.routes, route, block);
         let surroundings = surroundings.moved(self.judged(block), history.own.as_ref().map(|own| &own.0));
         let model = self.model_in(surroundings);
         let own = history.own.map(|(block, leaves)| {
             let rate = model.rate(&block);
             let before = self.previous.state(block.block);
-            let state = self.rules().block(self.lift(rate, 1.0), &block.counts, before);
+            let state = rules.block(self.lift(rate, 1.0), &block.counts, before);
             (block, leaves, BlockVerdict { rate, state })
         });
         let block_rate = own.as_ref().map_or_else(|| self.untouched_rate(route, surroundings.around), |own| own.2.rate);
         let returning = self.rate_returning(&history.records, block_rate);
-        self.moved.blocks.insert(block, MovedBlock { own, returning });
+        self.moved.blocks.insert(block, MovedBlock { own, returning, groups: rules.groups });
     }
 
     /// A /24 as it was judged.

@@ -12,7 +12,7 @@ use super::floods;
 use super::guards::{Class, GuardRange, Guards};
 use super::model::{Above, Surroundings};
 use super::routes::Routes;
-use super::sums::{Decayed, Sums, a_ln_a, unscaled};
+use super::sums::{Decayed, Sums, a_ln_a};
 use crate::evidence::{Evidence, Family, Time};
 
 /// A /24 with history.

@@ -149,7 +149,7 @@ mod tests {
         ];
         let states = rows.iter().filter_map(|row| parse(row.as_bytes()).expect("a row")).collect();
         let previous = Previous::of(states);
-        let state = |text: &str| previous.state(u32::from(text.parse::<std::net::Ipv4Addr>().unwrap()) >> 8);
+        let state = |text: &str| previous.state(u32::from(text.parse::<Ipv4Addr>().unwrap()) >> 8);
         assert_eq!(state("192.0.2.0"), State::Bad);
         assert_eq!(state("198.51.103.0"), State::Suspicious);
         assert_eq!(state("198.51.104.0"), State::None);

@@ -210,9 +210,9 @@ impl Increment {
 
     fn hear(&mut self, report: &Report<'_>, now: Time) {
         let Some(subject) = Subject::parse(report.subject.as_bytes()) else { return };
-        let known = self.sources.iter().len();
+        let known = self.sources.count();
         let Some(source) = self.sources.find_or_add(report.source) else { return };
-        if self.sources.iter().len() > known {
+        if self.sources.count() > known {
             self.trusted = trusted_groups(&self.sources);
         }
         let family = self.sources.family(source, report.category);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::properties::{SPACE, case};
+use super::scenes::world;
 use super::*;
 use crate::dataset::{Extent, Listing};
 use crate::evidence::join;
@@ -17,6 +18,7 @@ use crate::neighborhood::survey::{Findings, Told};
 /// A report of a case: address, source, hours ago.
 type Said = (u32, usize, u32);
 
+/// The sources of a case by name.
 const NAMES: [&str; 4] = ["a", "b", "copy", "weak"];
 
 fn now() -> Time {
@@ -199,5 +201,182 @@ proptest! {
         }
         let states = |increment: &Increment| increment.previous();
         prop_assert_eq!(states(&increment), states(&other));
+    }
+}
+
+/// What is said of an address in a dataset, after the reports.
+fn said(increment: &Increment, emission: Emission, address: &str) -> Option<Listing> {
+    let all = revised(increment, emission);
+    all.into_iter().find(|(listed, _)| *listed == ip(address)).map(|(_, listing)| listing)
+}
+
+fn text(listing: Option<Listing>) -> String {
+    match listing {
+        Some(Listing::Listed { a, text }) => format!("{a} {text}"),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn states_after_a_day_of_reports_are_those_of_a_full_judgement() {
+    let case = world();
+    // heavy and light blocks, old and new ones
+    let said: Vec<Said> = (0..900u32)
+        .map(|report| {
+            let block = if report % 3 == 0 { report % 5 } else { 37 * report % 400 };
+            let network = if report % 3 == 0 { report % 7 } else { report % 390 };
+            let bits = ip("11.0.0.0") + (network << 16) + (block % 256 << 8) + 5 * report % 256;
+            (bits, (report % 4) as usize, report % 200)
+        })
+        .collect();
+    let (increment, full) = both(&case, &said);
+    let (moved, full) = (increment.judgement(Family::Send), &full.judgements[0]);
+    let blocks: BTreeSet<u32> = said.iter().map(|said| said.0 >> 8).collect();
+    let state = |judgement: &Judgement, block: u32| judgement.own(block).map(|own| own.verdict.state);
+    let mut seen = BTreeSet::new();
+    for &block in &blocks {
+        assert_eq!(state(moved, block), state(full, block), "{block:x}");
+        seen.extend(state(moved, block));
+    }
+    assert!(seen.len() >= 3, "nothing happened: {seen:?}");
+}
+
+#[test]
+fn a_block_that_crosses_its_threshold_is_said_so_at_once() {
+    let case = world();
+    let base = Arc::new(survey(&case, case.evidence(), Default::default()));
+    let mut increment = Increment::begin(base, 0);
+    let verdicts = Emission::Verdicts(None);
+    for host in 0..20 {
+        assert_eq!(said(&increment, verdicts, "11.7.113.200"), None, "{host}");
+        report(&mut increment, ip("11.7.113.0") + 3 * host, NAMES[(host % 2) as usize], when(30 * (host % 3)));
+        if said(&increment, verdicts, "11.7.113.200").is_some() {
+            break;
+        }
+    }
+    let said_now = text(said(&increment, verdicts, "11.7.113.200"));
+    assert!(said_now.starts_with("127.0.8."), "{said_now}");
+    let explanation = increment.judgement(Family::Send).explain("11.7.113.200".parse().unwrap());
+    assert!(explanation.state > State::None && explanation.evidence.reports >= 2);
+    let sum: f64 = explanation.groups.iter().map(|group| group.sum).sum();
+    assert!((sum - explanation.lift.ln()).abs() < 1e-9, "{sum} is not {}", explanation.lift.ln());
+}
+
+#[test]
+fn what_comes_up_after_the_survey_says_its_own_time() {
+    let mut case = world();
+    case.guards = "11.9.0.0/24\tmail\tx\n".to_owned();
+    let base = Arc::new(survey(&case, case.evidence(), Default::default()));
+    let mut increment = Increment::begin(base, 7);
+    let later = Time(now().0 + 1800);
+    for (address, source) in [("11.9.0.1", "b"), ("11.8.0.1", "weak"), ("11.8.0.2", "b")] {
+        let report = Report { time: later, source, subject: address, category: "scan", weight: 1.0 };
+        increment.report([report], later);
+    }
+    // guarded, hardly trusted, and listed
+    assert_eq!(said(&increment, Emission::Exact, "11.9.0.1"), None);
+    assert_eq!(said(&increment, Emission::Exact, "11.8.0.1"), None);
+    let listed = text(said(&increment, Emission::Exact, "11.8.0.2"));
+    assert!(listed.contains(&format!("last={}", later.to_hour())), "{listed}");
+    let block = increment.judgement(Family::Send).own(ip("11.8.0.0") >> 8).expect("it has history");
+    assert_eq!(block.block.counts.last(), Some(later));
+    // a clock that is ahead is not believed
+    let ahead = Report { time: Time(later.0 + 9999), source: "b", subject: "11.8.0.3", category: "scan", weight: 1.0 };
+    increment.report([ahead], later);
+    let listed = text(said(&increment, Emission::Exact, "11.8.0.3"));
+    assert!(listed.contains(&format!("last={}", later.to_hour())), "{listed}");
+    assert_eq!((increment.touched_after(7).count(), increment.number()), (2, 11));
+    // a survey after this one leaves states later than it enters them
+    assert_eq!(increment.previous()[0].state(ip("11.8.0.0") >> 8), block_state(&increment, "11.8.0.0"));
+}
+
+fn block_state(increment: &Increment, address: &str) -> State {
+    increment.judgement(Family::Send).own(ip(address) >> 8).map_or(State::None, |own| own.verdict.state)
+}
+
+#[test]
+fn a_flood_that_begins_between_surveys_is_seen_in_what_it_touched() {
+    let mut case = world();
+    // one address short of a flood, and all named by one group that is otherwise believed
+    for host in 0..2048u32 {
+        case.spells.push((ip("11.20.0.0") + 31 * host, 1, TODAY - host % 5, None));
+    }
+    let said = [(ip("11.20.3.3"), 1, 0), (ip("11.20.4.4"), 1, 3), (ip("11.20.4.5"), 1, 2)];
+    let (increment, full) = both(&case, &said);
+    for block in [ip("11.20.3.0") >> 8, ip("11.20.4.0") >> 8] {
+        let counts = |judgement: &Judgement| judgement.own(block).map(|own| own.block.counts);
+        assert_eq!(counts(increment.judgement(Family::Send)), counts(&full.judgements[0]));
+    }
+    for (bits, ..) in said {
+        let address = std::net::Ipv4Addr::from(bits).to_string();
+        assert_eq!(super::increments::said(&increment, Emission::Exact, &address), None, "{address}");
+    }
+    assert!(full.exact4.iter().all(|exact| exact.first >> 16 != ip("11.20.0.0") >> 16));
+}
+
+#[test]
+fn prefixes_and_ipv6_are_listed_at_once() {
+    let case = world();
+    let base = Arc::new(survey(&case, case.evidence(), Default::default()));
+    let mut increment = Increment::begin(base, 0);
+    for subject in ["11.30.4.0/23", "11.0.0.0/8", "2001:db8:1:2::3", "2001:db8:7::/48", "2001:db8::/32"] {
+        let report = Report { time: now(), source: "b", subject, category: "scan", weight: 1.0 };
+        increment.report([report], now());
+    }
+    assert!(said(&increment, Emission::Exact, "11.30.5.200").is_some());
+    assert!(said(&increment, Emission::Exact, "11.30.6.0").is_none());
+    let listed = |region: &Region| revision(&increment, Emission::Exact, region, true).unwrap().listings;
+    let of_48 = |first: &str| Region::Ip6(first.parse::<std::net::Ipv6Addr>().unwrap().into());
+    let address = Extent::Ip6 { first: "2001:db8:1:2::3".parse::<std::net::Ipv6Addr>().unwrap().into(), length: 128 };
+    assert_eq!(listed(&of_48("2001:db8:1::")).into_iter().map(|said| said.0).collect::<Vec<_>>(), [address]);
+    assert_eq!(listed(&of_48("2001:db8:7::")).len(), 1);
+    assert_eq!(increment.touched_after(0).count(), 4);
+}
+
+#[test]
+fn a_domain_is_judged_as_by_a_full_judgement() {
+    let said = [
+        ("http://www.bad.example/a", "a", 3),
+        ("http://login.bad.example/b", "b", 2),
+        ("bad.example", "a", 40),
+        ("http://tenant.github.io/x", "b", 1),
+        ("http://192.0.2.7/y", "b", 1),
+        ("co.uk", "b", 1),
+    ];
+    let mut case = world();
+    case.routes.push((ip("192.0.2.0"), 24, 64499));
+    for known in 0..=said.len() {
+        let evidence = |said: &[(&str, &str, u32)]| {
+            let mut collector = Collector::new(case.evidence().sources);
+            for &(text, source, hours_ago) in said {
+                let source = collector.sources.find_or_add(source).expect("a known source");
+                let (begin, subject, family) = (when(hours_ago), Subject::Name(text), Family::Host);
+                let (end, speech) = (Some(begin), Speech::Stream);
+                collector.add(Statement { source, family, subject, begin, end, weight: 1.0, speech });
+            }
+            case.evidence().join(collector.build())
+        };
+        let base = Arc::new(survey(&case, evidence(&said[..known]), Default::default()));
+        let full = survey(&case, evidence(&said), Default::default());
+        let mut increment = Increment::begin(base, 0);
+        for &(subject, source, hours_ago) in &said[known..] {
+            let report = Report { time: when(hours_ago), source, subject, category: "phishing", weight: 1.0 };
+            increment.report([report], now());
+        }
+        for domain in ["bad.example", "tenant.github.io"] {
+            let hosts = full.hosts.get(domain).map(Vec::as_slice).unwrap_or_default();
+            let moved = increment.names().of_domain(domain).map(<[_]>::to_vec);
+            let moved = moved.unwrap_or_else(|| increment.survey().names.of_domain(domain, hosts));
+            // whether two groups report names is known from the first two on
+            if known >= 2 {
+                assert_eq!(moved, full.names.of_domain(domain, hosts), "{domain} after {known}");
+            }
+        }
+        let exact: Vec<Exact<u32>> = increment.exact4_at(ip("192.0.2.7")).collect();
+        assert_eq!(
+            exact,
+            full.exact4.iter().filter(|exact| exact.first == ip("192.0.2.7")).copied().collect::<Vec<_>>()
+        );
+        assert_eq!(exact.len(), 1);
     }
 }
