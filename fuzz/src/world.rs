@@ -50,6 +50,7 @@ pub(crate) fn dataset(name: &str, format: Format, path: &Path) -> Spec {
         defaults: Defaults::default(),
         bad_lines: BadLines::Skip,
         min_entries: 0,
+        bounds: infamy::dataset::Bounds::NONE,
         heeds_never_list: true,
         ttl_bounds: 0..=u32::MAX,
     }

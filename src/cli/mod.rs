@@ -5,17 +5,26 @@
 //!
 //! What a command does is mostly elsewhere: here are arguments, order, and what is printed.
 
+mod accept;
+mod add;
 mod ask;
 mod check;
 mod compile;
+mod control;
+mod diff;
 mod dump;
 mod evaluate;
 mod inputs;
 mod judge;
 mod load;
 mod lookup;
+mod pages;
+mod reload;
+mod remove;
+mod report;
 mod selftest;
 mod serve;
+mod status;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -50,8 +59,24 @@ enum Command {
     Judge(judge::Arguments),
     /// Measures how well judgements of the past foresaw what came after them
     Evaluate(evaluate::Arguments),
+    /// Has a running server read what has changed
+    Reload(reload::Arguments),
+    /// Says how a running server is
+    Status(status::Arguments),
+    /// Has a running server list subjects at once
+    Add(add::Arguments),
+    /// Has a running server list subjects no more, whatever its files say
+    Remove(remove::Arguments),
+    /// Tells a running server what was seen of subjects
+    Report(report::Arguments),
+    /// Has a running server take a load that it refused for its size
+    Accept(accept::Arguments),
+    /// Says what changed between generations of a running server
+    Diff(diff::Arguments),
     /// Prints the annotated configuration
     Example,
+    /// Writes manual pages and shell completions into a folder
+    Pages(pages::Arguments),
     /// Takes the command line of rbldnsd; so does the program when it is called `rbldnsd`
     #[command(disable_help_flag = true)]
     Rbldnsd {
@@ -82,7 +107,15 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Judge(arguments) => judge::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Add(arguments) => add::run(&arguments),
+        Command::Remove(arguments) => remove::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Accept(arguments) => accept::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Example => print(EXAMPLE),
+        Command::Pages(arguments) => pages::run(&arguments),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
     };
     result.unwrap_or_else(|error| fail(&error))

@@ -150,6 +150,8 @@ pub(super) fn dataset(
         bad_lines: dataset::BadLines::Skip,
         // that nobody is bad is good news
         min_entries: 0,
+        // a survey is compared with the one before as a whole
+        bounds: dataset::Bounds::NONE,
         ttl_bounds: 0..=u32::MAX,
         heeds_never_list: spec.never_list,
     })

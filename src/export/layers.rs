@@ -13,8 +13,8 @@ use crate::dataset::Spelling;
 use crate::dnsxl::name::labels;
 use crate::dnsxl::subject::{Block4, Block6};
 use crate::dnsxl::{Labels, Name, QueryName, Subject};
-use crate::table::{NameKey, ValueId};
-use crate::zone::{Choice, Placed, TEST_IP6, TEST_NAME, Zone};
+use crate::table::{NameKey, Prefix6, ValueId};
+use crate::zone::{Choice, Placed, TEST_IP4, TEST_IP6, TEST_NAME, Teller, Zone};
 
 /// All layers of a zone.
 pub(super) struct Layers<'s> {
@@ -63,6 +63,7 @@ impl<'s> Layers<'s> {
         let places = unders.iter().map(|under| Place::of(&source.zone, under, enumerates)).collect();
         let mut layers = Self { source, places, place_of, others: BTreeSet::new(), layers: Vec::new() };
         layers.collect_others();
+        layers.collect_allowed();
         layers.layers.push(Layer::Others);
         layers.layers.extend((0..layers.places.len()).flat_map(|place| [Layer::Ip4(place), Layer::Ip6(place)]));
         layers.layers.extend((0..placed.len()).map(Layer::Names));
@@ -86,11 +87,35 @@ impl<'s> Layers<'s> {
             let is_mixed = placed.beside_ip4 && placed.part().holds.ip6;
             if is_mixed
                 && let Some(name) = below(&mapped, placed)
-                && is_listed(zone, QueryName::from(&name).labels())
+                && is_listed(zone, QueryName::from(&name).labels(), self.source.now)
             {
                 self.add_other(&name);
             }
         }
+    }
+
+    /// The names of allow lists, where a wildcard would list them or what is below them.
+    fn collect_allowed(&mut self) {
+        let mut stops = Vec::new();
+        for (wire, _) in self.allow_spellings().flat_map(Spelling::names) {
+            for place in &self.places {
+                let name = Name::from_wire(wire).and_then(|name| name.under(&place.under)).unwrap_or_default();
+                let is_below_wildcard = |name: &Name| !self.below_name(QueryName::from(name).labels(), None).is_empty();
+                if !name.is_root() && (is_below_wildcard(&name.parent()) || is_below_wildcard(&name)) {
+                    stops.push(name);
+                }
+            }
+        }
+        stops.iter().for_each(|name| self.add_other(name));
+    }
+
+    fn allow_spellings(&self) -> impl Iterator<Item = &'s Spelling> + use<'s> {
+        self.source.allow_spellings.iter().flatten()
+    }
+
+    /// The keys of allow lists that decide what is below a name.
+    fn allow_keys(&self, name: Labels<'_>) -> impl Iterator<Item = NameKey> {
+        self.allow_spellings().filter_map(move |spelling| deepest_key(spelling, name))
     }
 
     fn add_below(&mut self, owner: &[u8], placed: &Placed) {
@@ -187,6 +212,7 @@ impl<'s> Layers<'s> {
     fn below_name(&self, name: Labels<'_>, key: Option<(usize, NameKey)>) -> Hits {
         let zone = &self.source.zone;
         let mut hits = Hits::new();
+        let is_allowed = |name: Labels<'_>| self.allow_keys(name).any(|key| key.below.is_listed());
         for (index, placed) in zone.placed.iter().enumerate() {
             if zone.choice == Choice::One
                 && hits.last().is_some_and(|hit| zone.placed[hit.placed].dataset_index != placed.dataset_index)
@@ -197,7 +223,8 @@ impl<'s> Layers<'s> {
             let Some(relative) = place.relative(name) else { continue };
             let mut hit = |value: ValueId, about| {
                 if value.is_listed() {
-                    hits.push(Hit { placed: index, value, about });
+                    let most_ttl = u32::MAX;
+                    hits.push(Hit { placed: index, teller: Teller::Dataset, value, about, most_ttl });
                 }
             };
             let subject = Subject::read(relative);
@@ -209,7 +236,9 @@ impl<'s> Layers<'s> {
             }
             if let Some(spelling) = self.source.spelling(placed) {
                 let known = key.filter(|(part, _)| *part == index).map(|(_, key)| key);
-                if let Some(key) = known.or_else(|| deepest_key(spelling, relative)) {
+                if let Some(key) = known.or_else(|| deepest_key(spelling, relative))
+                    && !is_allowed(relative)
+                {
                     let about = About::Name { labels: usize::from(key.below_depth), above: placed.under_labels };
                     hit(key.below, about);
                 }
@@ -221,9 +250,16 @@ impl<'s> Layers<'s> {
     /// Whether a node must be there although nothing is listed of it, below it or deeper: the wildcard around it would
     /// list it.
     pub(super) fn hides(&self, node: &Node<'_>) -> bool {
-        let Some((_, key)) = node.key else { return false };
+        let is_bare = match node.key {
+            Some((_, key)) => !key.deeper,
+            None => self
+                .places
+                .iter()
+                .filter_map(|place| place.relative(node.labels))
+                .any(|name| self.allow_spellings().any(|spelling| spelling.name(name.wire()).is_some())),
+        };
         let parent = Name::from_wire(node.labels.wire()).unwrap_or_default().parent();
-        !key.deeper && !self.below_name(QueryName::from(&parent).labels(), None).is_empty()
+        is_bare && !self.below_name(QueryName::from(&parent).labels(), None).is_empty()
     }
 }
 
@@ -240,7 +276,21 @@ impl Place {
         let (mut ip4, mut ip6) = (Space::merge(Family::Octets, ip4), Space::merge(Family::Nibbles, ip6));
         if there().any(|(_, placed)| placed.beside_ip4) {
             // mapped addresses are looked up as IPv4, whatever the IPv6 lists say
-            ip6.cut(MAPPED.0, MAPPED.1);
+            ip6.cut(&[MAPPED], None);
+        }
+        // what is allowed is listed by nothing; one list after the other, as each of them is sorted
+        for placed in &zone.allow {
+            let table = &placed.part().table;
+            let ranges: Vec<_> = table.ip4.runs().map(|run| (run.first, run.last)).collect();
+            let mapped: Vec<_> = ranges
+                .iter()
+                .map(|&(first, last)| (MAPPED.0 | u128::from(first), MAPPED.0 | u128::from(last)))
+                .collect();
+            ip4.cut(&ranges, Some(TEST_IP4));
+            ip6.cut(&mapped, Some(TEST_IP6));
+            let last = |prefix: Prefix6| prefix.bits | !crate::dnsxl::subject::mask6(prefix.length);
+            let ranges: Vec<_> = table.ip6.prefixes().map(|prefix| (prefix.bits, last(prefix))).collect();
+            ip6.cut(&ranges, Some(TEST_IP6));
         }
         if enumerates {
             let names_subject = |said: &[(usize, ValueId)]| {

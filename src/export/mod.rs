@@ -25,8 +25,11 @@ use crate::zone::{Access, Input, UnixTime, Zone, ZoneError, build};
 #[derive(Debug)]
 pub struct Source {
     zone: Zone,
+    now: UnixTime,
     /// By dataset of the zone and by part.
     spellings: Vec<Vec<Spelling>>,
+    /// The same of its allow lists.
+    allow_spellings: Vec<Vec<Spelling>>,
     /// What loading each dataset of the zone had to say, by the dataset's index in the plan.
     pub reports: Vec<(usize, Report)>,
 }
@@ -42,20 +45,25 @@ impl Source {
         // of two zones with one apex the later is served
         let found = plan.zones.iter().rfind(|zone| zone.spec.apex.to_lowercase() == apex);
         let zone_plan = found.ok_or(ExportError::NoZone { apex })?;
-        let (mut inputs, mut spellings, mut reports) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, under) in &zone_plan.datasets {
-            let spec = &plan.datasets[*index];
+        let mut reports = Vec::new();
+        let mut load = |index: usize, under: &Name| {
+            let spec = &plan.datasets[index];
             let mut spelt = Vec::new();
             let loaded = dataset::load_and_spell(spec, &plan.never, now.0, |part| spelt.push(part));
             let (dataset, report) =
                 loaded.map_err(|source| ExportError::Load { dataset: spec.name.clone(), source })?;
+            reports.push((index, report));
             // an access list is of no part and has none spelt
-            inputs.push(Input { dataset: Some(Arc::new(dataset)), under: under.clone() });
-            spellings.push(spelt);
-            reports.push((*index, report));
-        }
-        let zone = build(&zone_plan.spec, &inputs, Access::default())?;
-        Ok(Self { zone, spellings, reports })
+            Ok((Input { dataset: Some(Arc::new(dataset)), under: under.clone(), live: Vec::new() }, spelt))
+        };
+        let listed = zone_plan.datasets.iter().map(|(index, under)| load(*index, under));
+        let (inputs, spellings): (Vec<_>, Vec<_>) =
+            listed.collect::<Result<Vec<_>, ExportError>>()?.into_iter().unzip();
+        let allowed = zone_plan.allow.iter().map(|&index| load(index, &Name::default()));
+        let (allow, allow_spellings): (Vec<_>, Vec<_>) =
+            allowed.collect::<Result<Vec<_>, ExportError>>()?.into_iter().unzip();
+        let zone = build(&zone_plan.spec, &inputs, &allow, Access::default())?;
+        Ok(Self { zone, now, spellings, allow_spellings, reports })
     }
 
     /// Writes the zone as a master file (RFC 1035, section 5); what it could not say is returned.

@@ -150,9 +150,9 @@ impl<T: Address + Into<u128>> Space<T> {
         Self { family, runs, lists, enumerated }
     }
 
-    /// Leaves out the addresses from `first` to `last`.
-    pub(super) fn cut(&mut self, first: T, last: T) {
-        self.runs = blocks::listed_outside(&self.runs, &[(first, last)], &[]);
+    /// Leaves out ranges of addresses, sorted and disjoint, but for the one in `kept`.
+    pub(super) fn cut(&mut self, ranges: &[(T, T)], kept: Option<T>) {
+        self.runs = blocks::listed_outside(&self.runs, ranges, kept.as_slice());
     }
 
     /// Writes addresses one by one where `is_exact` holds of what parts list.

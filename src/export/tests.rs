@@ -6,7 +6,7 @@ mod random;
 use std::path::Path;
 
 use super::*;
-use crate::dataset::{BadLines, Defaults, NeverList, Spec};
+use crate::dataset::{BadLines, Bounds, Defaults, NeverList, Spec};
 use crate::dnsxl::{Alphabet, HashKind, KeyShape};
 use crate::feed::{Format, NsLine, Reading};
 use crate::reload::ZonePlan;
@@ -28,6 +28,7 @@ fn plan(folder: &Path, lists: &[(Format, &str)], choice: Choice) -> Plan {
             defaults: Defaults::default(),
             bad_lines: BadLines::Refuse,
             min_entries: 0,
+            bounds: Bounds::NONE,
             ttl_bounds: 0..=u32::MAX,
             heeds_never_list: false,
         }
@@ -47,7 +48,7 @@ fn plan(folder: &Path, lists: &[(Format, &str)], choice: Choice) -> Plan {
     let all = (0..lists.len()).map(|index| (index, Name::default())).collect();
     Plan {
         datasets: datasets.collect(),
-        zones: vec![ZonePlan { spec, datasets: all, access: None }],
+        zones: vec![ZonePlan { spec, datasets: all, allow: Vec::new(), access: None }],
         access: None,
         never: NeverList::empty(),
         version: Version::Refused,

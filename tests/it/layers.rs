@@ -4,18 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of the flow. One imports only those before it, and of those not the ones named behind it.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("dnsxl", &[]),
     ("feed", &[]),
     ("table", &["feed"]),
     ("dataset", &[]),
-    ("evidence", &["table", "dataset"]),
+    ("live", &[]),
+    ("evidence", &["table", "dataset", "live"]),
     ("neighborhood", &["table"]),
     ("zone", &[]),
     ("snapshot", &[]),
     ("answer", &[]),
     ("reload", &["answer"]),
     ("server", &["reload"]),
+    ("http", &["reload"]),
     ("config", &[]),
     ("export", &["server"]),
     ("rbldnsd", &["config"]),
@@ -23,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
 ];
 
 /// Rooms without clock, log, event loop.
-const PURE: [&str; 8] = ["dnsxl", "feed", "table", "dataset", "evidence", "neighborhood", "zone", "answer"];
+const PURE: [&str; 9] = ["dnsxl", "feed", "table", "dataset", "live", "evidence", "neighborhood", "zone", "answer"];
 const NOT_PURE: [&str; 6] = ["tokio::", "tracing::", "SystemTime", "Instant::now", "async fn", "println!"];
 
 /// Where `unsafe` may stand.

@@ -2,13 +2,16 @@
 
 mod compile;
 mod compiled;
+mod control;
 mod evaluate;
 mod figures;
 mod hostile;
 mod increment_speed;
 mod judge_speed;
 mod layers;
+mod live;
 mod oracle;
+mod packaging;
 mod phishing;
 mod rbldnsd;
 mod real_lists;
