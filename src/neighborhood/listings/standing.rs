@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::super::survey::{Survey, SurveyError, SurveyPlan};
 use super::super::{Increment, Previous, Report};
-use super::INTERVAL;
+use super::{INTERVAL, LEAST_INTERVAL};
 use crate::dataset::{Reported, Stamp};
 use crate::evidence::{Family, Time};
 use crate::feed::FileError;
@@ -214,9 +214,6 @@ fn time(now: i64) -> Time {
     Time(u32::try_from(now).unwrap_or(0))
 }
 
-/// Seconds between surveys, however much is reported: taking one is some seconds of a core.
-const LEAST_INTERVAL: i64 = 60;
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -278,6 +275,25 @@ mod tests {
         // a survey that has not read them takes their place
         standing.survey(NOW + INTERVAL).unwrap();
         assert_eq!(addresses(&listings, 0), []);
+    }
+
+    #[test]
+    fn datasets_of_one_survey_are_emitted_anew_together() {
+        struct Nowhere;
+        impl crate::feed::Sink for Nowhere {
+            fn entry(&mut self, _: u64, _: crate::feed::Entry<'_>) {}
+            fn special(&mut self, _: u64, _: crate::feed::Special<'_>) {}
+            fn problem(&mut self, _: u64, _: crate::feed::LineError) {}
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let standing = Arc::new(Standing::new(plan(folder.path())));
+        let [a, b] = [Emission::Exact, Emission::Score].map(|emission| Listings::new(Arc::clone(&standing), emission));
+        [&a, &b].iter().for_each(|listings| listings.emit(NOW, &mut Nowhere).unwrap());
+        assert_eq!([a.interval(), b.interval()], [Some(INTERVAL); 2]);
+        a.emit(NOW + INTERVAL, &mut Nowhere).unwrap();
+        assert_eq!([a.interval(), b.interval()], [Some(INTERVAL), Some(0)]);
+        b.emit(NOW + INTERVAL, &mut Nowhere).unwrap();
+        assert_eq!(b.interval(), Some(INTERVAL));
     }
 
     #[test]
