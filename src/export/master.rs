@@ -19,7 +19,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use super::Source;
-use super::layers::{Layers, Node, has_asterisk};
+use super::layers::{Layers, Node, WILDCARD, has_asterisk};
 use super::rdata::{write_absolute, write_record};
 use crate::answer::hits::{Hits, Sought, find, is_listed};
 use crate::answer::{listing, sets_of};
@@ -280,8 +280,6 @@ fn is_host(name: Labels<'_>) -> bool {
     })
 }
 
-/// What a wildcard has in front of a name, in wire form.
-const WILDCARD: &[u8] = b"\x01*";
 /// A and AAAA: what host names have.
 const ADDRESS_TYPES: [u16; 2] = [TYPE_A, TYPE_AAAA];
 /// The record of a name that exists and has nothing; see the head of this file.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::level::{Cell, Level};
 use crate::dataset::{Holds, Values};
+use crate::dnsxl::subject::mask6;
 use crate::dnsxl::{Block4, Block6, Labels};
-use crate::table::{Table, ValueId};
+use crate::table::{Prefix6, Table, ValueId};
 
 /// What changes decide over one dataset.
 #[derive(Debug)]
@@ -86,6 +87,17 @@ impl Layer {
             names: any(|adds| !adds.names.is_empty()),
             hashes: None,
         }
+    }
+
+    /// The IPv4 ranges of each level in which one thing is decided, in order.
+    pub fn ranges_ip4(&self) -> impl Iterator<Item = impl Iterator<Item = (u32, u32)>> {
+        self.levels().map(|level| level.said.ip4.runs().map(|run| (run.first, run.last)))
+    }
+
+    /// As [`Self::ranges_ip4`], for IPv6.
+    pub fn ranges_ip6(&self) -> impl Iterator<Item = impl Iterator<Item = (u128, u128)>> {
+        let last = |prefix: Prefix6| prefix.bits | !mask6(prefix.length);
+        self.levels().map(move |level| level.said.ip6.prefixes().map(move |prefix| (prefix.bits, last(prefix))))
     }
 
     /// Memory in bytes.

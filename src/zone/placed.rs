@@ -42,7 +42,7 @@ pub struct Placed {
 }
 
 /// Something that lists a subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Listed {
     /// What does.
     pub teller: Teller,
@@ -55,7 +55,7 @@ pub struct Listed {
 }
 
 /// What lists a subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Teller {
     /// The dataset.
     Dataset,
@@ -128,6 +128,11 @@ impl Placed {
         &self.dataset
     }
 
+    /// The live changes over it, from the lowest layer up.
+    pub fn layers(&self) -> &[Arc<Layer>] {
+        &self.layers
+    }
+
     /// Whether live changes are laid over it.
     pub fn is_live(&self) -> bool {
         !self.layers.is_empty()
@@ -180,6 +185,11 @@ impl Placed {
         };
         self.lay(found.value, found.depth, |layer| layer.name(name), self.gives.names, give);
         found.any_below
+    }
+
+    /// Gives what lists a name of which the part itself lists `own`, with the labels that `$` names.
+    pub(crate) fn name_over(&self, own: ValueId, depth: u8, name: Labels<'_>, give: impl FnMut(Listed)) {
+        self.lay(own, depth, |layer| layer.name(name), self.gives.names, give);
     }
 
     /// Gives what lists the key that a name spells, as the part sees it.

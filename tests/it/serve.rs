@@ -248,10 +248,10 @@ fn a_port_in_use_is_one_line() {
 }
 
 /// A folder with a configuration and a list.
-struct Site(TempDir);
+pub(crate) struct Site(pub(crate) TempDir);
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let site = Self(tempfile::tempdir().unwrap());
         fs::write(site.list(), "192.0.2.1\n").unwrap();
         fs::create_dir(site.0.path().join("state")).unwrap();
@@ -259,20 +259,20 @@ impl Site {
         site
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.0.path().join("infamy.toml")
     }
 
-    fn list(&self) -> PathBuf {
+    pub(crate) fn list(&self) -> PathBuf {
         self.0.path().join("list")
     }
 
-    fn write_config(&self, more: &str) {
+    pub(crate) fn write_config(&self, more: &str) {
         fs::write(self.config(), CONFIG.to_owned() + more).unwrap();
     }
 
     /// Puts a compiled file where the list is.
-    fn compile(&self, list: &str) {
+    pub(crate) fn compile(&self, list: &str) {
         let text = self.0.path().join("text");
         fs::write(&text, list).unwrap();
         let mut compile = Command::new(PROGRAM);
@@ -281,31 +281,31 @@ impl Site {
     }
 
     /// Puts another file where the list is, as everybody should.
-    fn put(&self, bytes: &[u8]) {
+    pub(crate) fn put(&self, bytes: &[u8]) {
         let aside = self.0.path().join("aside");
         fs::write(&aside, bytes).unwrap();
         fs::rename(aside, self.list()).unwrap();
     }
 
-    fn start(&self) -> Server {
+    pub(crate) fn start(&self) -> Server {
         Server::start(&self.config())
     }
 }
 
 /// A running server, ended when dropped.
-struct Server {
-    child: Child,
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
     lines: Receiver<String>,
 }
 
 impl Server {
-    fn start(config: &Path) -> Self {
+    pub(crate) fn start(config: &Path) -> Self {
         Self::start_saying(config, &[])
     }
 
     /// Starts a server that says this before it listens.
-    fn start_saying(config: &Path, said: &[&str]) -> Self {
+    pub(crate) fn start_saying(config: &Path, said: &[&str]) -> Self {
         let mut child = Command::new(PROGRAM).arg("serve").arg(config).stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
@@ -322,12 +322,12 @@ impl Server {
     }
 
     /// The next line of the log that has this in it.
-    fn wait_for(&self, text: &str) -> String {
+    pub(crate) fn wait_for(&self, text: &str) -> String {
         self.lines_until(text).pop().unwrap()
     }
 
     /// The lines of the log up to the next that has this in it.
-    fn lines_until(&self, text: &str) -> Vec<String> {
+    pub(crate) fn lines_until(&self, text: &str) -> Vec<String> {
         let mut seen = Vec::new();
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             seen.push(line);
@@ -338,17 +338,17 @@ impl Server {
         panic!("{text:?} is not in the log: {seen:#?}")
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    fn end(mut self) -> ExitStatus {
+    pub(crate) fn end(mut self) -> ExitStatus {
         self.signal("TERM");
         self.child.wait().unwrap()
     }
 
-    fn ask(&self, name: &str, qtype: u16) -> Message {
+    pub(crate) fn ask(&self, name: &str, qtype: u16) -> Message {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.send_to(&query(name, qtype), self.address).unwrap();
@@ -357,7 +357,7 @@ impl Server {
         Message::from_vec(&buffer[..length]).unwrap()
     }
 
-    fn ask_tcp(&self, name: &str, qtype: u16) -> Message {
+    pub(crate) fn ask_tcp(&self, name: &str, qtype: u16) -> Message {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let query = query(name, qtype);
@@ -369,11 +369,11 @@ impl Server {
         Message::from_vec(&reply).unwrap()
     }
 
-    fn rcode(&self, name: &str) -> ResponseCode {
+    pub(crate) fn rcode(&self, name: &str) -> ResponseCode {
         self.ask(name, A).metadata.response_code
     }
 
-    fn serial(&self, apex: &str) -> u32 {
+    pub(crate) fn serial(&self, apex: &str) -> u32 {
         match &self.ask(apex, SOA).answers[0].data {
             RData::SOA(soa) => soa.serial,
             other => panic!("{other:?}"),
@@ -395,7 +395,7 @@ fn flipped(whole: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn query(name: &str, qtype: u16) -> Vec<u8> {
+pub(crate) fn query(name: &str, qtype: u16) -> Vec<u8> {
     let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
         query.push(label.len() as u8);
@@ -406,10 +406,10 @@ fn query(name: &str, qtype: u16) -> Vec<u8> {
     query
 }
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_infamy");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_infamy");
 /// A busy machine takes its time; a right server is never waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
-const A: u16 = 1;
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const A: u16 = 1;
 const SOA: u16 = 6;
 const CONFIG: &str = r#"
 version = 1

@@ -16,6 +16,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 
 use super::ask::ask;
+use super::serve::live::Live;
 use super::{load, now};
 use crate::dataset::{Emitted, Reasons};
 use crate::dnsxl::Name;
@@ -97,12 +98,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let name = &store.plan().datasets[event.dataset].name;
         event.result.map_err(|error| anyhow!("dataset {name}: {error}"))?;
     }
+    let mut live = Live::begin(&store, load::kept_changes(&config)?);
+    live.lay_all(&mut store)?;
     let snapshot = store.snapshot()?;
     let mut out = io::stdout().lock();
     let mut is_any_listed = false;
     for (text, subject) in subjects {
-        // what is added and removed live is the serving process's alone
-        let found = look_up(text, &subject, &snapshot, store.plan(), &|_| Vec::new())?;
+        let found = look_up(text, &subject, &snapshot, store.plan(), &|index| live.over(index))?;
         is_any_listed |= found.listed;
         match arguments.json {
             true => writeln!(out, "{}", serde_json::to_string(&found)?)?,

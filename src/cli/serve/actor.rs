@@ -222,9 +222,9 @@ impl Actor<'_> {
                     self.pending.cause(Cause::Changed { who: noted.event.who.clone() });
                     self.pending.notes.change(&noted);
                 }
-                self.board.catch_up(1);
+                self.board.behind().catch_up(1);
             }
-            What::Generation(_) => self.board.catch_up(1),
+            What::Generation(_) => self.board.behind().catch_up(1),
         }
     }
 
@@ -322,7 +322,10 @@ impl Actor<'_> {
             let causes = self.pending.causes.take().unwrap_or_else(|| Cause::Reported.into());
             let notes = std::mem::take(&mut self.pending.notes);
             match self.generations.lay(&datasets, &mut self.live, &causes) {
-                Ok(()) => self.audit.live(&self.generations, &causes, notes),
+                Ok(()) => {
+                    let listings = |name: &str| self.live.listings(name, self.generations.store());
+                    self.audit.keep(&self.generations, &causes, notes, listings);
+                }
                 Err(why) => tracing::error!("live changes not published, what was served stays: {why}"),
             }
             self.show();
@@ -367,7 +370,7 @@ impl Actor<'_> {
                 wanted.insert(name);
             }
         }
-        self.board.catch_up(reports.len());
+        self.board.behind().catch_up(reports.len());
         if !wanted.is_empty() {
             self.want(Request::changed(Scope::changed(wanted), Cause::Reported));
         }

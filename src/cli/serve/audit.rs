@@ -60,22 +60,19 @@ impl Audit {
         Self { journal, is_failing: Arc::default() }
     }
 
-    /// Keeps a generation of live changes.
-    pub(super) fn live(&self, generations: &Generations, causes: &Causes, notes: Notes) {
-        self.keep(generations, causes, notes);
-    }
-
-    /// Keeps the current generation.
-    pub(super) fn keep(&self, generations: &Generations, causes: &Causes, notes: Notes) {
+    /// Keeps the current generation, and what moved in it. A dataset's `listings` are what it has with all that is laid over it.
+    pub(super) fn keep(
+        &self,
+        generations: &Generations,
+        causes: &Causes,
+        notes: Notes,
+        listings: impl Fn(&str) -> u64,
+    ) {
         let Some(journal) = &self.journal else { return };
         let store = generations.store();
-        let entries_of = |name: &str| {
-            let index = store.plan().datasets.iter().position(|spec| spec.name == name);
-            index.and_then(|index| store.entries(index)).unwrap_or(0)
-        };
         let datasets = notes.counts.iter().map(|(name, &[entered, left, changed])| DatasetCount {
             dataset: name.clone(),
-            entries: entries_of(name),
+            entries: listings(name),
             entered,
             left,
             changed,
@@ -83,7 +80,7 @@ impl Audit {
         let serials = store.serials().map(|(apex, serial)| (apex.to_string(), serial));
         let generation = Generation {
             number: generations.current().0,
-            cause: causes.to_string(),
+            cause: causes.what(),
             datasets: datasets.collect(),
             serials: serials.collect(),
             entries: notes.entries,

@@ -23,9 +23,29 @@ pub(super) struct Board {
     progress: Arc<Progress>,
     published: Arc<Published>,
     store: OnceLock<(std::path::PathBuf, Arc<Journal>)>,
-    /// Reports and changes that are durable and not yet served.
-    behind: AtomicUsize,
+    behind: Arc<Behind>,
     shown: Mutex<Shown>,
+}
+
+/// Counts the events that are durable and not yet served.
+#[derive(Debug, Default)]
+pub(super) struct Behind(AtomicUsize);
+
+impl Behind {
+    /// Takes note that an event is durable, and has yet to be served.
+    pub(super) fn fall(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes note that so many events are served.
+    pub(super) fn catch_up(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Whether there are so many that no more should come.
+    pub(super) fn is_far(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > MOST_BEHIND
+    }
 }
 
 /// What there was when a generation was published last.
@@ -59,7 +79,7 @@ impl Board {
             progress,
             published: generations.published(),
             store: OnceLock::new(),
-            behind: AtomicUsize::new(0),
+            behind: Arc::default(),
             shown: Mutex::new(shown),
         }
     }
@@ -89,19 +109,9 @@ impl Board {
         self.locked().clone()
     }
 
-    /// Takes note that an event is durable, and has yet to be served.
-    pub(super) fn fall_behind(&self) {
-        self.behind.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Takes note that so many events are served.
-    pub(super) fn catch_up(&self, count: usize) {
-        self.behind.fetch_sub(count, Ordering::Relaxed);
-    }
-
-    /// Whether so much has yet to be served that no more should come.
-    pub(super) fn is_behind(&self) -> bool {
-        self.behind.load(Ordering::Relaxed) > MOST_BEHIND
+    /// What is durable and not yet served.
+    pub(super) fn behind(&self) -> &Arc<Behind> {
+        &self.behind
     }
 
     /// How the server is.

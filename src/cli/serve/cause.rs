@@ -49,6 +49,23 @@ impl Cause {
         matches!(self, Self::Changed { .. } | Self::Expired | Self::Reported)
     }
 
+    /// What it is.
+    fn what(&self) -> String {
+        let what = match self {
+            Self::Start => "start",
+            Self::Signal => "signal",
+            Self::Asked { .. } => "reload",
+            Self::Accepted { dataset, .. } => return format!("{dataset} accepted"),
+            Self::Changed { .. } => "change",
+            Self::Expired => "expiry",
+            Self::Reported => "reports",
+            Self::Watch => "watch",
+            Self::Verdicts => "verdicts",
+            Self::Withdrawal => "withdrawal",
+        };
+        what.to_owned()
+    }
+
     /// Who caused it, if it was somebody.
     fn who(&self) -> Option<&str> {
         match self {
@@ -60,18 +77,8 @@ impl Cause {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start => f.write_str("start"),
-            Self::Signal => f.write_str("signal"),
-            Self::Asked { who } => write!(f, "reload by {who}"),
-            Self::Accepted { who, dataset } => write!(f, "{dataset} accepted by {who}"),
-            Self::Changed { who } => write!(f, "change by {who}"),
-            Self::Expired => f.write_str("expiry"),
-            Self::Reported => f.write_str("reports"),
-            Self::Watch => f.write_str("watch"),
-            Self::Verdicts => f.write_str("verdicts"),
-            Self::Withdrawal => f.write_str("withdrawal"),
-        }
+        f.write_str(&self.what())?;
+        self.who().map_or(Ok(()), |who| write!(f, " by {who}"))
     }
 }
 
@@ -97,6 +104,17 @@ impl Causes {
     /// Whether all of it is live.
     pub(super) fn is_live(&self) -> bool {
         self.0.iter().all(Cause::is_live)
+    }
+
+    /// What they are, without who.
+    pub(super) fn what(&self) -> String {
+        let mut all: Vec<String> = Vec::new();
+        for what in self.0.iter().map(Cause::what) {
+            if !all.contains(&what) {
+                all.push(what);
+            }
+        }
+        all.join(", ")
     }
 
     /// Who caused it first, if it was somebody.

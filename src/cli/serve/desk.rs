@@ -166,7 +166,7 @@ impl Control for Desk {
                 return Ok(());
             }
         };
-        if self.board.is_behind() {
+        if self.board.behind().is_far() {
             return Err(reports);
         }
         let came = now().0;

@@ -206,7 +206,7 @@ impl Generations {
                 tracing::warn!("states of verdicts are not kept for the next start: {error}");
             }
         }
-        audit.keep(self, &causes, Notes::default());
+        audit.keep(self, &causes, Notes::default(), |name| live.listings(name, &self.store));
         tracing::info!(took = ?began.elapsed(), "reloaded");
         Taken::Published
     }

@@ -160,6 +160,14 @@ impl Live {
         self.laid.values().filter_map(|laid| laid.people.next_expiry()).min()
     }
 
+    /// How many listings a dataset comes to, with what people changed: a removal of a whole block counts as one.
+    pub(super) fn listings(&self, name: &str, store: &Store) -> u64 {
+        let Some(laid) = self.laid.get(name) else { return 0 };
+        let removed = laid.people.iter().filter(|held| held.change.effect.hides).count() as u64;
+        let added = laid.people.len() as u64 - removed;
+        (store.entries(laid.index).unwrap_or(0) + added).saturating_sub(removed)
+    }
+
     /// How many changes people have made of a dataset, and when the next of them ends.
     pub(super) fn changes(&self, name: &str) -> (usize, Option<i64>) {
         self.laid.get(name).map_or((0, None), |laid| (laid.people.len(), laid.people.next_expiry()))
@@ -176,6 +184,12 @@ impl Live {
         laid.into_iter()
             .flat_map(|laid| laid.verdicts.iter().map(|verdicts| &verdicts.changes).chain([&laid.people]))
             .collect()
+    }
+
+    /// Gives away what people changed of a dataset, by its index in the plan.
+    pub(in crate::cli) fn take_over(&mut self, index: usize) -> Vec<Changes> {
+        let name = self.laid.iter().find(|(_, laid)| laid.index == index).map(|(name, _)| name.clone());
+        name.and_then(|name| self.laid.remove(&name)).map(|laid| laid.people).into_iter().collect()
     }
 
     /// Lays what there is of a dataset over it.

@@ -101,9 +101,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let board = Arc::new(Board::new(&generations, &live, loads.progress()));
     let journal = match (log, control.store) {
         (Some(log), Some(path)) => {
-            let (sender, behind) = (sender.clone(), board.clone());
+            let (sender, behind) = (sender.clone(), board.behind().clone());
             let subscriber = move |numbered| {
-                behind.fall_behind();
+                behind.fall();
                 // without a receiver the server is ending
                 drop(sender.send(Happening::Kept(Box::new(numbered))));
             };
@@ -114,7 +114,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     let audit = Audit::new(journal);
-    audit.keep(&generations, &Cause::Start.into(), Notes::default());
+    audit.keep(&generations, &Cause::Start.into(), Notes::default(), |name| live.listings(name, generations.store()));
     let desk = Arc::new(Desk::new(board.clone(), sender.clone()));
     let interface = (!control.listen.is_off()).then(|| interface.run(desk)).transpose().context("[control]")?;
     welcome::say_control(interface.as_ref());

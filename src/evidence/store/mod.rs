@@ -27,7 +27,7 @@ pub use journal::{Ack, Health, Journal, MAX_QUEUED, Refusal, SubmitError};
 pub use log::{Appended, Conflict, EvidenceLog, LogError};
 pub use place::Scope;
 pub use prune::Retention;
-pub use read::{GenerationSummary, Reader};
+pub use read::{GenerationSummary, Reader, collect_reports};
 pub use sqlite::SqliteLog;
 
 #[cfg(test)]

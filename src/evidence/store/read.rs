@@ -68,15 +68,13 @@ impl Reader {
         whole().map_err(|error| error_of(&self.path, &error))
     }
 
-    /// Hands all reports up to a time to a collector, as a file of them would be read, and says the number of the last
-    /// event that is kept: what comes later has a higher one.
+    /// Hands all reports up to a time to a collector, as a file of them would be read.
     ///
     /// # Errors
     ///
     /// The store cannot be read to its end.
-    pub fn collect(&self, at: Time, collector: &mut Collector) -> Result<u64, LogError> {
+    pub fn collect(&self, at: Time, collector: &mut Collector) -> Result<(), LogError> {
         self.read(|connection| {
-            let next: i64 = connection.query_row("SELECT value FROM meta WHERE name = 'next'", [], |row| row.get(0))?;
             let mut names = std::collections::HashMap::new();
             let mut read = connection.prepare("SELECT id, text FROM name")?;
             let mut rows = read.query([])?;
@@ -99,7 +97,7 @@ impl Reader {
                 let (begin, weight, speech) = (Time(row.get(0)?), row.get(4)?, Speech::Stream);
                 collector.add(Statement { source, family, subject, begin, end: Some(begin), weight, speech });
             }
-            Ok(next.saturating_sub(1).max(0) as u64)
+            Ok(())
         })
     }
 
@@ -211,6 +209,18 @@ impl Reader {
     pub fn replay(&self, after: u64, each: &mut dyn FnMut(Numbered)) -> Result<(), LogError> {
         self.read(|connection| replay(connection, after, each))
     }
+}
+
+/// Hands all reports of a store up to a time to a collector; a store that nobody has made yet has none.
+///
+/// # Errors
+///
+/// The store cannot be read to its end.
+pub fn collect_reports(path: &Path, at: Time, collector: &mut Collector) -> Result<(), LogError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    Reader::open(path)?.collect(at, collector)
 }
 
 /// Whether a file is a store that this program knows.

@@ -163,7 +163,7 @@ impl SqliteLog {
         let Report { time, source, subject, category, weight, text } = report;
         let (who, source, category) = (self.name(&event.who)?, self.name(source)?, self.name(category)?);
         // what has no place is found by reading all, as a URL that is none
-        let place = Placed::of(subject).map(|placed| placed.place);
+        let place = Placed::parse(subject).map(|placed| placed.place);
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO report (number, time, at, who, source, category, subject, place, weight, text)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ifnull(?8, ''), ?9, ?10)",
