@@ -12,6 +12,7 @@ mod check;
 mod compile;
 mod control;
 mod diff;
+mod doctor;
 mod dump;
 mod evaluate;
 mod evidence;
@@ -79,6 +80,8 @@ enum Command {
     Accept(accept::Arguments),
     /// Says what changed between generations of a running server
     Diff(diff::Arguments),
+    /// Finds what breaks a list behind a resolver; exits 1 if something does
+    Doctor(doctor::Arguments),
     /// Prints the annotated configuration
     Example,
     /// Writes manual pages and shell completions into a folder
@@ -122,6 +125,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Accept(arguments) => accept::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Example => print(EXAMPLE),
         Command::Pages(arguments) => pages::run(&arguments),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),
