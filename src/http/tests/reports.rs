@@ -79,7 +79,6 @@ fn a_wrong_line_costs_itself_and_is_told_by_its_number() {
         control,
         &long,
         &longer,
-        r#"{"source":"a","subject":"never.example"}"#,
         good,
     ]
     .join("\r\n");
