@@ -174,7 +174,7 @@ fn snapshot(listings: u64) -> Snapshot {
             test_entries: TestEntries::Synthesised,
             others: Vec::new(),
         };
-        zones.push(ZonePlan { spec, datasets: vec![(index, Name::default())], access: None });
+        zones.push(ZonePlan { spec, datasets: vec![(index, Name::default())], allow: Vec::new(), access: None });
     }
     let plan = Plan { datasets, zones, access: None, never: common::never(), version: Version::Refused };
     let mut store = Store::new(plan);

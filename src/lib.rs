@@ -11,6 +11,7 @@
 //!   exist. It is the unit of loading, of sharing between zones, and of keeping the last good.
 //! - [`table`] is that form made dense: read-only lines of memory with two questions, *which value has this subject*
 //!   and *is anything below this partial name*.
+//! - [`live`] is what was added to a dataset or removed from it since: a layer over its table.
 //! - [`evidence`] reads reports and list histories: who said what of which subject, and when.
 //! - [`neighborhood`] is what surrounds an address, announced prefix, origin and guards, and the judgement of blocks by
 //!   the evidence around them.
@@ -22,7 +23,8 @@
 //!
 //! - [`reload`] loads what changed, keeps what was good, and makes the next generation.
 //! - [`server`] opens the sockets and has queries answered; the only room with threads that serve.
-//! - [`config`] reads a strict TOML file and comes to what the two of them take.
+//! - [`http`] is the control interface, by which a running server is told what to do; both ends of it.
+//! - [`config`] reads a strict TOML file and comes to what these three take.
 //! - [`export`] writes a zone out as a standard master file.
 //! - [`rbldnsd`] is the second way in: the command line of that program, for lists that are served by it now.
 //! - [`cli`] is the commands: one file each.
@@ -38,6 +40,7 @@ pub mod feed;
 pub mod table;
 
 pub mod dataset;
+pub mod live;
 
 pub mod evidence;
 pub mod neighborhood;
@@ -50,6 +53,8 @@ pub mod answer;
 
 pub mod reload;
 pub mod server;
+
+pub mod http;
 
 pub mod config;
 pub mod export;

@@ -16,8 +16,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use infamy::answer::{Asked, MAX_UDP_REPLY, Outcome, Transport, respond};
+use infamy::dataset::{Defaults, Holds, NeverList};
 use infamy::dnsxl::key::{Alphabet, HashKind, KeyShape};
-use infamy::feed::Format;
+use infamy::feed::{Format, Scope};
+use infamy::live::{By, Change, Changes, Effect, Kinds, OwnedValue, Subject};
 use infamy::snapshot::Snapshot;
 use infamy::zone::Choice;
 
@@ -44,6 +46,55 @@ fn no_query_allocates() {
         }
     }
     assert!(asked > 500);
+}
+
+#[test]
+fn no_query_allocates_where_changes_are_laid_over_lists() {
+    let (mut world, indexes) = world();
+    let good = world.dataset("good", Format::Plain, "203.0.113.9\n.good.example\n");
+    world.zone("bl.example", &indexes).allow = vec![good];
+    let (problems, mut store) = world.store();
+    assert!(problems.is_empty(), "{problems:?}");
+    for (index, _) in &indexes {
+        let subjects: Vec<Subject> =
+            ["192.0.2.1", "203.0.113.0/24", "2001:db8:1::/48", ".wild.example.org", ".good.example", "new.example"]
+                .into_iter()
+                .map(|text| Subject::parse(text, &ALL, &NeverList::empty()).unwrap())
+                .collect();
+        let layers = [false, true].map(|hides| {
+            let mut changes = Changes::new(Defaults::default(), NeverList::empty());
+            for (number, subject) in (1..).zip(&subjects) {
+                let value = OwnedValue { text: Some((*b"live $").into()), ..OwnedValue::default() };
+                let effect = Effect { hides, values: [value].into() };
+                let by = By { who: "test".into(), at: 0, reason: None };
+                changes
+                    .apply(number, Change { subject: subject.clone(), effect, expires: Some(NOW.0 + 9), by })
+                    .unwrap();
+            }
+            changes.layer().unwrap().unwrap()
+        });
+        store.lay(*index, layers.into());
+    }
+    let snapshot = store.snapshot().unwrap();
+    for (name, found) in [
+        ("1.2.0.192", (0, true)),
+        ("7.113.0.203", (0, true)),
+        ("113.0.203", (0, false)),
+        ("9.113.0.203", (3, false)),
+        ("x.wild.example.org", (0, true)),
+        ("good.example", (0, false)),
+        ("www.new.example", (0, true)),
+        ("example", (0, false)),
+        ("2.2.0.192", (3, false)),
+        ("5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.8.b.d.0.1.0.0.2", (0, true)),
+        ("5d41402abc4b2a76b9719d911017c592", (0, true)),
+    ] {
+        for qtype in ["TXT", "ANY", "A"] {
+            let query = Query::new(&format!("{name}.bl.example"), type_number(qtype).unwrap()).bytes();
+            let answer = allocates_nothing(&snapshot, &query);
+            assert!(qtype != "A" || answer == found, "{name}: {answer:?}");
+        }
+    }
 }
 
 #[test]
@@ -113,6 +164,17 @@ fn answer(snapshot: &Snapshot, query: &[u8], out: &mut [u8]) -> Outcome {
 
 /// Three zones with a list of every kind: plain, one joined value, and NS in the authority section.
 fn snapshot() -> Snapshot {
+    let (mut world, indexes) = world();
+    world.zone("bl.example", &indexes);
+    world.zone("or.example", &indexes).spec.choice = Choice::Or;
+    world.zone("ns.example", &indexes).spec.ns_in_authority = true;
+    let (problems, snapshot) = world.load();
+    assert!(problems.is_empty(), "{problems:?}");
+    snapshot
+}
+
+/// A list of every kind, without zones yet.
+fn world() -> (World, Vec<(usize, &'static str)>) {
     let mut world = World::new();
     let key = KeyShape { hash: HashKind::Md5, alphabet: Alphabet::Hex, characters: 32 };
     let lists = [
@@ -133,13 +195,10 @@ fn snapshot() -> Snapshot {
         world.plan.datasets[index].reading.key = (*format == Format::Hashes).then_some(key);
         indexes.push((index, "."));
     }
-    world.zone("bl.example", &indexes);
-    world.zone("or.example", &indexes).spec.choice = Choice::Or;
-    world.zone("ns.example", &indexes).spec.ns_in_authority = true;
-    let (problems, snapshot) = world.load();
-    assert!(problems.is_empty(), "{problems:?}");
-    snapshot
+    (world, indexes)
 }
+
+const ALL: Kinds = Kinds { holds: Holds { ip4: true, ip6: true, names: true, hashes: None }, scope: Scope::Both };
 
 /// Names in front of a zone, with the RCODE and the number of A records at the least.
 const QUESTIONS: &[(&str, u16, usize)] = &[

@@ -100,6 +100,7 @@ impl List {
             defaults: Defaults::default(),
             bad_lines: BadLines::Skip,
             min_entries: 0,
+            bounds: infamy::dataset::Bounds::NONE,
             ttl_bounds: 0..=u32::MAX,
             heeds_never_list: true,
         }

@@ -50,6 +50,7 @@ pub(crate) fn dataset(name: &str, format: Format, path: &Path) -> Spec {
         defaults: Defaults::default(),
         bad_lines: BadLines::Skip,
         min_entries: 0,
+        bounds: infamy::dataset::Bounds::NONE,
         heeds_never_list: true,
         ttl_bounds: 0..=u32::MAX,
     }
@@ -69,7 +70,7 @@ fn zone(apex: &str, datasets: Vec<(usize, Name)>, choice: Choice) -> ZonePlan {
         test_entries: TestEntries::Synthesised,
         others: vec![name("b"), name("a.b")],
     };
-    ZonePlan { spec, datasets, access: None }
+    ZonePlan { spec, datasets, allow: Vec::new(), access: None }
 }
 
 /// When everything happens.

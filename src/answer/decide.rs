@@ -162,7 +162,7 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         let seen = match self.permit {
             Permit::Empty => Seen::Records,
             Permit::Always(..) => Seen::Everything,
-            _ => Seen::All { names_below: find(self.zone, sought, &mut hits) },
+            _ => Seen::All { names_below: find(self.zone, sought, self.query.now, &mut hits) },
         };
         if hits.is_empty() {
             return match self.owned(name, self.query.qtype, None, None) {

@@ -8,31 +8,50 @@ use ipnet::IpNet;
 
 use crate::dataset::{Part, Value};
 use crate::dnsxl::name::fmt_wire;
-use crate::dnsxl::{Block4, Block6, Key, Labels, Subject};
+use crate::dnsxl::{Block4, Block6, Key, Labels, Name, Subject};
+use crate::feed::Scope;
+use crate::live::{self, MAX_LAYERS, MAX_LIVE_TTL};
 use crate::snapshot::Snapshot;
 use crate::table::{NameHashes, ValueId};
-use crate::zone::{Choice, MAX_PARTS, Placed, Zone};
+use crate::zone::{Choice, Listed, MAX_PARTS, Placed, TEST_IP4, TEST_IP6, TEST_NAME, Teller, UnixTime, Zone};
 
 /// A listing of the name that is asked about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hit {
     /// The part's index in the zone.
     pub(crate) placed: usize,
-    /// What is listed, as the part numbers it.
+    /// What lists it.
+    pub(crate) teller: Teller,
+    /// What is listed, as the teller numbers it.
     pub(crate) value: ValueId,
     /// The subject of it.
     pub(crate) about: About,
+    /// Seconds; its values live no longer.
+    pub(crate) most_ttl: u32,
 }
 
 impl Hit {
+    /// What a part lists, at a time.
+    pub(crate) fn of(placed: usize, listed: Listed, about: About, now: UnixTime) -> Self {
+        let Listed { teller, value, expires, .. } = listed;
+        let most_ttl = match teller {
+            Teller::Dataset => u32::MAX,
+            Teller::Live { .. } => expires.saturating_sub(now.0).clamp(1, MAX_LIVE_TTL.into()) as u32,
+        };
+        Self { placed, teller, value, about, most_ttl }
+    }
+
     /// The listing's values.
     pub(crate) fn values<'z>(&self, zone: &'z Zone) -> impl Iterator<Item = Value<'z>> + Clone + use<'z> {
-        zone.placed[self.placed].part().values.list(self.value)
+        let (most, zone_ttl) = (self.most_ttl, zone.ttl);
+        let bounded = move |ttl: Option<u32>| Some(ttl.unwrap_or(zone_ttl).min(most));
+        let values = zone.placed[self.placed].values(self.teller, self.value);
+        values.map(move |value| Value { ttl: bounded(value.ttl), ..value })
     }
 }
 
-/// All listings of a name: each part has at most one of each kind.
-pub(crate) type Hits = ArrayVec<Hit, { MAX_PARTS * KINDS }>;
+/// All listings of a name: of each part one of each kind, and one more for every layer of live changes.
+pub(crate) type Hits = ArrayVec<Hit, { MAX_PARTS * KINDS * (1 + MAX_LAYERS) }>;
 
 /// What a listing is about, and how a text names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,17 +137,29 @@ impl<'q> Sought<'q> {
 }
 
 /// Whether anything lists `name`, what stands in front of the apex.
-pub(crate) fn is_listed(zone: &Zone, name: Labels<'_>) -> bool {
+pub(crate) fn is_listed(zone: &Zone, name: Labels<'_>, now: UnixTime) -> bool {
     let mut hits = Hits::new();
-    find(zone, Sought::read(name), &mut hits);
+    find(zone, Sought::read(name), now, &mut hits);
     !hits.is_empty()
 }
 
-/// Finds the listings of a name, as far as the zone's choice wants them; whether names are listed below it, as far as
-/// all parts were asked.
+/// Finds the listings of a name that are answered, as far as the zone's choice wants them; whether names are listed below
+/// it, as far as all parts were asked.
 ///
 /// The hits go to where they stay: there is room for many, and moving it costs more than all of the search.
-pub(crate) fn find(zone: &Zone, sought: Sought<'_>, hits: &mut Hits) -> bool {
+pub(crate) fn find(zone: &Zone, sought: Sought<'_>, now: UnixTime, hits: &mut Hits) -> bool {
+    let names_below = search(zone, sought, now, hits);
+    if !zone.allow.is_empty() && !hits.is_empty() {
+        hits.retain(|hit| {
+            let relative = zone.placed[hit.placed].relative(sought.subject.labels);
+            relative.is_none_or(|relative| allowed_by(zone, relative, hit.about).is_none())
+        });
+    }
+    names_below
+}
+
+/// As [`find`], but what is allowed is found too.
+pub(crate) fn search(zone: &Zone, sought: Sought<'_>, now: UnixTime, hits: &mut Hits) -> bool {
     let mut names_below = false;
     for (index, placed, relative) in parts(zone, sought.subject.labels) {
         if zone.choice == Choice::One
@@ -137,32 +168,45 @@ pub(crate) fn find(zone: &Zone, sought: Sought<'_>, hits: &mut Hits) -> bool {
             break;
         }
         let subject = sought.subject(relative);
-        let mut hit = |value: ValueId, about| {
-            if value.is_listed() {
-                hits.push(Hit { placed: index, value, about });
-            }
-        };
-        let part = placed.part();
+        let mut hit = |listed: Listed, about| hits.push(Hit::of(index, listed, about, now));
         if let Some(address) = address4(placed, &subject) {
-            hit(part.table.ip4.find(address), About::Ip4(address.into()));
+            placed.ip4(address, |listed| hit(listed, About::Ip4(address.into())));
         }
         if let Some(address) = address6(placed, &subject) {
-            hit(part.table.ip6.find(address), About::Ip6(address.into()));
+            placed.ip6(address, |listed| hit(listed, About::Ip6(address.into())));
         }
-        if !part.table.names.is_empty() {
-            let found = match sought.hashes.filter(|_| placed.under_labels == 0) {
-                Some(hashes) => part.table.names.find_hashed(relative, hashes),
-                None => part.table.names.find(relative),
-            };
-            names_below |= found.any_below;
-            let about = About::Name { labels: usize::from(found.depth), above: placed.under_labels };
-            hit(found.value, about);
-        }
-        if let Some(key) = hash_key(part, relative) {
-            hit(part.table.hashes.find(key.as_bytes()), About::Name { labels: 1, above: placed.under_labels });
-        }
+        let above = placed.under_labels;
+        let mut hit_name = |listed: Listed| hit(listed, About::Name { labels: listed.depth.into(), above });
+        names_below |= placed.name(relative, sought.hashes.filter(|_| above == 0), &mut hit_name);
+        placed.hash(relative, &mut hit_name);
     }
     names_below
+}
+
+/// The part of the zone's allow lists that has what a listing is about, of `name` as the part sees it that lists it.
+///
+/// What every list has (RFC 5782, section 5) is not to be allowed.
+pub(crate) fn allowed_by<'z>(zone: &'z Zone, name: Labels<'_>, about: About) -> Option<&'z Placed> {
+    zone.allow.iter().find(|placed| {
+        let mut is_listed = false;
+        let mut give = |_| is_listed = true;
+        match about {
+            About::Ip4(address) if address.to_bits() != TEST_IP4 => placed.ip4(address.to_bits(), give),
+            About::Ip6(address) if address.to_bits() != TEST_IP6 => {
+                placed.ip6(address.to_bits(), &mut give);
+                // an address is the same in either form
+                if let Some(mapped) = address.to_ipv4_mapped() {
+                    placed.ip4(mapped.to_bits(), give);
+                }
+            }
+            About::Name { .. } if name.wire() != TEST_NAME => {
+                placed.name(name, None, &mut give);
+                placed.hash(name, give);
+            }
+            About::Ip4(_) | About::Ip6(_) | About::Name { .. } | About::Net(_) | About::Client(_) => {}
+        }
+        is_listed
+    })
 }
 
 /// Where the search for a name will read: what a batch of queries asks of memory before it searches.
@@ -254,10 +298,21 @@ fn address6(placed: &Placed, subject: &Subject<'_>) -> Option<u128> {
     (!is_ip4).then_some(block.bits)
 }
 
+/// The whole subjects that a name is to a part which sees it so, as live changes name them.
+pub(crate) fn whole_subjects(placed: &Placed, name: Labels<'_>) -> impl Iterator<Item = live::Subject> {
+    let subject = Subject::read(name);
+    let ip4 = address4(placed, &subject).map(|bits| live::Subject::Ip4 { bits, length: 32 });
+    let ip6 = address6(placed, &subject).map(|bits| live::Subject::Ip6 { bits, length: 128 });
+    let named = Name::from_wire(name.wire()).ok().map(|name| live::Subject::Name { name, scope: Scope::Exact });
+    let shape = placed.holds.hashes.filter(|_| name.count() == 1);
+    let key = shape.and_then(|shape| Some(live::Subject::Hash { key: shape.read_label(name.label(0))?, shape }));
+    [ip4, ip6, named, key].into_iter().flatten()
+}
+
 /// Whether `name`, what stands in front of the apex, is one that the zone's datasets could list.
 pub(super) fn is_subject(zone: &Zone, name: Labels<'_>) -> bool {
     parts(zone, name).any(|(_, placed, relative)| {
-        let (holds, subject) = (&placed.part().holds, Subject::read(relative));
+        let (holds, subject) = (&placed.holds, Subject::read(relative));
         holds.names && relative.count() > 0
             || holds.ip4 && address4(placed, &subject).is_some()
             || holds.ip6 && address6(placed, &subject).is_some()
@@ -290,7 +345,11 @@ pub(super) fn exists_below(zone: &Zone, sought: Sought<'_>, seen: Seen) -> bool 
         let part = placed.part();
         part.records.any_below(relative)
             || match seen {
-                Seen::All { names_below } => names_below || addresses_below(placed, sought.subject(relative)),
+                Seen::All { names_below } => {
+                    names_below
+                        || placed.is_live() && placed.any_live_below(relative)
+                        || addresses_below(placed, sought.subject(relative))
+                }
                 Seen::Records => false,
                 Seen::Everything => could_list_below(placed, sought.subject(relative)),
             }
@@ -308,15 +367,11 @@ fn ends_with_labels(wire: &[u8], name: Labels<'_>) -> bool {
 
 /// Whether an address below a name that is a part of one is listed.
 fn addresses_below(placed: &Placed, subject: Subject<'_>) -> bool {
-    let table = &placed.part().table;
-    let below4 = |block: Block4| match block.is_address() {
-        // all the names below a 6to4 address's /48 are that address
-        true => table.ip4.find(block.bits).is_listed(),
-        false => table.ip4.any_below(block),
-    };
+    // all the names below a 6to4 address's /48 are that address, which is a block too
+    let below4 = |block: Block4| placed.any_below_ip4(block);
     if let Some(block) = subject.ip4
         && !block.is_address()
-        && table.ip4.any_below(block)
+        && below4(block)
     {
         return true;
     }
@@ -325,7 +380,7 @@ fn addresses_below(placed: &Placed, subject: Subject<'_>) -> bool {
     {
         let in_ip4 = placed.beside_ip4 && [block.mapped(), block.six_to_four()].into_iter().flatten().any(below4);
         // beside IPv4, what an IPv6 list says of mapped addresses is never given
-        let in_ip6 = table.ip6.any_below(block)
+        let in_ip6 = placed.any_below_ip6(block)
             && !(placed.beside_ip4 && block.length >= MAPPED_LENGTH && block.mapped().is_some());
         if in_ip4 || in_ip6 {
             return true;
@@ -336,7 +391,7 @@ fn addresses_below(placed: &Placed, subject: Subject<'_>) -> bool {
 
 /// Whether any subject that the part could list is below the name.
 fn could_list_below(placed: &Placed, subject: Subject<'_>) -> bool {
-    let holds = &placed.part().holds;
+    let holds = &placed.holds;
     let partial6 = subject.ip6.filter(|block| !block.is_address());
     let embedded = |block: Block6| block.mapped().is_some() || block.six_to_four().is_some();
     holds.names
@@ -346,8 +401,8 @@ fn could_list_below(placed: &Placed, subject: Subject<'_>) -> bool {
         || holds.ip6 && partial6.is_some()
 }
 
-/// Kinds of subject that one part can list at once: IPv4, IPv6, name, hash.
-const KINDS: usize = 4;
+/// Kinds of subject that one name can be at once: a 6to4 address is one of both families, and a name; a hash is a name.
+const KINDS: usize = 3;
 /// The longest text of a subject: every byte of a name escaped.
 const MAX_SUBJECT: usize = 4 * 255;
 /// The prefix length of `::ffff:0:0/96`.

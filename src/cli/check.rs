@@ -7,9 +7,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::load::{self, Timed};
+use super::load;
 use super::{FAILURE, now, selftest};
-use crate::reload::{Plan, Store};
+use crate::reload::{Event, Plan, Store};
 use crate::snapshot::Snapshot;
 
 #[derive(Debug, clap::Args)]
@@ -32,9 +32,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         errors += 1;
     }
     let mut store = Store::new(load::open_to_all(&config));
-    let loaded = load::load(&mut store, || false);
-    for timed in &loaded {
-        errors += print_problems(&mut out, store.plan(), timed)?;
+    let loaded = load::load(&mut store);
+    for event in &loaded {
+        errors += print_problems(&mut out, store.plan(), event)?;
     }
     let snapshot = store.snapshot()?;
     let findings = selftest::test(&snapshot, store.plan(), now());
@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints what loading a dataset had to say; how many errors that was.
-pub(super) fn print_problems(out: &mut impl Write, plan: &Plan, Timed { event, .. }: &Timed) -> io::Result<usize> {
+pub(super) fn print_problems(out: &mut impl Write, plan: &Plan, event: &Event) -> io::Result<usize> {
     let name = &plan.datasets[event.dataset].name;
     match &event.result {
         Ok(loaded) => {
@@ -74,8 +74,9 @@ pub(super) fn print_problems(out: &mut impl Write, plan: &Plan, Timed { event, .
     }
 }
 
-fn print_summary(out: &mut impl Write, plan: &Plan, loaded: &[Timed], snapshot: &Snapshot) -> io::Result<()> {
-    for Timed { event, took } in loaded {
+fn print_summary(out: &mut impl Write, plan: &Plan, loaded: &[Event], snapshot: &Snapshot) -> io::Result<()> {
+    for event in loaded {
+        let took = event.took;
         let Ok(loaded) = &event.result else { continue };
         let (name, report) = (&plan.datasets[event.dataset].name, &loaded.report);
         let (entries, problems) =

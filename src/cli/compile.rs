@@ -93,9 +93,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let mut store = Store::new(plan);
     let (mut entries, mut failures) = (0, 0);
-    for timed in load::load(&mut store, || false) {
-        failures += print_problems(&mut out, store.plan(), &timed)?;
-        entries += timed.event.result.map_or(0, |loaded| loaded.report.entries);
+    for event in load::load(&mut store) {
+        failures += print_problems(&mut out, store.plan(), &event)?;
+        entries += event.result.map_or(0, |loaded| loaded.report.entries);
     }
     let Some(dataset) = store.dataset(0).filter(|_| failures == 0) else { return Ok(ExitCode::from(FAILURE)) };
     compiled::write(dataset, store.plan().datasets[0].format, output)?;

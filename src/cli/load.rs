@@ -6,18 +6,12 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{config_path, now};
 use crate::config::Config;
-use crate::reload::{Event, Plan, Store};
-use crate::zone::UnixTime;
-
-/// What became of a dataset, and how long it took.
-pub(super) struct Timed {
-    pub(super) event: Event,
-    pub(super) took: Duration,
-}
+use crate::evidence::store::{Numbered, Reader};
+use crate::reload::{Attempt, Compiled, Event, Load, Plan, Progress, Scope, Store};
 
 /// Reads the configuration that is named, or the usual one.
 pub(super) fn config(named: Option<&Path>) -> anyhow::Result<Config> {
@@ -32,45 +26,53 @@ pub(super) fn open_to_all(config: &Config) -> Plan {
     plan
 }
 
-/// Loads what has changed of a store's datasets, until `wants_end`.
-pub(super) fn load(store: &mut Store, wants_end: impl FnMut() -> bool) -> Vec<Timed> {
-    load_with(store, wants_end, Store::load_one)
+/// The live changes that the configuration's evidence store keeps, if there is one: what a server that serves this
+/// configuration lays over its datasets.
+pub(super) fn kept_changes(config: &Config) -> anyhow::Result<Vec<Numbered>> {
+    let Some(path) = config.store.as_ref().filter(|path| path.exists()) else { return Ok(Vec::new()) };
+    Ok(Reader::open(path)?.live_changes(now().0)?)
 }
 
-/// As [`load`], without verifying compiled files.
-pub(super) fn open(store: &mut Store, wants_end: impl FnMut() -> bool) -> Vec<Timed> {
-    load_with(store, wants_end, Store::open_one)
+/// Loads all datasets of a store.
+pub(super) fn load(store: &mut Store) -> Vec<Event> {
+    let attempts = run(store.begin(Scope::all()), Compiled::Verified, &Progress::default());
+    store.take(attempts)
 }
 
-fn load_with(
-    store: &mut Store,
-    mut wants_end: impl FnMut() -> bool,
-    load_one: fn(&mut Store, usize, UnixTime) -> Option<Event>,
-) -> Vec<Timed> {
-    let mut all = Vec::new();
-    for index in 0..store.plan().datasets.len() {
-        if wants_end() {
-            break;
+/// Runs a load; datasets that take long are named on a terminal.
+pub(super) fn run(load: Load, compiled: Compiled, progress: &Progress) -> Vec<Attempt> {
+    let mut said = None;
+    let say = || {
+        let slow = progress.loading().filter(|loading| loading.took >= PATIENCE).map(|loading| loading.dataset);
+        if let Some(dataset) = slow.filter(|dataset| said.as_ref() != Some(dataset)) {
+            eprintln!("loading {dataset} …");
+            said = Some(dataset);
         }
-        let name = store.plan().datasets[index].name.clone();
-        let begin = Instant::now();
-        let event = announcing(&format!("loading {name}"), || load_one(store, index, now()));
-        let took = begin.elapsed();
-        all.extend(event.map(|event| Timed { event, took }));
-    }
-    all
+    };
+    beside(say, || load.run(compiled, now, progress))
 }
 
 /// Says what is being done once that has taken a while.
 pub(super) fn announcing<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let mut is_said = false;
+    let say = || {
+        if !std::mem::replace(&mut is_said, true) {
+            eprintln!("{what} …");
+        }
+    };
+    beside(say, work)
+}
+
+/// Calls `say` while there is work, after each time of patience, if there is a terminal to say it on.
+fn beside<T>(mut say: impl FnMut() + Send, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return work();
     }
     thread::scope(|scope| {
         let (done, wait) = mpsc::channel::<()>();
         scope.spawn(move || {
-            if wait.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("{what} …");
+            while wait.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                say();
             }
         });
         let result = work();

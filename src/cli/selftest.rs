@@ -22,7 +22,9 @@ use crate::zone::{Permit, UnixTime, Zone};
 pub(super) struct Finding {
     /// Whether the generation must not be published.
     pub(super) is_error: bool,
-    /// The zone's apex, or the name below it that datasets of the zone stand under.
+    /// The zone's apex.
+    pub(super) apex: Name,
+    /// The apex, or the name below it that datasets of the zone stand under.
     place: Name,
     what: String,
 }
@@ -157,7 +159,8 @@ impl Test<'_> {
     }
 
     fn find_at(&mut self, under: &Name, is_error: bool, what: String) {
-        self.findings.push(Finding { is_error, place: below(under, &self.zone.apex), what });
+        let apex = &self.zone.apex;
+        self.findings.push(Finding { is_error, apex: apex.clone(), place: below(under, apex), what });
     }
 }
 

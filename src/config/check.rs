@@ -14,7 +14,7 @@ use super::error::{ConfigError, Problem, Source, Warning};
 use super::spec::{self, FormatName, Spec};
 use super::{Judging, verdicts};
 use crate::dataset::compiled::format_of;
-use crate::dataset::{self, Defaults, NeverList};
+use crate::dataset::{self, Bounds, Defaults, NeverList};
 use crate::dnsxl::{Alphabet, HashKind, KeyShape, Name, name};
 use crate::feed::{Compression, Format, Lines, NsLine, Reading, Scope, SoaLine};
 use crate::neighborhood::listings::Standing;
@@ -27,19 +27,23 @@ use crate::zone::{Choice, TestEntries, ZoneSpec};
 
 /// Checks a configuration.
 pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigError> {
-    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, source)?;
+    let control = super::control::check(&spec, source)?;
+    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, control.store.clone(), source)?;
     let mut checker = Checker { spec: &spec, source, judging: &judging, warnings: Vec::new(), indexes: HashMap::new() };
     let listen = checker.listen()?;
     let confinement = checker.confinement()?;
     let plan = checker.plan(&listen)?;
-    let warnings = checker.warnings;
-    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, source)?;
+    let mut warnings = checker.warnings;
+    warnings.extend(control.warning);
     Ok(Config {
         path: source.path.to_owned(),
         listen,
         confinement,
         pid_file: spec.server.pid_file.as_deref().map(|path| at(source, path)),
         state_directory: spec.server.state_directory.as_deref().map(|path| at(source, path)),
+        watch: Some(Duration::from_secs(spec.server.watch.0.into())).filter(|every| !every.is_zero()),
+        control: control.listen,
+        store: control.store,
         plan,
         judging,
         warnings,
@@ -84,7 +88,7 @@ impl<'c> Checker<'c> {
             ("tcp-idle", limits.tcp_idle.0 as usize),
         ] {
             if limit == 0 {
-                return Err(self.wrong_section(Problem::NoRoom { key }));
+                return Err(self.wrong_section(Problem::NoRoom { section: "limits", key }));
             }
         }
         let encrypted = tls.iter().flat_map(|tls| &tls.addresses);
@@ -139,8 +143,10 @@ impl<'c> Checker<'c> {
         }
         self.check_apexes()?;
         let is_used = |index| {
-            let of_zone =
-                |zone: &ZonePlan| zone.access == Some(index) || zone.datasets.iter().any(|(i, _)| *i == index);
+            let of_zone = |zone: &ZonePlan| {
+                let mut all = zone.access.iter().chain(&zone.allow).chain(zone.datasets.iter().map(|(index, _)| index));
+                all.any(|&used| used == index)
+            };
             access == Some(index) || zones.iter().any(of_zone)
         };
         for (index, dataset) in spec.dataset.iter().enumerate() {
@@ -246,6 +252,7 @@ impl<'c> Checker<'c> {
                 spec::BadLines::Refuse => dataset::BadLines::Refuse,
             },
             min_entries: spec.min_entries,
+            bounds: Bounds { max_shrink: spec.max_shrink.0, max_growth: spec.max_growth.0 },
             ttl_bounds: 0..=u32::MAX,
             heeds_never_list: spec.never_list,
         })
@@ -370,6 +377,16 @@ impl<'c> Checker<'c> {
         }
         let by = format!("zone {apex}");
         let access = self.access(&by, spec.access.as_ref(), datasets)?;
+        let mut allow = Vec::new();
+        for name in &spec.allow {
+            let index = self.find(&by, name.get_ref(), name)?;
+            let dataset = &datasets[index];
+            if matches!(dataset.format, Format::Acl | Format::Generic) && dataset.emitted.is_none() {
+                let (zone, name_of) = (apex.to_string(), name.get_ref().clone());
+                return Err(self.wrong(name, Problem::NothingToAllow { zone, name: name_of }));
+            }
+            allow.push(index);
+        }
         let mut placed: Vec<(usize, Name)> = Vec::new();
         for placement in &spec.datasets {
             let spec::Placement { name, under } = placement.get_ref();
@@ -421,7 +438,7 @@ impl<'c> Checker<'c> {
                 .collect(),
             apex: apex.clone(),
         };
-        Ok(ZonePlan { spec: zone, datasets: placed, access })
+        Ok(ZonePlan { spec: zone, datasets: placed, allow, access })
     }
 }
 

@@ -217,6 +217,14 @@ pub enum Problem {
         /// The dataset.
         name: String,
     },
+    /// An allow list without subjects.
+    #[error("zone {zone}: allow: {name} lists no addresses, names or hashes: name a list that does")]
+    NothingToAllow {
+        /// The zone.
+        zone: String,
+        /// The dataset.
+        name: String,
+    },
     /// One dataset at one place twice.
     #[error("zone {zone}: datasets: {name} stands there twice under the same name")]
     PlacedTwice {
@@ -235,11 +243,16 @@ pub enum Problem {
         address: String,
     },
     /// A number that would switch the whole off.
-    #[error("limits: {key}: is 0, so that nobody could connect; write at least 1")]
+    #[error("{section}: {key}: is 0, so that nobody could connect; write at least 1")]
     NoRoom {
+        /// The section.
+        section: &'static str,
         /// The key.
         key: &'static str,
     },
+    /// TCP without anybody who may ask.
+    #[error("control: addresses: TCP needs tokens; write tokens = \"FILE\", with lines `name token` in it")]
+    NoTokens,
     /// Facts of a source that cannot be.
     #[error("source {name:?}: needs a name, a trust above 0 and up to 1, and a half-life above 0")]
     SourceFacts {
@@ -340,6 +353,9 @@ pub enum ValueError {
     /// No number of seconds, or too many.
     #[error("`{0}` is no time: {SECONDS_FORMS}")]
     Seconds(String),
+    /// No share of a hundred.
+    #[error("`{0}` is no share: write \"50%\", or \"off\"")]
+    Percent(String),
     /// A format that there is not, and those that there are.
     #[error("`{0}` is no format: there are {1}")]
     Format(String, String),

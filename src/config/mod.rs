@@ -7,6 +7,7 @@
 //! It reads no list, save the first line of one whose format is to be recognised, and opens no socket.
 
 mod check;
+mod control;
 mod error;
 mod neighborhood;
 pub mod spec;
@@ -17,11 +18,13 @@ pub(crate) use check::is_like_address;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use error::{ConfigError, Place, Problem, ValueError, Warning};
 pub use neighborhood::Judging;
 
 use crate::dataset::Emitted;
+use crate::http;
 use crate::reload::Plan;
 use crate::server::Listen;
 use crate::server::privileges::Confinement;
@@ -40,6 +43,12 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// Where the serials are kept, so that they never go back across restarts.
     pub state_directory: Option<PathBuf>,
+    /// How often it is looked whether lists have changed, if at all.
+    pub watch: Option<Duration>,
+    /// Where the control interface listens; its paths as they are seen from outside of any chroot.
+    pub control: http::Listen,
+    /// Where reports and live changes are kept, if they are; as it is seen from outside.
+    pub store: Option<PathBuf>,
     /// The datasets and zones; their paths as they are seen from outside of any chroot.
     pub plan: Plan,
     /// Evidence, and how blocks are judged by it.
@@ -103,6 +112,19 @@ impl Config {
             })?;
         }
         Ok(plan)
+    }
+
+    /// Where the control interface listens, its paths as they are seen after the chroot, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// A path that is not below the new root.
+    pub fn confined_control(&self) -> Result<http::Listen, ConfigError> {
+        let mut control = self.control.clone();
+        for path in control.socket.iter_mut().chain(&mut control.tokens) {
+            *path = self.confined(path)?;
+        }
+        Ok(control)
     }
 
     /// A path as it is seen after the chroot, if there is one.

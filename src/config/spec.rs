@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::error::{ConfigError, Problem, Source};
 pub use super::neighborhood::{EvidenceSpec, LiftSpec, NeighborhoodSpec, SourceSpec};
-pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Placement, Seconds};
+pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Percent, Placement, Seconds};
 pub use super::verdicts::{Families, Form, Kind, NamesSpec, When};
 
 /// The whole file.
@@ -30,6 +30,9 @@ pub struct Spec {
     /// `[server]`
     #[serde(default)]
     pub server: Server,
+    /// `[control]`
+    #[serde(default)]
+    pub control: Control,
     /// `[never-list]`
     #[serde(default)]
     pub never_list: NeverList,
@@ -84,7 +87,7 @@ pub struct Limits {
 }
 
 /// `[server]`: the process.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Server {
     /// Whose privileges are kept once the sockets are open.
@@ -97,10 +100,32 @@ pub struct Server {
     pub pid_file: Option<PathBuf>,
     /// Where the serials are kept.
     pub state_directory: Option<PathBuf>,
+    /// How often it is looked whether lists have changed; never, if 0.
+    pub watch: Seconds,
     /// What `version.bind` gets.
     pub version_text: Option<String>,
     /// The access list for all zones.
     pub access: Option<Spanned<String>>,
+}
+
+/// `[control]`: how the running server is told what to do.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Control {
+    /// The Unix socket, if it is not the one in the state directory; empty if there is to be none.
+    pub socket: Option<PathBuf>,
+    /// For TCP.
+    pub addresses: Vec<SocketAddr>,
+    /// By which names it may be asked over TCP.
+    pub hosts: Vec<String>,
+    /// Who may ask over TCP.
+    pub tokens: Option<PathBuf>,
+    /// Where reports and changes are kept, if not in the state directory.
+    pub store: Option<PathBuf>,
+    /// Open connections.
+    pub connections: usize,
+    /// Open connections of one client.
+    pub connections_per_client: usize,
 }
 
 /// `[never-list]`: what no dataset may list.
@@ -146,6 +171,12 @@ pub struct Dataset {
     /// The fewest entries of a whole load.
     #[serde(default = "default_min_entries")]
     pub min_entries: u64,
+    /// The most of its entries that one load may lose.
+    #[serde(default = "default_max_shrink")]
+    pub max_shrink: Percent,
+    /// The most that one load may gain.
+    #[serde(default)]
+    pub max_growth: Percent,
     /// The keys of a list of hashes.
     pub key: Option<Key>,
     /// Whether rbldnsd's formats accept prefixes with bits behind their length.
@@ -252,6 +283,9 @@ pub struct Zone {
     pub choice: Choice,
     /// The datasets in the order they are asked.
     pub datasets: Vec<Spanned<Placement>>,
+    /// The datasets whose subjects it never lists.
+    #[serde(default)]
+    pub allow: Vec<Spanned<String>>,
     /// The zone's access list.
     pub access: Option<Spanned<String>>,
     /// Whether positive answers carry the NS records.
@@ -322,7 +356,7 @@ impl Spec {
     /// What is only done at the start of the process.
     pub(super) fn of_process(&self) -> impl PartialEq + '_ {
         let Server { user, group, chroot, pid_file, state_directory, .. } = &self.server;
-        (&self.listen, &self.limits, [user, group], [chroot, pid_file, state_directory])
+        (&self.listen, &self.limits, &self.control, [user, group], [chroot, pid_file, state_directory])
     }
 }
 
@@ -344,6 +378,37 @@ impl Default for Limits {
     }
 }
 
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            user: None,
+            group: None,
+            chroot: None,
+            pid_file: None,
+            state_directory: None,
+            // a list is answered from within seconds, and a glance is one system call a file
+            watch: Seconds(2),
+            version_text: None,
+            access: None,
+        }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        let crate::http::Limits { connections, connections_per_client, .. } = crate::http::Limits::default();
+        Self {
+            socket: None,
+            addresses: Vec::new(),
+            hosts: Vec::new(),
+            tokens: None,
+            store: None,
+            connections,
+            connections_per_client,
+        }
+    }
+}
+
 impl Default for NeverList {
     fn default() -> Self {
         Self { enabled: true, own: Vec::new() }
@@ -361,6 +426,10 @@ pub(super) fn default_value() -> Ipv4Addr {
 /// An empty list is rarely meant.
 fn default_min_entries() -> u64 {
     1
+}
+
+fn default_max_shrink() -> Percent {
+    Percent(Some(crate::dataset::bounds::MAX_SHRINK))
 }
 
 /// Long enough to spare queries, short enough for a removal to be felt.

@@ -37,16 +37,19 @@ fn the_example_has_the_defaults() {
     let bare = spec("version = 1");
     let spec = spec(EXAMPLE);
     assert_eq!(
-        (spec.listen, spec.limits, spec.server, spec.never_list),
-        (bare.listen, bare.limits, bare.server, bare.never_list)
+        (spec.listen, spec.limits, spec.server, spec.control, spec.never_list),
+        (bare.listen, bare.limits, bare.server, bare.control, bare.never_list)
     );
 }
 
 #[test]
 fn the_example_and_its_examples_can_be_served() {
     assert_eq!(parse(EXAMPLE).unwrap().plan.zones.len(), 1);
-    let acl = "[[dataset]]\nname = \"clients\"\nformat = \"acl\"\nfiles = \"lists/clients\"\n";
-    let config = parse(&(example_with(&["#", "#?"]) + acl)).unwrap();
+    let list = |name: &str, format| {
+        format!("[[dataset]]\nname = \"{name}\"\nformat = \"{format}\"\nfiles = \"lists/{name}\"\n")
+    };
+    let lists = list("clients", "acl") + &list("good", "plain");
+    let config = parse(&(example_with(&["#", "#?"]) + &lists)).unwrap();
     assert_eq!(config.confinement.user.as_deref(), Some("infamy:infamy"));
     assert_eq!(config.warnings, []);
 }
@@ -92,6 +95,7 @@ fn the_example_has_every_key() {
         ("listen.tls", keys::<spec::Tls>()),
         ("limits", keys::<spec::Limits>()),
         ("server", keys::<spec::Server>()),
+        ("control", keys::<spec::Control>()),
         ("never-list", keys::<spec::NeverList>()),
         ("evidence", keys::<spec::EvidenceSpec>()),
         ("evidence.source", keys::<spec::SourceSpec>()),
@@ -147,6 +151,8 @@ fn what_is_wrong_has_its_line_and_key() {
             "[listen]\naddresses = [\"[::1]:53\", \"[::1]:53\"]\n".to_owned(),
             "infamy.toml: listen: [::1]:53 is named twice",
         ),
+        ("[control]\naddresses = [\"[::1]:8053\"]\n".to_owned(), "infamy.toml: control: addresses: TCP needs tokens"),
+        ("[control]\nconnections = 0\n".to_owned(), "infamy.toml: control: connections: is 0"),
         ("[[evidence.source]]\nname = \"a\"\ntrust = 1.5\n".to_owned(), "infamy.toml:3: source \"a\": needs a name"),
         ("[[evidence.source]]\nname = \"a\"\n".repeat(2), "infamy.toml:5: source a: defined twice, first in line 3"),
         ("[neighborhood.lift]\nbad = 10.0\n".to_owned(), "infamy.toml: neighborhood.lift: needs 0 < watch"),
@@ -312,6 +318,19 @@ fn paths_are_those_after_the_chroot() {
     assert_eq!(plan.datasets[0].files, [Path::new("/lists/a")]);
     let told = config("/var/empty").confined_plan().unwrap_err().to_string();
     assert!(told.starts_with("/srv/infamy/lists/a: is not below the chroot /var/empty"), "{told}");
+}
+
+#[test]
+fn the_control_socket_is_in_the_state_directory() {
+    let listen = |text: &str| parse(&format!("version = 1\n{text}")).unwrap();
+    assert!(listen("").control.is_off() && listen("").store.is_none());
+    let state = "[server]\nstate-directory = \"state\"\n";
+    let config = listen(state);
+    assert_eq!(config.control.socket.as_deref(), Some(Path::new("state/infamy.sock")));
+    assert_eq!(config.store.as_deref(), Some(Path::new("state/evidence.db")));
+    assert!(listen(&format!("{state}[control]\nsocket = \"\"\n")).control.is_off());
+    let config = listen("[control]\naddresses = [\"192.0.2.1:8053\"]\ntokens = \"t\"\n");
+    assert!(config.warnings[0].to_string().contains("192.0.2.1:8053 is not loopback"), "{:?}", config.warnings);
 }
 
 #[test]

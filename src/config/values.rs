@@ -17,7 +17,8 @@ use crate::feed::Format;
 pub struct Seconds(pub u32);
 
 impl Seconds {
-    fn parse(text: &str) -> Result<Self, ValueError> {
+    /// Parses the text form.
+    pub(crate) fn parse(text: &str) -> Result<Self, ValueError> {
         let wrong = || ValueError::Seconds(text.to_owned());
         let (mut total, mut rest) = (0u32, text);
         while !rest.is_empty() {
@@ -60,6 +61,23 @@ impl<'de> Deserialize<'de> for Seconds {
         }
 
         deserializer.deserialize_any(Written)
+    }
+}
+
+/// A share of a hundred, written as `"50%"`; none, written as `"off"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Percent(pub Option<u32>);
+
+impl TryFrom<String> for Percent {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let number = text.strip_suffix('%').filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+        number.and_then(|number| number.parse().ok()).map(|number| Self(Some(number))).ok_or(ValueError::Percent(text))
     }
 }
 
@@ -244,6 +262,16 @@ mod tests {
         }
         for text in ["", "m", "5x", "5 m", "-1", "99999w", "5m5ö"] {
             assert!(Seconds::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_number_of_a_hundred_or_off() {
+        for (text, share) in [("50%", Some(50)), ("0%", Some(0)), ("1000%", Some(1000)), ("off", None)] {
+            assert_eq!(Percent::try_from(text.to_owned()), Ok(Percent(share)), "{text}");
+        }
+        for text in ["", "%", "50", "-1%", "+1%", "5.5%", "99999999999%"] {
+            assert!(Percent::try_from(text.to_owned()).is_err(), "{text}");
         }
     }
 

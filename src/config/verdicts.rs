@@ -98,6 +98,7 @@ pub(super) fn standing(spec: &Spec, judging: &Judging, never: &NeverList, source
         sources: judging.sources.clone(),
         histories: judging.histories.clone(),
         reports: judging.reports.clone(),
+        store: judging.store.clone(),
         routes: judging.routes.clone(),
         guards: judging.guards.clone(),
         delegated: paths(&neighborhood.delegated),
@@ -111,6 +112,7 @@ pub(super) fn standing(spec: &Spec, judging: &Judging, never: &NeverList, source
         parameters: judging.parameters.clone(),
         never: never.clone(),
         at: neighborhood.at.map(|when| when.0.end()),
+        state_directory: spec.server.state_directory.as_ref().map(path),
     }))
 }
 
@@ -149,6 +151,8 @@ pub(super) fn dataset(
         bad_lines: dataset::BadLines::Skip,
         // that nobody is bad is good news
         min_entries: 0,
+        // a survey is compared with the one before as a whole
+        bounds: dataset::Bounds::NONE,
         ttl_bounds: 0..=u32::MAX,
         heeds_never_list: spec.never_list,
     })

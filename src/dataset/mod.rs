@@ -7,9 +7,11 @@
 
 mod addresses;
 pub mod blocks;
+pub mod bounds;
 pub mod clients;
 mod collect;
 pub mod compiled;
+pub mod difference;
 mod emitted;
 pub mod hashes;
 pub mod names;
@@ -30,9 +32,10 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use bounds::{Bounds, OutOfBounds};
 pub use clients::{ClientAction, Clients};
 pub use collect::Head;
-pub use emitted::{Asked, Emit, EmitError, Emitted, Reasons};
+pub use emitted::{Asked, Emit, EmitError, Emitted, Extent, Listing, Reasons, Reported, Revision, Revisions};
 pub use never::NeverList;
 pub use records::{Records, RrSet};
 pub use spelling::Spelling;
@@ -65,6 +68,8 @@ pub struct Spec {
     pub bad_lines: BadLines,
     /// The fewest entries that a whole load has: an empty file is rarely meant.
     pub min_entries: u64,
+    /// How much it may differ from the load before.
+    pub bounds: Bounds,
     /// TTLs in the files are kept within these seconds.
     pub ttl_bounds: RangeInclusive<u32>,
     /// Whether the never-list holds for it.
@@ -138,6 +143,11 @@ impl Dataset {
     /// Anything that is not as it was written.
     pub fn verify(&self) -> Result<(), CompiledError> {
         self.compiled.as_ref().map_or(Ok(()), Compiled::verify)
+    }
+
+    /// How much it lists: addresses, prefixes, names, digests, records and clients.
+    pub fn listings(&self) -> u64 {
+        compiled::listings(self)
     }
 
     /// Memory of all parts in bytes, of the heap or of a mapped file.
@@ -259,6 +269,16 @@ pub enum LoadError {
         found: u64,
         /// Entries expected.
         least: u64,
+    },
+    /// Much less, or more, than the load before.
+    #[error("{path}: {why}; if it is right, `infamy accept {dataset}` takes it once")]
+    OutOfBounds {
+        /// The dataset's first file.
+        path: PathBuf,
+        /// Its name.
+        dataset: String,
+        /// What is allowed, and what was found.
+        why: OutOfBounds,
     },
     /// A compiled file that cannot be used.
     #[error(transparent)]

@@ -18,12 +18,18 @@ impl Stamp {
     /// The state of the file now; none if there is no such file.
     pub fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        if !metadata.is_file() {
+            // the times of a pipe are those of its writers
+            return Some(Self { device, inode, size: 0, modified: (0, 0), changed: (0, 0) });
+        }
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Some(Self { device, inode, size: metadata.size(), modified, changed })
+    }
+
+    /// The file's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 }

@@ -24,6 +24,7 @@ fn load_text(text: &str, format: Format, threads: usize) -> (Dataset, Report) {
         defaults: Defaults::default(),
         bad_lines: BadLines::Skip,
         min_entries: 0,
+        bounds: Bounds::NONE,
         ttl_bounds: 0..=u32::MAX,
         heeds_never_list: true,
     };

@@ -16,7 +16,7 @@ mod pieces;
 use std::net::Ipv4Addr;
 
 use arrayvec::ArrayVec;
-pub use collected::{Collected, DEFAULT_ADDRESS, Defaults, Met};
+pub use collected::{Collected, DEFAULT_ADDRESS, Defaults, Met, encode};
 pub use lists::{Ids, ListId, Lists};
 use pieces::Pieces;
 use zerocopy::little_endian::U32;

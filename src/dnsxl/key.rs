@@ -71,7 +71,7 @@ impl Alphabet {
 }
 
 /// A key in memory of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     bytes: [u8; MAX_KEY],
     length: u8,

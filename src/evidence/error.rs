@@ -31,6 +31,9 @@ pub enum StatementError {
         /// What stands there.
         found: Excerpt,
     },
+    /// No time where there must be one.
+    #[error("a report needs a time: write \"time\": \"2026-07-12T10:00:00Z\"")]
+    NoTime,
     /// A list took a subject off before it had it.
     #[error("removed_on {removed} is before listed_on {listed}")]
     Backwards {

@@ -1,5 +1,6 @@
 //! Evidence that was concluded from other evidence, put beside it.
 
+use super::spell::order;
 use super::{Evidence, Spell};
 
 impl Evidence {
@@ -21,9 +22,6 @@ fn merged<S: Ord>(mut all: Vec<Spell<S>>, more: Vec<Spell<S>>) -> Vec<Spell<S>> 
         return all;
     }
     all.extend(more);
-    all.sort_by(|a, b| {
-        let key = |spell: &Spell<S>| (spell.family, spell.source, spell.begin);
-        a.subject.cmp(&b.subject).then_with(|| key(a).cmp(&key(b)))
-    });
+    all.sort_by(order);
     all
 }

@@ -10,23 +10,28 @@
 //!
 //! It decides nothing about a subject: weights, decay and what neighbors come to are the neighborhood's affair.
 
+pub mod arf;
 mod columns;
 mod error;
 mod history;
 mod join;
+mod mime;
 mod plain;
 mod report;
 mod source;
 mod spell;
+pub mod store;
 mod subject;
 mod time;
+pub mod xarf;
 
 pub use error::{Problems, StatementError};
 pub use history::read_history;
+pub use mime::{MAX_MESSAGE, MimeError};
 pub use plain::read_plain;
-pub use report::read_reports;
+pub use report::{ReportLines, WrittenReport, read_reports};
 pub use source::{CATEGORIES, DEFAULT_HALF_LIFE, DEFAULT_TRUST, Family, MAX_SOURCES, Source, SourceId, Sources};
-pub use spell::{BlockSpell, NameSpell, SPELL_BYTES, Spell, Spell4, Spell6};
+pub use spell::{BlockSpell, NameSpell, SPELL_BYTES, Spell, Spell4, Spell6, join};
 pub use subject::Subject;
 pub use time::{SECONDS_A_DAY, Time, Written};
 

@@ -24,46 +24,86 @@ pub fn read_reports(path: &Path, at: Time, collector: &mut Collector) -> Result<
 
 pub(super) fn read_lines(mut lines: Lines<'_>, at: Time, collector: &mut Collector) -> Result<Problems, FileError> {
     let mut problems = Problems::new(lines.path().to_owned());
-    let mut header: Option<Header<5>> = None;
+    let mut reports = ReportLines::default();
     while let Some((number, line)) = lines.next_line()? {
-        let result = line.map_err(StatementError::from).and_then(|line| match line.first() {
+        let result = line.map_err(StatementError::from).and_then(|line| match reports.parse(line)? {
+            Some(report) => take(&report, at, collector),
             None => Ok(Taken::Nothing),
-            Some(b'{') => parse_json(line, at, collector),
-            Some(_) => match &header {
-                Some(header) => parse_columns(line, header, at, collector),
-                None => read_header(line, &mut header),
-            },
         });
         problems.count(number, result);
     }
     Ok(problems)
 }
 
-fn read_header(line: &[u8], header: &mut Option<Header<5>>) -> Result<Taken, StatementError> {
+/// Parses lines one by one: JSON objects, and CSV behind the line that is its header.
+#[derive(Clone, Debug, Default)]
+pub struct ReportLines {
+    header: Option<Header<5>>,
+}
+
+/// A report as it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WrittenReport<'a> {
+    /// None if it is not written.
+    pub time: Option<Written>,
+    /// Never empty.
+    pub source: Cow<'a, str>,
+    /// Not parsed yet: see [`Self::subject`].
+    pub subject: Cow<'a, [u8]>,
+    /// Empty if it is not written.
+    pub category: Cow<'a, str>,
+    /// 0–1.
+    pub weight: f64,
+}
+
+impl ReportLines {
+    /// Parses a line; none if it says nothing, as headers, comments and empty lines.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the line, the subject excepted.
+    pub fn parse<'a>(&mut self, line: &'a [u8]) -> Result<Option<WrittenReport<'a>>, StatementError> {
+        match line.first() {
+            None => Ok(None),
+            Some(b'{') => parse_json(line).map(Some),
+            Some(b'#') if self.header.is_some() => Ok(None),
+            Some(_) => match &self.header {
+                Some(header) => parse_columns(line, header).map(Some),
+                None => {
+                    self.header = read_header(line)?;
+                    Ok(None)
+                }
+            },
+        }
+    }
+}
+
+impl WrittenReport<'_> {
+    /// The subject.
+    ///
+    /// # Errors
+    ///
+    /// It is neither an address, a prefix, a domain nor a URL.
+    pub fn subject(&self) -> Result<Subject<'_>, StatementError> {
+        Subject::parse(&self.subject).ok_or_else(|| StatementError::Subject { found: Excerpt::new(&self.subject) })
+    }
+}
+
+fn read_header(line: &[u8]) -> Result<Option<Header<5>>, StatementError> {
     let named = [b',', b'\t', b';'].iter().find_map(|&separator| Header::<5>::read(line, separator, &COLUMNS));
     match named {
         Some(named) => {
             let missing = (0..REQUIRED).find(|&column| !named.has(column));
-            if let Some(missing) = missing {
-                return Err(StatementError::NoColumn { column: COLUMNS[missing][0], form: FORM });
-            }
-            *header = Some(named);
-            Ok(Taken::Nothing)
+            missing.map_or(Ok(Some(named)), |missing| {
+                Err(StatementError::NoColumn { column: COLUMNS[missing][0], form: FORM })
+            })
         }
-        None if line[0] == b'#' => Ok(Taken::Nothing),
+        None if line[0] == b'#' => Ok(None),
         None => Err(StatementError::NoColumn { column: COLUMNS[0][0], form: FORM }),
     }
 }
 
-fn parse_columns(
-    line: &[u8],
-    header: &Header<5>,
-    at: Time,
-    collector: &mut Collector,
-) -> Result<Taken, StatementError> {
-    if line[0] == b'#' {
-        return Ok(Taken::Nothing);
-    }
+fn parse_columns<'a>(line: &'a [u8], header: &Header<5>) -> Result<WrittenReport<'a>, StatementError> {
     let [time, source, subject, category, weight] = header.columns(line)?;
     let weight = match &*weight {
         [] => 1.0,
@@ -72,18 +112,28 @@ fn parse_columns(
             std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?
         }
     };
-    let text = |column: &[u8]| String::from_utf8_lossy(column).into_owned();
-    // nearly always borrowed: only what is no UTF-8 is copied
-    let source = std::str::from_utf8(&source).map_or_else(|_| Cow::Owned(text(&source)), Cow::Borrowed);
-    let category = std::str::from_utf8(&category).map_or_else(|_| Cow::Owned(text(&category)), Cow::Borrowed);
-    take(&Report { time: &time, source: &source, subject: &subject, category: &category, weight }, at, collector)
+    check(WrittenReport {
+        time: Some(parse_time(&time)?),
+        source: to_text(source),
+        subject,
+        category: to_text(category),
+        weight,
+    })
+}
+
+/// Nearly always borrowed: only what is no UTF-8 is copied.
+fn to_text(column: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match column {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+    }
 }
 
 /// A report as a JSON object; keys that are not known are somebody else's.
 #[derive(Deserialize)]
 struct Json<'a> {
     #[serde(borrow)]
-    time: JsonTime<'a>,
+    time: Option<JsonTime<'a>>,
     #[serde(borrow)]
     source: Cow<'a, str>,
     #[serde(borrow)]
@@ -106,43 +156,45 @@ fn whole() -> f64 {
     1.0
 }
 
-fn parse_json(line: &[u8], at: Time, collector: &mut Collector) -> Result<Taken, StatementError> {
+fn parse_json(line: &[u8]) -> Result<WrittenReport<'_>, StatementError> {
     let json: Json<'_> =
         serde_json::from_slice(line).map_err(|error| StatementError::Json { why: error.to_string() })?;
     let time = match json.time {
-        JsonTime::Seconds(seconds) => Cow::Owned(Time(seconds).to_string()),
-        JsonTime::Text(text) => text,
+        None => None,
+        Some(JsonTime::Seconds(seconds)) => Some(Written::Second(Time(seconds))),
+        Some(JsonTime::Text(text)) => Some(parse_time(text.as_bytes())?),
     };
     let Json { source, subject, category, weight, .. } = json;
-    let report =
-        Report { time: time.as_bytes(), source: &source, subject: subject.as_bytes(), category: &category, weight };
-    take(&report, at, collector)
+    let subject = match subject {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    };
+    check(WrittenReport { time, source, subject, category, weight })
 }
 
-/// A report as it is written.
-struct Report<'a> {
-    time: &'a [u8],
-    source: &'a str,
-    subject: &'a [u8],
-    category: &'a str,
-    weight: f64,
+fn parse_time(text: &[u8]) -> Result<Written, StatementError> {
+    Written::parse(text).ok_or_else(|| StatementError::Time { found: Excerpt::new(text) })
 }
 
-fn take(report: &Report<'_>, at: Time, collector: &mut Collector) -> Result<Taken, StatementError> {
-    let &Report { time, source, subject, category, weight } = report;
-    let time = Written::parse(time).ok_or_else(|| StatementError::Time { found: Excerpt::new(time) })?;
-    let subject = Subject::parse(subject).ok_or_else(|| StatementError::Subject { found: Excerpt::new(subject) })?;
-    if !(0.0..=1.0).contains(&weight) {
-        return Err(StatementError::Weight { found: Excerpt::new(weight.to_string().as_bytes()) });
+fn check(report: WrittenReport<'_>) -> Result<WrittenReport<'_>, StatementError> {
+    if !(0.0..=1.0).contains(&report.weight) {
+        return Err(StatementError::Weight { found: Excerpt::new(report.weight.to_string().as_bytes()) });
     }
-    if source.is_empty() {
+    if report.source.is_empty() {
         return Err(StatementError::NoSource);
     }
+    Ok(report)
+}
+
+fn take(report: &WrittenReport<'_>, at: Time, collector: &mut Collector) -> Result<Taken, StatementError> {
+    let time = report.time.ok_or(StatementError::NoTime)?;
+    let subject = report.subject()?;
     let Some(time) = time.until(at) else { return Ok(Taken::Later) };
+    let source = &report.source;
     let too_many = || StatementError::TooManySources { found: Excerpt::new(source.as_bytes()) };
     let source = collector.sources.find_or_add(source).ok_or_else(too_many)?;
-    let family = collector.sources.family(source, category);
-    let end = Some(time);
+    let family = collector.sources.family(source, &report.category);
+    let (end, weight) = (Some(time), report.weight);
     collector.add(Statement { source, family, subject, begin: time, end, weight, speech: Speech::Stream });
     Ok(Taken::Statement)
 }

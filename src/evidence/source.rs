@@ -133,6 +133,11 @@ impl Sources {
         usize::from(self.group_of[usize::from(id.0)])
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// How many groups there are.
     pub fn groups(&self) -> usize {
         self.groups

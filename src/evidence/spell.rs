@@ -4,6 +4,8 @@
 //! does not matter. Joining is done whenever twice as much has come together as there was after the last time, which
 //! keeps memory within twice the distinct spells for a cost that is a few sorts of everything.
 
+use std::cmp::Ordering;
+
 use super::time::Time;
 use super::{Family, SourceId, Speech};
 
@@ -34,7 +36,8 @@ pub type BlockSpell<A> = Spell<(A, u8)>;
 pub type NameSpell = Spell<Box<str>>;
 
 impl<S> Spell<S> {
-    pub(super) fn new(subject: S, statement: &super::Statement<'_>) -> Self {
+    /// What a statement says of this subject, whatever its own is.
+    pub fn new(subject: S, statement: &super::Statement<'_>) -> Self {
         let &super::Statement { source, family, begin, end, weight, speech, .. } = statement;
         let end = end.map_or(STILL_LISTED, |end| end.0.max(begin.0));
         let weight = (weight.clamp(0.0, 1.0) * f64::from(WHOLE)).round() as u8;
@@ -101,28 +104,34 @@ impl<S: Ord> Spells<S> {
         self.all
     }
 
-    /// Sorts, and makes one spell of those that touch.
     fn join(&mut self) {
-        // the stable sort, as it sees what is sorted from the last time
-        self.all.sort_by(|a, b| {
-            let key = |spell: &Spell<S>| {
-                // a list's and a stream's spells are joined by different rules, each kind for itself
-                (spell.family, spell.source, spell.manner & IS_STREAM, spell.begin, spell.end, spell.manner)
-            };
-            a.subject.cmp(&b.subject).then_with(|| key(a).cmp(&key(b)))
-        });
-        self.all.dedup_by(|next, last| {
-            let is_same = next.subject == last.subject
-                && (next.family, next.source) == (last.family, last.source)
-                && next.speech() == last.speech();
-            let joins = is_same && next.begin.0 < last.end.saturating_add(last.speech().gap());
-            if joins {
-                last.end = last.end.max(next.end);
-                last.manner = last.manner.max(next.manner);
-            }
-            joins
-        });
+        join(&mut self.all);
     }
+}
+
+/// Sorts spells, and makes one of those that touch. What was joined before may be joined again with more.
+pub fn join<S: Ord>(spells: &mut Vec<Spell<S>>) {
+    // the stable sort, as it sees what is sorted from the last time
+    spells.sort_by(order);
+    spells.dedup_by(|next, last| {
+        let is_same = next.subject == last.subject
+            && (next.family, next.source) == (last.family, last.source)
+            && next.speech() == last.speech();
+        let joins = is_same && next.begin.0 < last.end.saturating_add(last.speech().gap());
+        if joins {
+            last.end = last.end.max(next.end);
+            last.manner = last.manner.max(next.manner);
+        }
+        joins
+    });
+}
+
+/// The order of spells: by subject, family, source, way of speaking, time.
+pub(super) fn order<S: Ord>(a: &Spell<S>, b: &Spell<S>) -> Ordering {
+    // a list's and a stream's spells are joined by different rules, each kind for itself
+    let key =
+        |spell: &Spell<S>| (spell.family, spell.source, spell.manner & IS_STREAM, spell.begin, spell.end, spell.manner);
+    a.subject.cmp(&b.subject).then_with(|| key(a).cmp(&key(b)))
 }
 
 /// The end of a spell that has not ended.

@@ -7,14 +7,16 @@
 use std::collections::BTreeSet;
 
 use super::Source;
-use super::space::{Block, Family, Space};
-use crate::answer::hits::{About, Hit, Hits, is_listed};
+use super::space::{Block, Family, Ranges, Space};
+use crate::answer::hits::{About, Hit, Hits, allowed_by, is_listed};
 use crate::dataset::Spelling;
+use crate::dataset::values::ListId;
 use crate::dnsxl::name::labels;
-use crate::dnsxl::subject::{Block4, Block6};
+use crate::dnsxl::subject::{Block4, Block6, mask6};
 use crate::dnsxl::{Labels, Name, QueryName, Subject};
-use crate::table::{NameKey, ValueId};
-use crate::zone::{Choice, Placed, TEST_IP6, TEST_NAME, Zone};
+use crate::live;
+use crate::table::{NameKey, Prefix6};
+use crate::zone::{Choice, Listed, Placed, TEST_IP4, TEST_IP6, TEST_NAME, Zone};
 
 /// All layers of a zone.
 pub(super) struct Layers<'s> {
@@ -25,6 +27,8 @@ pub(super) struct Layers<'s> {
     place_of: Vec<usize>,
     /// The owners of records, places, test entries, and all names above these, relative to the apex in wire form.
     others: BTreeSet<Vec<u8>>,
+    /// Those of them that may have to be there although nothing is listed of them.
+    stops: BTreeSet<Vec<u8>>,
     layers: Vec<Layer>,
 }
 
@@ -61,8 +65,10 @@ impl<'s> Layers<'s> {
         unders.dedup();
         let place_of = placed.iter().map(|placed| unders.partition_point(|under| **under < placed.under)).collect();
         let places = unders.iter().map(|under| Place::of(&source.zone, under, enumerates)).collect();
-        let mut layers = Self { source, places, place_of, others: BTreeSet::new(), layers: Vec::new() };
+        let mut layers =
+            Self { source, places, place_of, others: BTreeSet::new(), stops: BTreeSet::new(), layers: Vec::new() };
         layers.collect_others();
+        layers.collect_stops();
         layers.layers.push(Layer::Others);
         layers.layers.extend((0..layers.places.len()).flat_map(|place| [Layer::Ip4(place), Layer::Ip6(place)]));
         layers.layers.extend((0..placed.len()).map(Layer::Names));
@@ -83,14 +89,65 @@ impl<'s> Layers<'s> {
             }
             let mut mapped = Vec::new();
             Family::Nibbles.write_wire(Block { first: TEST_IP6, length: 128 }, &mut mapped);
-            let is_mixed = placed.beside_ip4 && placed.part().holds.ip6;
+            let is_mixed = placed.beside_ip4 && placed.holds.ip6;
             if is_mixed
                 && let Some(name) = below(&mapped, placed)
-                && is_listed(zone, QueryName::from(&name).labels())
+                && is_listed(zone, QueryName::from(&name).labels(), self.source.now)
             {
                 self.add_other(&name);
             }
         }
+    }
+
+    /// The names of live changes and allow lists, as far as a wildcard would reach them or what is below them.
+    fn collect_stops(&mut self) {
+        for placed in &self.source.zone.placed {
+            for subject in self.source.changed.get(placed.dataset_index).into_iter().flatten() {
+                match subject {
+                    live::Subject::Name { name, .. } => {
+                        self.stops.extend(below(name.as_wire(), placed).map(|name| name.as_wire().to_vec()));
+                        self.add_below(name.as_wire(), placed);
+                    }
+                    live::Subject::Hash { key, shape } => {
+                        let mut label = vec![shape.characters];
+                        shape.write_label(key, &mut label);
+                        self.add_below(&label, placed);
+                    }
+                    live::Subject::Ip4 { .. } | live::Subject::Ip6 { .. } => {}
+                }
+            }
+        }
+        let mut stops = Vec::new();
+        let spelt = self.source.allow_spellings.iter().flatten().flat_map(Spelling::names).map(|(wire, _)| wire);
+        let live = self.source.allow_changed.iter().filter_map(|subject| match subject {
+            live::Subject::Name { name, .. } => Some(name.as_wire()),
+            _ => None,
+        });
+        for wire in spelt.chain(live) {
+            for place in &self.places {
+                let name = Name::from_wire(wire).and_then(|name| name.under(&place.under)).unwrap_or_default();
+                let has_wildcard = |name: &Name| !self.below_name(QueryName::from(name).labels(), None).is_empty();
+                if !name.is_root() && (has_wildcard(&name.parent()) || has_wildcard(&name)) {
+                    stops.push(name);
+                }
+            }
+        }
+        for name in stops {
+            self.add_other(&name);
+            self.stops.insert(name.as_wire().to_vec());
+        }
+    }
+
+    /// Whether allow lists have all that is below a name and no key; `child` is such a name.
+    fn allows_below(&self, name: Labels<'_>, child: Labels<'_>) -> bool {
+        self.source.zone.allow.iter().any(|placed| {
+            let spelling =
+                self.source.allow_spellings.get(placed.dataset_index).and_then(|of| of.get(placed.part_index()));
+            let own = spelling.and_then(|spelling| deepest_key(spelling, name)).unwrap_or_default();
+            let mut is_allowed = false;
+            placed.name_over(own.below, own.below_depth, child, |_| is_allowed = true);
+            is_allowed
+        })
     }
 
     fn add_below(&mut self, owner: &[u8], placed: &Placed) {
@@ -195,25 +252,28 @@ impl<'s> Layers<'s> {
             }
             let place = &self.places[self.place_of[index]];
             let Some(relative) = place.relative(name) else { continue };
-            let mut hit = |value: ValueId, about| {
-                if value.is_listed() {
-                    hits.push(Hit { placed: index, value, about });
-                }
-            };
+            let now = self.source.now;
+            let mut hit = |listed: Listed, about| hits.push(Hit::of(index, listed, about, now));
             let subject = Subject::read(relative);
-            if let Some((value, net)) = subject.ip4.and_then(|block| wildcard(&place.ip4, block.into(), index)) {
-                hit(value, net);
+            if let Some((list, net)) = subject.ip4.and_then(|block| wildcard(&place.ip4, block.into())) {
+                place.ip4.listed(list, index).for_each(|listed| hit(listed, net));
             }
-            if let Some((value, net)) = subject.ip6.and_then(|block| wildcard(&place.ip6, block.into(), index)) {
-                hit(value, net);
+            if let Some((list, net)) = subject.ip6.and_then(|block| wildcard(&place.ip6, block.into())) {
+                place.ip6.listed(list, index).for_each(|listed| hit(listed, net));
             }
-            if let Some(spelling) = self.source.spelling(placed) {
-                let known = key.filter(|(part, _)| *part == index).map(|(_, key)| key);
-                if let Some(key) = known.or_else(|| deepest_key(spelling, relative)) {
-                    let about = About::Name { labels: usize::from(key.below_depth), above: placed.under_labels };
-                    hit(key.below, about);
-                }
+            // no live change is about such a name itself
+            let Ok(child) = Name::from_wire(&[WILDCARD, relative.wire()].concat()) else { continue };
+            let child = QueryName::from(&child);
+            if self.allows_below(relative, child.labels()) {
+                continue;
             }
+            let known = key.filter(|(part, _)| *part == index).map(|(_, key)| key);
+            let spelt = || self.source.spelling(placed).and_then(|spelling| deepest_key(spelling, relative));
+            let own = known.or_else(spelt).unwrap_or_default();
+            placed.name_over(own.below, own.below_depth, child.labels(), |listed| {
+                let about = About::Name { labels: listed.depth.into(), above: placed.under_labels };
+                hit(listed, about);
+            });
         }
         hits
     }
@@ -221,30 +281,46 @@ impl<'s> Layers<'s> {
     /// Whether a node must be there although nothing is listed of it, below it or deeper: the wildcard around it would
     /// list it.
     pub(super) fn hides(&self, node: &Node<'_>) -> bool {
-        let Some((_, key)) = node.key else { return false };
+        let is_bare = node.key.is_some_and(|(_, key)| !key.deeper) || self.stops.contains(node.labels.wire());
         let parent = Name::from_wire(node.labels.wire()).unwrap_or_default().parent();
-        !key.deeper && !self.below_name(QueryName::from(&parent).labels(), None).is_empty()
+        is_bare && !self.below_name(QueryName::from(&parent).labels(), None).is_empty()
     }
 }
 
 impl Place {
     fn of(zone: &Zone, under: &Name, enumerates: bool) -> Self {
         let there = || zone.placed.iter().enumerate().filter(|(_, placed)| placed.under == *under);
-        let ip4 = there()
-            .map(|(index, placed)| (index, placed.part().table.ip4.runs().map(|run| (run.first, run.last, run.value))));
-        let ip6 = there().map(|(index, placed)| {
-            let prefixes = placed.part().table.ip6.prefixes();
-            let last = |bits: u128, length| bits | !crate::dnsxl::subject::mask6(length);
-            (index, prefixes.map(move |prefix| (prefix.bits, last(prefix.bits, prefix.length), prefix.value)))
-        });
-        let (mut ip4, mut ip6) = (Space::merge(Family::Octets, ip4), Space::merge(Family::Nibbles, ip6));
+        let root = QueryName::default();
+        let is_allowed = |about| allowed_by(zone, root.labels(), about).is_some();
+        // what is allowed ends ranges too, and in its midst what every list has
+        let all = || there().map(|(_, placed)| placed).chain(&zone.allow);
+        let mut ip4 = Space::merge(
+            Family::Octets,
+            all().flat_map(ranges_ip4).chain([ranges([(TEST_IP4, TEST_IP4)].into_iter())]),
+            |address, said| {
+                if !is_allowed(About::Ip4(address.into())) {
+                    there().for_each(|(index, placed)| placed.ip4(address, |listed| said.push((index, listed))));
+                }
+            },
+        );
+        let mapped = |(first, last): (u32, u32)| (MAPPED.0 | u128::from(first), MAPPED.0 | u128::from(last));
+        let allowed = zone.allow.iter().flat_map(ranges_ip4).map(|of| ranges(of.map(mapped)));
+        let mut ip6 = Space::merge(
+            Family::Nibbles,
+            all().flat_map(ranges_ip6).chain(allowed).chain([ranges([(TEST_IP6, TEST_IP6)].into_iter())]),
+            |address, said| {
+                if !is_allowed(About::Ip6(address.into())) {
+                    there().for_each(|(index, placed)| placed.ip6(address, |listed| said.push((index, listed))));
+                }
+            },
+        );
         if there().any(|(_, placed)| placed.beside_ip4) {
             // mapped addresses are looked up as IPv4, whatever the IPv6 lists say
             ip6.cut(MAPPED.0, MAPPED.1);
         }
         if enumerates {
-            let names_subject = |said: &[(usize, ValueId)]| {
-                let values = |&(part, value): &(usize, ValueId)| zone.placed[part].part().values.list(value);
+            let names_subject = |said: &[(usize, Listed)]| {
+                let values = |&(part, listed): &(usize, Listed)| zone.placed[part].values(listed.teller, listed.value);
                 said.iter().flat_map(values).any(|value| value.text.is_some_and(|text| text.names_subject()))
             };
             ip4.enumerate(names_subject);
@@ -280,6 +356,25 @@ impl Source {
     }
 }
 
+fn ranges<'r, T>(of: impl Iterator<Item = (T, T)> + 'r) -> Ranges<'r, T> {
+    Box::new(of)
+}
+
+/// The IPv4 ranges in which a part and each level of its live changes say the same.
+fn ranges_ip4(placed: &Placed) -> impl Iterator<Item = Ranges<'_, u32>> {
+    let own = placed.part().table.ip4.runs().map(|run| (run.first, run.last));
+    let live = placed.layers().iter().flat_map(|layer| layer.ranges_ip4()).map(ranges);
+    std::iter::once(ranges(own)).chain(live)
+}
+
+/// As [`ranges_ip4`], for IPv6.
+fn ranges_ip6(placed: &Placed) -> impl Iterator<Item = Ranges<'_, u128>> {
+    let last = |prefix: Prefix6| prefix.bits | !mask6(prefix.length);
+    let own = placed.part().table.ip6.prefixes().map(move |prefix| (prefix.bits, last(prefix)));
+    let live = placed.layers().iter().flat_map(|layer| layer.ranges_ip6()).map(ranges);
+    std::iter::once(ranges(own)).chain(live)
+}
+
 fn below(relative: &[u8], placed: &Placed) -> Option<Name> {
     Name::from_wire(relative).and_then(|name| name.under(&placed.under)).ok()
 }
@@ -287,10 +382,9 @@ fn below(relative: &[u8], placed: &Placed) -> Option<Name> {
 fn wildcard<T: crate::dataset::blocks::Address + Into<u128>>(
     space: &Space<T>,
     block: Block,
-    part: usize,
-) -> Option<(ValueId, About)> {
+) -> Option<(ListId, About)> {
     let list = space.wildcard(block)?;
-    Some((space.value(list, part), About::Net(space.family().net(block)?)))
+    Some((list, About::Net(space.family().net(block)?)))
 }
 
 /// The deepest key on a name: it decides what is below the name.
@@ -316,5 +410,7 @@ pub(super) fn has_asterisk(name: Labels<'_>) -> bool {
     labels(name.wire()).any(|label| label == b"*")
 }
 
+/// What a wildcard has in front of a name, in wire form.
+pub(super) const WILDCARD: &[u8] = b"\x01*";
 /// `::ffff:0:0/96`.
 const MAPPED: (u128, u128) = (0xffff_0000_0000, 0xffff_ffff_ffff);

@@ -19,7 +19,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use super::Source;
-use super::layers::{Layers, Node, has_asterisk};
+use super::layers::{Layers, Node, WILDCARD, has_asterisk};
 use super::rdata::{write_absolute, write_record};
 use crate::answer::hits::{Hits, Sought, find, is_listed};
 use crate::answer::{listing, sets_of};
@@ -27,7 +27,7 @@ use crate::dataset::RrSet;
 use crate::dnsxl::name::{MAX_WIRE, fmt_wire};
 use crate::dnsxl::number::{TYPE_A, TYPE_AAAA, TYPE_CNAME, TYPE_NS, TYPE_SOA, TYPE_TXT};
 use crate::dnsxl::{Labels, Name, QueryName};
-use crate::zone::Zone;
+use crate::zone::{UnixTime, Zone};
 
 /// How a master file is to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,12 +71,13 @@ impl fmt::Display for Note {
 pub(super) fn write(source: &Source, options: Options, out: &mut impl Write) -> io::Result<Vec<Note>> {
     let zone = &source.zone;
     let layers = Layers::of(source, options.expand);
-    let mut writer = Writer { zone, out, records: Vec::new(), line: String::new(), odd: BTreeMap::new() };
+    let mut writer =
+        Writer { zone, now: source.now, out, records: Vec::new(), line: String::new(), odd: BTreeMap::new() };
     writer.begin()?;
     layers.visit(|node| writer.node(&layers, &node))?;
     writer.out.flush()?;
     let notes = writer.odd.into_values();
-    Ok(notes.chain(missing_glue(zone).into_iter().map(Note::NoGlue)).collect())
+    Ok(notes.chain(missing_glue(source).into_iter().map(Note::NoGlue)).collect())
 }
 
 /// Type, TTL, data.
@@ -84,6 +85,7 @@ type Record = (u16, u32, Vec<u8>);
 
 struct Writer<'z, W> {
     zone: &'z Zone,
+    now: UnixTime,
     out: &'z mut W,
     /// The records of the owner that is being written.
     records: Vec<Record>,
@@ -133,7 +135,7 @@ impl<W: Write> Writer<'_, W> {
         }
         self.push_sets(sets_of(zone, name));
         let mut hits = Hits::new();
-        find(zone, Sought::read(name), &mut hits);
+        find(zone, Sought::read(name), self.now, &mut hits);
         self.push_hits(&hits, name);
         let below = layers.below(node);
         if self.records.is_empty() && below.is_empty() && layers.hides(node) {
@@ -253,13 +255,16 @@ fn delegated(zone: &Zone, name: Labels<'_>) -> Option<bool> {
 }
 
 /// The name servers inside the zone that have no address there.
-fn missing_glue(zone: &Zone) -> Vec<Name> {
+fn missing_glue(source: &Source) -> Vec<Name> {
+    let zone = &source.zone;
     let inside = |name: &[u8]| {
         let name = Name::from_wire(&name[..name.len() - 1]).unwrap_or_default().to_lowercase();
         name.relative_to(&zone.apex).filter(|relative| {
             let relative = QueryName::from(relative);
             let has_records = sets_of(zone, relative.labels()).any(|set| ADDRESS_TYPES.contains(&set.rtype()));
-            delegated(zone, relative.labels()).is_none() && !has_records && !is_listed(zone, relative.labels())
+            delegated(zone, relative.labels()).is_none()
+                && !has_records
+                && !is_listed(zone, relative.labels(), source.now)
         })?;
         Some(name)
     };
@@ -275,8 +280,6 @@ fn is_host(name: Labels<'_>) -> bool {
     })
 }
 
-/// What a wildcard has in front of a name, in wire form.
-const WILDCARD: &[u8] = b"\x01*";
 /// A and AAAA: what host names have.
 const ADDRESS_TYPES: [u16; 2] = [TYPE_A, TYPE_AAAA];
 /// The record of a name that exists and has nothing; see the head of this file.

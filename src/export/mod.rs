@@ -16,8 +16,10 @@ use std::sync::Arc;
 pub use master::{Note, Options};
 pub use verdicts::{VerdictFormat, write_verdicts};
 
+use crate::dataset::values::TooManyValues;
 use crate::dataset::{self, LoadError, Report, Spelling};
 use crate::dnsxl::Name;
+use crate::live::{Changes, Subject};
 use crate::reload::Plan;
 use crate::zone::{Access, Input, UnixTime, Zone, ZoneError, build};
 
@@ -25,37 +27,69 @@ use crate::zone::{Access, Input, UnixTime, Zone, ZoneError, build};
 #[derive(Debug)]
 pub struct Source {
     zone: Zone,
+    now: UnixTime,
     /// By dataset of the zone and by part.
     spellings: Vec<Vec<Spelling>>,
+    /// The same of its allow lists.
+    allow_spellings: Vec<Vec<Spelling>>,
+    /// By dataset of the zone, what live changes are about.
+    changed: Vec<Vec<Subject>>,
+    /// The same of its allow lists, all together.
+    allow_changed: Vec<Subject>,
     /// What loading each dataset of the zone had to say, by the dataset's index in the plan.
     pub reports: Vec<(usize, Report)>,
 }
 
 impl Source {
-    /// Loads a zone of a plan by its apex.
+    /// Loads a zone of a plan by its apex. `live` gives the live changes over a dataset by its index in the plan, from the
+    /// lowest layer up.
     ///
     /// # Errors
     ///
     /// No such zone, or one of its datasets could not be loaded.
-    pub fn load(plan: &Plan, apex: &Name, now: UnixTime) -> Result<Self, ExportError> {
+    pub fn load(
+        plan: &Plan,
+        apex: &Name,
+        now: UnixTime,
+        mut live: impl FnMut(usize) -> Vec<Changes>,
+    ) -> Result<Self, ExportError> {
         let apex = apex.to_lowercase();
         // of two zones with one apex the later is served
         let found = plan.zones.iter().rfind(|zone| zone.spec.apex.to_lowercase() == apex);
         let zone_plan = found.ok_or(ExportError::NoZone { apex })?;
-        let (mut inputs, mut spellings, mut reports) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, under) in &zone_plan.datasets {
-            let spec = &plan.datasets[*index];
+        let mut reports = Vec::new();
+        let mut load = |index: usize, under: &Name| -> Result<_, ExportError> {
+            let spec = &plan.datasets[index];
             let mut spelt = Vec::new();
             let loaded = dataset::load_and_spell(spec, &plan.never, now.0, |part| spelt.push(part));
             let (dataset, report) =
                 loaded.map_err(|source| ExportError::Load { dataset: spec.name.clone(), source })?;
+            reports.push((index, report));
+            let mut changes = live(index);
+            let layers: Result<Vec<_>, _> = changes.iter_mut().filter_map(|of| of.layer().transpose()).collect();
+            let layers = layers.map_err(|source| ExportError::Live { dataset: spec.name.clone(), source })?;
+            let subjects: Vec<_> =
+                changes.iter().flat_map(Changes::iter).map(|held| held.change.subject.clone()).collect();
             // an access list is of no part and has none spelt
-            inputs.push(Input { dataset: Some(Arc::new(dataset)), under: under.clone() });
+            let input = Input { dataset: Some(Arc::new(dataset)), under: under.clone(), live: layers };
+            Ok((input, spelt, subjects))
+        };
+        let (mut inputs, mut spellings, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, under) in &zone_plan.datasets {
+            let (input, spelt, subjects) = load(*index, under)?;
+            inputs.push(input);
             spellings.push(spelt);
-            reports.push((*index, report));
+            changed.push(subjects);
         }
-        let zone = build(&zone_plan.spec, &inputs, Access::default())?;
-        Ok(Self { zone, spellings, reports })
+        let (mut allow, mut allow_spellings, mut allow_changed) = (Vec::new(), Vec::new(), Vec::new());
+        for &index in &zone_plan.allow {
+            let (input, spelt, subjects) = load(index, &Name::default())?;
+            allow.push(input);
+            allow_spellings.push(spelt);
+            allow_changed.extend(subjects);
+        }
+        let zone = build(&zone_plan.spec, &inputs, &allow, Access::default())?;
+        Ok(Self { zone, now, spellings, allow_spellings, changed, allow_changed, reports })
     }
 
     /// Writes the zone as a master file (RFC 1035, section 5); what it could not say is returned.
@@ -86,6 +120,15 @@ pub enum ExportError {
         /// Why.
         #[source]
         source: LoadError,
+    },
+    /// Its live changes could not be laid over it.
+    #[error("dataset {dataset}: live changes: {source}")]
+    Live {
+        /// What the configuration calls it.
+        dataset: String,
+        /// Why.
+        #[source]
+        source: TooManyValues,
     },
     /// The zone could not be made.
     #[error(transparent)]

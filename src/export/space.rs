@@ -16,17 +16,20 @@ use ipnet::IpNet;
 
 use crate::dataset::blocks::{self, Address, Run};
 use crate::dataset::values::ListId;
-use crate::table::ValueId;
+use crate::zone::Listed;
 
 /// The listed addresses of one family that stand under one name, all parts of a zone laid over each other.
 pub(super) struct Space<T> {
     family: Family,
     runs: Vec<Run<T>>,
-    /// What parts list, by [`ListId`]: the part's index in the zone, and its value.
-    lists: Vec<Box<[(usize, ValueId)]>>,
+    /// What is listed, by [`ListId`]: the part's index in the zone, and what it gives.
+    lists: Vec<Box<[(usize, Listed)]>>,
     /// By [`ListId`], whether its addresses are to be written one by one.
     enumerated: Vec<bool>,
 }
+
+/// Ranges of addresses, sorted and disjoint.
+pub(super) type Ranges<'r, T> = Box<dyn Iterator<Item = (T, T)> + 'r>;
 
 /// How addresses are names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,30 +118,36 @@ impl Family {
 }
 
 impl<T: Address + Into<u128>> Space<T> {
-    /// Lays over each other what parts list; each is sorted and disjoint.
-    pub(super) fn merge<I: Iterator<Item = (T, T, ValueId)>>(
+    /// Joins ranges within each of which the same is listed, each sequence of them sorted and disjoint; `listed` gives what
+    /// is listed of an address.
+    pub(super) fn merge<'r>(
         family: Family,
-        sources: impl Iterator<Item = (usize, I)>,
+        ranges: impl Iterator<Item = Ranges<'r, T>>,
+        listed: impl Fn(T, &mut Vec<(usize, Listed)>),
     ) -> Self {
-        let mut heads: Vec<_> = sources.map(|(part, mut runs)| (part, runs.next(), runs)).collect();
+        let mut heads: Vec<_> = ranges.map(|mut ranges| (ranges.next(), ranges)).collect();
         let (mut runs, mut lists, mut ids) = (Vec::new(), Vec::new(), HashMap::new());
-        let mut said: Vec<(usize, ValueId)> = Vec::new();
-        while let Some(first) = heads.iter().filter_map(|(_, head, _)| Some(head.as_ref()?.0)).min() {
-            said.clear();
-            let ends = heads.iter().filter_map(|(_, head, _)| {
-                let &(begin, last, _) = head.as_ref()?;
+        let mut said: Vec<(usize, Listed)> = Vec::new();
+        while let Some(first) = heads.iter().filter_map(|(head, _)| Some(head.as_ref()?.0)).min() {
+            let ends = heads.iter().filter_map(|(head, _)| {
+                let &(begin, last) = head.as_ref()?;
                 if begin == first { Some(last) } else { begin.predecessor() }
             });
             let Some(last) = ends.min() else { break };
-            for (part, head, rest) in &mut heads {
-                let Some((begin, end, value)) = *head else { continue };
-                if begin == first {
-                    said.push((*part, value));
+            for (head, rest) in &mut heads {
+                if let Some((begin, end)) = *head
+                    && begin == first
+                {
                     *head = match last.successor().filter(|_| end > last) {
-                        Some(next) => Some((next, end, value)),
+                        Some(next) => Some((next, end)),
                         None => rest.next(),
                     };
                 }
+            }
+            said.clear();
+            listed(first, &mut said);
+            if said.is_empty() {
+                continue;
             }
             let list = *ids.entry(said.clone().into_boxed_slice()).or_insert_with_key(|said| {
                 lists.push(said.clone());
@@ -156,14 +165,13 @@ impl<T: Address + Into<u128>> Space<T> {
     }
 
     /// Writes addresses one by one where `is_exact` holds of what parts list.
-    pub(super) fn enumerate(&mut self, is_exact: impl Fn(&[(usize, ValueId)]) -> bool) {
+    pub(super) fn enumerate(&mut self, is_exact: impl Fn(&[(usize, Listed)]) -> bool) {
         self.enumerated = self.lists.iter().map(|said| is_exact(said)).collect();
     }
 
-    /// What a part lists of the addresses that the wildcard at a block is for.
-    pub(super) fn value(&self, list: ListId, part: usize) -> ValueId {
-        let said = self.lists[list.0 as usize].iter().find(|(index, _)| *index == part);
-        said.map_or(ValueId::NONE, |(_, value)| *value)
+    /// What a part gives of the addresses that the wildcard at a block is for.
+    pub(super) fn listed(&self, list: ListId, part: usize) -> impl Iterator<Item = Listed> {
+        self.lists[list.0 as usize].iter().filter(move |(index, _)| *index == part).map(|(_, listed)| *listed)
     }
 
     /// How addresses are names here.

@@ -6,7 +6,7 @@ mod random;
 use std::path::Path;
 
 use super::*;
-use crate::dataset::{BadLines, Defaults, NeverList, Spec};
+use crate::dataset::{BadLines, Bounds, Defaults, NeverList, Spec};
 use crate::dnsxl::{Alphabet, HashKind, KeyShape};
 use crate::feed::{Format, NsLine, Reading};
 use crate::reload::ZonePlan;
@@ -28,6 +28,7 @@ fn plan(folder: &Path, lists: &[(Format, &str)], choice: Choice) -> Plan {
             defaults: Defaults::default(),
             bad_lines: BadLines::Refuse,
             min_entries: 0,
+            bounds: Bounds::NONE,
             ttl_bounds: 0..=u32::MAX,
             heeds_never_list: false,
         }
@@ -47,7 +48,7 @@ fn plan(folder: &Path, lists: &[(Format, &str)], choice: Choice) -> Plan {
     let all = (0..lists.len()).map(|index| (index, Name::default())).collect();
     Plan {
         datasets: datasets.collect(),
-        zones: vec![ZonePlan { spec, datasets: all, access: None }],
+        zones: vec![ZonePlan { spec, datasets: all, allow: Vec::new(), access: None }],
         access: None,
         never: NeverList::empty(),
         version: Version::Refused,
@@ -55,7 +56,12 @@ fn plan(folder: &Path, lists: &[(Format, &str)], choice: Choice) -> Plan {
 }
 
 fn written(plan: &Plan, options: Options) -> (String, Vec<Note>) {
-    let source = Source::load(plan, &plan.zones[0].spec.apex, UnixTime(0)).unwrap();
+    written_with(plan, options, |_| Vec::new())
+}
+
+/// The same with live changes over datasets.
+fn written_with(plan: &Plan, options: Options, live: impl Fn(usize) -> Vec<Changes>) -> (String, Vec<Note>) {
+    let source = Source::load(plan, &plan.zones[0].spec.apex, UnixTime(0), live).unwrap();
     let mut out = Vec::new();
     let notes = source.write_master_file(options, &mut out).unwrap();
     (String::from_utf8(out).unwrap(), notes)
@@ -222,6 +228,6 @@ fn test_entries_are_part_of_the_zone() {
 fn a_zone_that_is_not_there_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(folder.path(), &[], Choice::All);
-    let missing = Source::load(&plan, &Name::parse(b"other.example").unwrap(), UnixTime(0));
+    let missing = Source::load(&plan, &Name::parse(b"other.example").unwrap(), UnixTime(0), |_| Vec::new());
     assert_eq!(missing.unwrap_err().to_string(), "zone other.example: not in the configuration");
 }

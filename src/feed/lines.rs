@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::{FileError, LineError, Skipped};
+use super::{FileError, LineError, Meter, Reading, Skipped};
 
 /// Whether compressed files are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Lines<'a> {
     end: usize,
     number: u64,
     source_ended: bool,
+    /// Who is told how far it has come, and the line that was told last.
+    meter: Option<(Arc<Meter>, u64)>,
 }
 
 impl Lines<'static> {
@@ -60,14 +62,21 @@ impl Lines<'static> {
     ///
     /// The file is missing, a folder, or not readable.
     pub fn open(path: &Path, compression: Compression) -> Result<Self, FileError> {
+        Self::open_metered(path, &Reading { compression, ..Reading::default() })
+    }
+
+    /// As [`Self::open`], by a meter of whoever wants to know how far it has come.
+    pub(super) fn open_metered(path: &Path, reading: &Reading) -> Result<Self, FileError> {
         let at_path = |source| FileError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(at_path)?;
         let opened = file.metadata().map_err(at_path)?;
         if opened.is_dir() {
             return Err(at_path(io::ErrorKind::IsADirectory.into()));
         }
-        let source = inflate(file, compression).map_err(at_path)?;
-        Ok(Self::new(source, path, Some(opened).filter(Metadata::is_file)))
+        let file = Metered { file, meter: reading.meter.clone() };
+        let source = inflate(file, reading.compression).map_err(at_path)?;
+        let lines = Self::new(source, path, Some(opened).filter(Metadata::is_file));
+        Ok(Self { meter: reading.meter.clone().map(|meter| (meter, 0)), ..lines })
     }
 }
 
@@ -111,6 +120,7 @@ impl<'a> Lines<'a> {
             end: 0,
             number: 0,
             source_ended: false,
+            meter: None,
         }
     }
 
@@ -278,6 +288,10 @@ impl<'a> Lines<'a> {
 
     /// Reads more behind what the buffer holds; there is room.
     fn fill(&mut self) -> Result<(), FileError> {
+        if let Some((meter, told)) = &mut self.meter {
+            meter.add_lines(self.number - *told);
+            *told = self.number;
+        }
         loop {
             match self.source.read(&mut self.buffer[self.end..]) {
                 Ok(count) => {
@@ -299,6 +313,22 @@ impl<'a> Lines<'a> {
             Ok(now) if state(&now) == state(&before) => Ok(()),
             _ => Err(FileError::Changed { path: self.path.clone() }),
         }
+    }
+}
+
+/// A file whose bytes are counted as they are read.
+struct Metered {
+    file: File,
+    meter: Option<Arc<Meter>>,
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        if let Some(meter) = &self.meter {
+            meter.add_bytes(count as u64);
+        }
+        Ok(count)
     }
 }
 

@@ -10,6 +10,7 @@ mod error;
 mod hashes;
 mod hosts;
 mod lines;
+mod meter;
 mod name;
 mod parallel;
 mod plain;
@@ -20,9 +21,11 @@ mod urls;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use error::{Excerpt, FileError, LineError};
 pub use lines::{Compression, Lines, NumberedLine};
+pub use meter::Meter;
 pub(crate) use plain::{Addresses, parse_addresses};
 pub use skipped::{Skipped, SkippedLine};
 
@@ -190,7 +193,7 @@ pub enum Text<'a> {
 }
 
 /// Which names an entry about a name means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// The name alone: `example.com`.
     Exact,
@@ -305,6 +308,8 @@ pub struct Reading {
     pub copy: bool,
     /// The most addresses of an IPv4 entry, where a file of the same dataset that was read before says so.
     pub max_range4: Option<u64>,
+    /// Counts what is read, if somebody watches.
+    pub meter: Option<Arc<Meter>>,
 }
 
 impl Default for Reading {
@@ -317,6 +322,7 @@ impl Default for Reading {
             online_only: false,
             copy: false,
             max_range4: None,
+            meter: None,
         }
     }
 }
@@ -327,7 +333,7 @@ impl Default for Reading {
 ///
 /// Only what ends the reading of the whole file; a wrong line goes to [`Sink::problem`].
 pub fn parse_file(path: &Path, format: Format, reading: &Reading, sink: &mut impl Sink) -> Result<(), FileError> {
-    parse(Lines::open(path, reading.compression)?, format, reading, sink)
+    parse(Lines::open_metered(path, reading)?, format, reading, sink)
 }
 
 /// Parses one file of a list by several threads: `sink` takes what has to be told in order, which are all specials, and
@@ -345,7 +351,7 @@ pub fn parse_file_on<S: Sink + Send>(
     sink: &mut S,
     helpers: &mut [S],
 ) -> Result<(), FileError> {
-    let lines = Lines::open(path, reading.compression)?;
+    let lines = Lines::open_metered(path, reading)?;
     match format {
         _ if helpers.is_empty() => parse(lines, format, reading, sink),
         Format::Generic | Format::Combined | Format::Acl => parse(lines, format, reading, sink),

@@ -55,6 +55,11 @@ impl Counts {
         self.groups.count_ones()
     }
 
+    /// How many of some groups, a bit each, named an address.
+    pub(super) fn groups_among(&self, groups: u64) -> u32 {
+        (self.groups & groups).count_ones()
+    }
+
     /// The last arrival.
     pub fn last(&self) -> Option<Time> {
         (self.last != 0).then_some(Time(self.last))
@@ -81,6 +86,17 @@ impl Counts {
         self.days |= other.days;
         self.groups |= other.groups;
         self.last = self.last.max(other.last);
+    }
+
+    /// Takes back the addresses that a part of the block had; days, groups and the last arrival stay.
+    pub(super) fn take_back(&mut self, part: &Self) {
+        self.addresses -= part.addresses;
+        self.sole -= part.sole;
+    }
+
+    /// Something arrived at this time too.
+    pub(super) fn arrived(&mut self, at: Time) {
+        self.last = self.last.max(at.0);
     }
 
     fn add_arrival(&mut self, arrival: Time, age_in_days: u32, group: usize) {
@@ -184,15 +200,11 @@ impl<'e> Reader<'e> {
     }
 }
 
-/// How many trusted groups are among those that named an address lately.
-pub(super) fn trusted_groups(evidence: &Evidence, counts: &Counts) -> u32 {
-    let mut trusted = 0u64;
-    for (index, source) in evidence.sources.iter().enumerate() {
-        if source.trust >= LEAST_TRUST && !source.spoofable {
-            trusted |= 1 << evidence.sources.group(SourceId(index as u16)).min(63);
-        }
-    }
-    (trusted & counts.groups).count_ones()
+/// The groups that have a source whose word is trusted, a bit each.
+pub(super) fn trusted_groups(sources: &Sources) -> u64 {
+    let trusted = sources.iter().enumerate().filter(|(_, source)| source.trust >= LEAST_TRUST && !source.spoofable);
+    let groups = trusted.map(|(index, _)| sources.group(SourceId(index as u16)));
+    groups.fold(0, |mask, group| mask | 1 << group.min(63))
 }
 
 /// A source that is trusted less needs a second group beside it, whatever it says.

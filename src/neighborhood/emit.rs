@@ -12,6 +12,8 @@ use serde::Serialize;
 
 use super::guards::Class;
 use super::judgement::{Judgement, Piece};
+use super::model::shares;
+use super::moved::Own;
 use super::parameters::InClouds;
 use super::returning::Returning;
 use super::states::{State, score};
@@ -77,27 +79,29 @@ impl Judgement {
             return;
         }
         let least_lift = if all { Some(1.0) } else { None };
-        let mut painter = Painter { judgement: self, least_lift, guard: 0, returning: 0, take: &mut take };
+        let mut painter =
+            Painter { judgement: self, least_lift, guard: 0, returning: &self.returning, take: &mut take };
         let mut next = 0;
         self.nodes.each_run(&self.routes, |first, last, route| {
             self.each_piece(first, last, &mut next, |first, last, piece| match piece {
-                Piece::Touched(index) => painter.touched(index, route),
+                Piece::Touched(index) => painter.touched(self.own_at(index), route),
                 Piece::Untouched(around) => painter.untouched(first, last, route, around),
             });
         });
     }
 
-    /// Hands on the runs of one /24, whatever their rate.
-    pub(super) fn each_run_of_block(&self, block: u32, mut take: impl FnMut(Run)) {
+    /// Hands on the runs of one /24 in a state, with `all` those without one too, whatever their rate.
+    pub(super) fn each_run_of_block(&self, block: u32, all: bool, mut take: impl FnMut(Run)) {
         let Some(route) = self.routes.find4(block << 8, 24).filter(|_| !self.is_empty() && self.nodes.counts(block))
         else {
             return;
         };
         let guard = self.guards.ranges4().partition_point(|range| range.last < block << 8);
-        let returning = self.returning.partition_point(|returning| returning.address < block << 8);
-        let mut painter = Painter { judgement: self, least_lift: Some(0.0), guard, returning, take: &mut take };
-        match self.nodes.find(block) {
-            Some(index) => painter.touched(index, route),
+        let least_lift = if all { Some(0.0) } else { None };
+        let returning = self.returning_in(block);
+        let mut painter = Painter { judgement: self, least_lift, guard, returning, take: &mut take };
+        match self.own(block) {
+            Some(own) => painter.touched(own, route),
             None => painter.untouched(block, block, route, self.nodes.active_around(block)),
         }
     }
@@ -135,21 +139,19 @@ struct Painter<'j, 't> {
     least_lift: Option<f64>,
     /// The first guard that may cover what comes next.
     guard: usize,
-    /// The first address that may come back of what comes next.
-    returning: usize,
+    /// The addresses that may come back of what comes next.
+    returning: &'j [Returning],
     take: &'t mut dyn FnMut(Run),
 }
 
 impl Painter<'_, '_> {
-    fn touched(&mut self, index: usize, route: usize) {
+    fn touched(&mut self, own: Own<'_>, route: usize) {
         let judgement = self.judgement;
-        let block = &judgement.nodes.blocks[index];
-        let verdict = judgement.verdicts[index];
+        let Own { block, leaves, verdict } = own;
         if verdict.state == State::None && self.least_lift.is_none() {
             return;
         }
-        let leaves = judgement.nodes.leaves_of(index);
-        let (shares, other) = judgement.model().shares(block, leaves);
+        let (shares, other) = shares(&judgement.parameters.coefficients.leaf, block, leaves);
         let first = block.block << 8;
         let run = |first: u32, last: u32, level, node, rate| Run {
             first,
@@ -259,8 +261,7 @@ impl Painter<'_, '_> {
         let state = cap(run.state, class, self.judgement.parameters.in_clouds);
         let density = run.rate / run.size() as f64;
         let mut next = Some(first);
-        let judgement = self.judgement;
-        let all = &judgement.returning[self.returning..];
+        let all = self.returning;
         let all = &all[all.partition_point(|returning| returning.address < first)..];
         for returning in all.iter().take_while(|returning| returning.address <= last) {
             let own = self.returned(run, returning, class);
@@ -287,11 +288,9 @@ impl Painter<'_, '_> {
 
     /// Whether an address that may come back is in a run; moves on to the first one that may be.
     fn has_returning(&mut self, run: &Run) -> bool {
-        let all = &self.judgement.returning;
-        while all.get(self.returning).is_some_and(|returning| returning.address < run.first) {
-            self.returning += 1;
-        }
-        all.get(self.returning).is_some_and(|returning| returning.address <= run.last)
+        let passed = self.returning.iter().take_while(|returning| returning.address < run.first).count();
+        self.returning = &self.returning[passed..];
+        self.returning.first().is_some_and(|returning| returning.address <= run.last)
     }
 
     /// The verdict on an address that may come back: its block's state, or `watch` if it came more than once.

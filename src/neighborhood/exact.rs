@@ -15,7 +15,7 @@ use super::guards::{Class, Guards};
 use crate::evidence::{Evidence, Family, Sources, Spell, Time};
 
 /// A subject that is listed for what was said of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exact<A> {
     /// The first address.
     pub first: A,
@@ -66,7 +66,9 @@ fn sorted<A: Bits>(mut all: Vec<Exact<A>>, more: Vec<Exact<A>>) -> Vec<Exact<A>>
     all
 }
 
-fn listed<S: PartialEq, A: Bits>(
+/// What is listed of some subjects by their spells, in the order of these. `prefix` says what a subject is, and `class`
+/// what its guard does; groups that flood its network are no word to list by.
+pub(super) fn listed<S: PartialEq, A: Bits>(
     spells: &[Spell<S>],
     prefix: impl Fn(&S) -> (A, u8),
     class: impl Fn(A, u8) -> Class,

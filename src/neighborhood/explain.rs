@@ -12,10 +12,11 @@ use serde::Serialize;
 use super::emit::{Level, Run, cap};
 use super::guards::Class;
 use super::judgement::Judgement;
-use super::model::Terms;
-use super::nodes::unscaled;
+use super::model::{Terms, shares};
+use super::moved::Own;
 use super::parameters::{MOST_UNTOUCHED, RETURNING_TERMS, TOUCHED_TERMS, UNTOUCHED_TERMS};
 use super::states::{self, State, score};
+use super::sums::unscaled;
 use crate::evidence::Family;
 
 /// Why an address stands where it does.
@@ -179,7 +180,7 @@ impl Judgement {
     /// The run that an address is in; none if its /24 is not judged.
     fn run_of(&self, address: u32) -> Option<Run> {
         let mut found = None;
-        self.each_run_of_block(address >> 8, |run| {
+        self.each_run_of_block(address >> 8, true, |run| {
             if (run.first..=run.last).contains(&address) {
                 found = Some(run);
             }
@@ -188,14 +189,14 @@ impl Judgement {
     }
 
     fn chain(&self, block: u32, route: usize) -> Vec<NodeRate> {
-        let (model, nodes) = (self.model(), &self.nodes);
-        let index = nodes.asn_index(route);
-        let (asn, root) = (&nodes.asns[index], &nodes.root);
-        let asn_rates = model.asn_rates(index);
-        let exposure = nodes.exposures[route];
-        let prefix = nodes.prefix(route);
-        let prefix_rate = model.prefix_rate(prefix, exposure, &asn_rates);
-        let own = nodes.find(block).map_or(0, |index| nodes.blocks[index].decayed.d120);
+        let model = self.model(block, route);
+        let index = self.nodes.asn_index(route);
+        let (asn, root) = (self.asn_now(index), self.root_now());
+        let asn_rates = model.asn_rates();
+        let exposure = self.nodes.exposures[route];
+        let prefix = self.prefix_now(route);
+        let prefix_rate = model.prefix_rate(&asn_rates);
+        let own = self.own(block).map_or(0, |own| own.block.decayed.d120);
         let announced = &self.routes.routes4()[route];
         let all = unscaled(root.sums.d120);
         vec![
@@ -227,8 +228,8 @@ impl Judgement {
     }
 
     fn term_groups(&self, address: u32, route: usize, is_address: bool) -> Vec<TermGroup> {
-        let (model, coefficients) = (self.model(), &self.parameters.coefficients);
         let block = address >> 8;
+        let (model, coefficients) = (self.model(block, route), &self.parameters.coefficients);
         let mut terms: Vec<(&'static str, Term)> = Vec::new();
         let mut push = |name: &'static str, value: f64, coefficient: f64| {
             let (group, what) = meaning(name);
@@ -237,14 +238,11 @@ impl Judgement {
         push("mean", self.mean.ln(), -1.0);
         let returning = self.returning_at(address).filter(|_| is_address);
         let returning = returning.and_then(|returning| self.returning_terms(returning));
-        let own = self.nodes.find(block).filter(|_| returning.is_none());
+        let own = self.own(block).filter(|_| returning.is_none());
         let values = match own {
             _ if returning.is_some() => None,
-            Some(index) => Some(model.terms(&self.nodes.blocks[index])),
-            None => {
-                let around = self.nodes.active_around(block);
-                Some(Terms::Untouched(model.untouched_terms(route, around, None)))
-            }
+            Some(own) => Some(model.terms(own.block)),
+            None => Some(Terms::Untouched(model.untouched_terms(None))),
         };
         if let Some(values) = returning {
             push("space32", 256f64.ln(), 1.0);
@@ -272,9 +270,8 @@ impl Judgement {
                 }
             }
         }
-        if let Some(index) = own {
-            let leaves = self.nodes.leaves_of(index);
-            let (shares, other) = model.shares(&self.nodes.blocks[index], leaves);
+        if let Some(Own { block, leaves, .. }) = own {
+            let (shares, other) = shares(&coefficients.leaf, block, leaves);
             let share = leaves.iter().position(|leaf| leaf.leaf == address >> 4).map_or(other, |leaf| shares[leaf]);
             push("share28", (share * super::model::LEAVES_A_BLOCK).ln(), 1.0);
         }
@@ -287,14 +284,14 @@ impl Judgement {
 
     /// The rule that a run's state comes by, and when it is left.
     fn rule(&self, run: &Run, block: u32) -> (String, Option<String>) {
-        let thresholds = &self.parameters.thresholds;
+        let (thresholds, groups) = (&self.parameters.thresholds, self.groups_of(block));
         let threshold = |state| match state {
             State::Bad | State::Exact => thresholds.bad,
             State::Suspicious => thresholds.suspicious,
             State::Watch | State::None => thresholds.watch,
         };
-        let uncapped = match self.nodes.find(block) {
-            Some(index) => self.verdicts[index].state,
+        let uncapped = match self.own(block) {
+            Some(own) => own.verdict.state,
             None => run.state,
         };
         let returning = self.returning_at(run.first).filter(|_| run.node.1 == 32 && run.state > uncapped);
@@ -315,11 +312,11 @@ impl Judgement {
                 format!("watch: lift ≥ {entered}, without a report of its own")
             }
             (State::Watch, _) => {
-                let missing = self.missing(run);
+                let missing = self.missing(run, groups);
                 format!("watch: lift ≥ {entered}, {} addresses{missing}", states::WATCH_ADDRESSES)
             }
             (state, _) => {
-                let agree = if self.groups >= 2 {
+                let agree = if groups >= 2 {
                     format!("{} days, {} groups", states::DAYS, states::GROUPS)
                 } else {
                     format!("{} days, as one group feeds the family", states::DAYS_OF_ONE_GROUP)
@@ -336,7 +333,7 @@ impl Judgement {
     }
 
     /// What a watched block with enough lift for more lacks.
-    fn missing(&self, run: &Run) -> String {
+    fn missing(&self, run: &Run, groups: u32) -> String {
         let (counts, needed) = (&run.counts, self.parameters.thresholds.suspicious);
         if run.lift < needed {
             return String::new();
@@ -345,14 +342,14 @@ impl Judgement {
         if counts.addresses < states::ADDRESSES {
             lacks.push("addresses");
         }
-        let days = if self.groups >= 2 { states::DAYS } else { states::DAYS_OF_ONE_GROUP };
+        let days = if groups >= 2 { states::DAYS } else { states::DAYS_OF_ONE_GROUP };
         if counts.days() < days {
             lacks.push("days");
         }
-        if self.groups >= 2 && counts.groups() < states::GROUPS {
+        if groups >= 2 && counts.groups() < states::GROUPS {
             lacks.push("groups");
         }
-        if lacks.is_empty() && self.groups >= 2 {
+        if lacks.is_empty() && groups >= 2 {
             lacks.push("others beside the loudest group");
         }
         if lacks.is_empty() { String::new() } else { format!("; for more it lacks {}", lacks.join(", ")) }

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::guards::Guards;
-use super::model::{self, Model, Terms};
+use super::model;
+use super::moved::Moved;
 use super::nodes::{Asn, Nodes};
 use super::parameters::{LeafTerms, MOST_UNTOUCHED, Parameters, TouchedTerms, UntouchedTerms};
 use super::previous::Previous;
@@ -18,6 +19,8 @@ use super::{Counts, arrivals};
 use crate::evidence::{Evidence, Family, Time};
 
 /// The judgement of a family at a time.
+///
+/// What was judged is shared, so that a judgement that reports have moved costs only what they moved.
 #[derive(Clone, Debug)]
 pub struct Judgement {
     /// Whose evidence.
@@ -30,23 +33,25 @@ pub struct Judgement {
     pub guards: Arc<Guards>,
     /// The numbers of the method.
     pub parameters: Parameters,
-    pub(super) nodes: Nodes,
+    pub(super) nodes: Arc<Nodes>,
     /// For each of the nodes' blocks.
-    pub(super) verdicts: Vec<BlockVerdict>,
+    pub(super) verdicts: Arc<Vec<BlockVerdict>>,
     /// For each route, the rate of one of its /24s without history and with nothing around it.
-    pub(super) untouched: Vec<f64>,
+    pub(super) untouched: Arc<Vec<f64>>,
     /// For each of the nodes' prefixes: mean lift and state.
-    pub(super) prefixes: Vec<(f64, State)>,
+    pub(super) prefixes: Arc<Vec<(f64, State)>>,
     /// For each of the nodes' ASNs.
-    pub(super) asns: Vec<(f64, State)>,
+    pub(super) asns: Arc<Vec<(f64, State)>>,
     /// The mean rate of an announced /24.
     pub(super) mean: f64,
     /// Trusted groups that feed the family.
     pub(super) groups: u32,
     pub(super) previous: Arc<Previous>,
     /// Addresses that may come back, ascending.
-    pub(super) returning: Vec<Returning>,
+    pub(super) returning: Arc<Vec<Returning>>,
     factors: Factors,
+    /// What has changed since.
+    pub(super) moved: Moved,
 }
 
 /// What is judged of a /24 with history.
@@ -70,34 +75,31 @@ impl Judgement {
         previous: &Arc<Previous>,
     ) -> Self {
         let nodes = Nodes::sum(evidence, family, routes, guards, at);
-        let groups = arrivals::trusted_groups(evidence, &nodes.root.counts);
+        let groups = nodes.root.counts.groups_among(arrivals::trusted_groups(&evidence.sources));
         let mut judgement = Self {
             family,
             at,
             routes: Arc::clone(routes),
             guards: Arc::clone(guards),
             parameters: parameters.clone(),
-            nodes,
-            verdicts: Vec::new(),
-            untouched: Vec::new(),
-            prefixes: Vec::new(),
-            asns: Vec::new(),
+            nodes: Arc::new(nodes),
+            verdicts: Arc::default(),
+            untouched: Arc::default(),
+            prefixes: Arc::default(),
+            asns: Arc::default(),
             mean: 0.0,
             groups,
             previous: Arc::clone(previous),
-            returning: Vec::new(),
+            returning: Arc::default(),
             factors: Factors::new(parameters),
+            moved: Moved::default(),
         };
         if judgement.nodes.root.sums.d120 > 0 {
             judgement.rate();
             judgement.decide();
-            judgement.returning = judgement.find_returning(evidence);
+            judgement.returning = Arc::new(judgement.find_returning(evidence));
         }
         judgement
-    }
-
-    pub(super) fn model(&self) -> Model<'_> {
-        Model { nodes: &self.nodes, routes: &self.routes, parameters: &self.parameters }
     }
 
     pub(super) fn rules(&self) -> Rules<'_> {
@@ -127,26 +129,22 @@ impl Judgement {
     }
 
     fn rate(&mut self) {
-        let model = self.model();
         let coefficients = &self.parameters.coefficients;
         let verdicts = self.nodes.blocks.iter().map(|block| {
-            let rate = match model.terms(block) {
-                Terms::Touched(terms) => model::touched_rate(coefficients, &terms),
-                Terms::Untouched(terms) => model::untouched_rate(coefficients, &terms),
-            };
+            let rate = self.model(block.block, block.route as usize).rate(block);
             BlockVerdict { rate, state: State::None }
         });
         let verdicts: Vec<BlockVerdict> = verdicts.collect();
-        let exposed = |route: usize| self.nodes.exposures[route] > 0;
         let untouched = (0..self.routes.routes4().len()).map(|route| {
-            if exposed(route) {
-                model::rate(model::dot(&coefficients.untouched, &model.untouched_terms(route, (0, 0), None)))
+            if self.nodes.exposures[route] > 0 {
+                let model = self.model_in(self.nodes.surroundings(&self.routes, route, (0, 0)));
+                model::rate(model::dot(&coefficients.untouched, &model.untouched_terms(None)))
             } else {
                 0.0
             }
         });
         let untouched = untouched.collect();
-        (self.verdicts, self.untouched) = (verdicts, untouched);
+        (self.verdicts, self.untouched) = (Arc::new(verdicts), Arc::new(untouched));
     }
 
     /// Sums rates up to means, and comes to states.
@@ -170,12 +168,11 @@ impl Judgement {
             asn_sums[self.nodes.asn_index(route)] += sum;
         }
         let rules = self.rules();
-        let states: Vec<State> = (self.nodes.blocks.iter().zip(&self.verdicts))
-            .map(|(block, verdict)| {
-                let before = self.previous.state(block.block);
-                rules.block(self.lift(verdict.rate, 1.0), &block.counts, before)
-            })
-            .collect();
+        let verdicts = self.nodes.blocks.iter().zip(&*self.verdicts).map(|(block, &BlockVerdict { rate, .. })| {
+            let before = self.previous.state(block.block);
+            BlockVerdict { rate, state: rules.block(self.lift(rate, 1.0), &block.counts, before) }
+        });
+        let verdicts = verdicts.collect();
         let prefixes = self.nodes.prefixes.iter().map(|prefix| {
             let route = prefix.route as usize;
             let exposure = self.nodes.exposures[route];
@@ -188,10 +185,8 @@ impl Judgement {
             (lift, rules.asn(lift, asn))
         };
         let asns = self.nodes.asns.iter().zip(&asn_sums).map(judge_asn).collect();
-        for (verdict, state) in self.verdicts.iter_mut().zip(states) {
-            verdict.state = state;
-        }
-        (self.prefixes, self.asns) = (prefixes, asns);
+        (self.prefixes, self.asns) = (Arc::new(prefixes), Arc::new(asns));
+        self.verdicts = Arc::new(verdicts);
     }
 
     /// Hands on the pieces of a run of announced /24s: each block with history, and runs of those without that are
@@ -226,21 +221,20 @@ impl Judgement {
 
     /// Every /24 with history: what a fit needs to know.
     pub fn touched(&self) -> impl Iterator<Item = TouchedBlock> {
-        let model = self.model();
-        self.nodes.blocks.iter().zip(&self.verdicts).map(move |(block, verdict)| TouchedBlock {
+        self.nodes.blocks.iter().zip(&*self.verdicts).map(|(block, verdict)| TouchedBlock {
             block: block.block,
             route: block.route as usize,
             rate: verdict.rate,
             state: verdict.state,
             counts: block.counts,
-            terms: model.touched_terms(block),
+            terms: self.model(block.block, block.route as usize).touched_terms(block),
         })
     }
 
     /// Hands on every /24 with history, its rate, and its /28s with their terms.
     pub fn each_block_with_leaves(&self, mut take: impl FnMut(u32, f64, &[(u32, LeafTerms)])) {
         let mut leaves = Vec::new();
-        for (index, (block, verdict)) in self.nodes.blocks.iter().zip(&self.verdicts).enumerate() {
+        for (index, (block, verdict)) in self.nodes.blocks.iter().zip(&*self.verdicts).enumerate() {
             leaves.clear();
             leaves.extend(self.nodes.leaves_of(index).iter().map(|leaf| (leaf.leaf, model::leaf_terms(block, leaf))));
             take(block.block, verdict.rate, &leaves);
@@ -262,7 +256,8 @@ impl Judgement {
         self.nodes.each_run(&self.routes, |first, last, route| {
             self.each_piece(first, last, &mut next, |first, last, piece| {
                 if let Piece::Untouched(around) = piece {
-                    let terms = wants(first, last).then(|| self.model().untouched_terms(route, around, None));
+                    let model = || self.model_in(self.nodes.surroundings(&self.routes, route, around));
+                    let terms = wants(first, last).then(|| model().untouched_terms(None));
                     take(first, last, self.untouched_rate(route, around), terms);
                 }
             });

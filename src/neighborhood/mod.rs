@@ -14,9 +14,11 @@ mod exact;
 mod explain;
 mod floods;
 mod guards;
+mod increment;
 mod judgement;
 pub mod listings;
 mod model;
+mod moved;
 pub mod names;
 mod nodes;
 mod parameters;
@@ -25,6 +27,7 @@ mod ranges;
 mod returning;
 mod routes;
 mod states;
+mod sums;
 mod survey;
 mod units;
 mod worse;
@@ -37,6 +40,7 @@ pub use emit::{Level, Run};
 pub use exact::{Exact, exact4, exact6};
 pub use explain::{Explanation, NodeEvidence, NodeRate, Term, TermGroup, node_name};
 pub use guards::{Class, GoodRange, Guard, GuardRange, Guards, GuardsBuilder};
+pub use increment::{Increment, MOST_SUBJECTS, Region, Report, SHORTEST4, SHORTEST6};
 pub use judgement::{Judgement, TouchedBlock};
 pub use parameters::{
     COUNT_DAYS, Coefficients, HISTORY_DAYS, HORIZON_DAYS, InClouds, LEAF_TERMS, LeafTerms, MOST_UNTOUCHED,

@@ -7,15 +7,70 @@
 //!
 //! Invariant: a rate is positive and finite for any evidence; no logarithm of 0 is taken.
 
-use super::nodes::{Block, Decayed, Leaf, Nodes, Prefix, unscaled};
+use super::nodes::{Block, Leaf};
 use super::parameters::{Coefficients, LeafTerms, MOST_UNTOUCHED, Parameters, Shrinkage, TouchedTerms, UntouchedTerms};
-use super::routes::Routes;
+use super::sums::{Decayed, SCALE, Sums, a_ln_a, unscaled};
 
-/// What terms are made from.
+/// What terms are made from besides the block: what is above and around it.
+///
+/// The numbers are copied from the nodes, so that a block can be judged as if it were the only one that has moved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Surroundings {
+    /// The length of the announced prefix.
+    pub(super) length: u8,
+    /// Announced /24s of the prefix.
+    pub(super) exposure: u32,
+    /// The sums of the prefix; zero if it has no history.
+    pub(super) prefix: Sums,
+    /// See [`Prefix::a_ln_a`](super::nodes::Prefix).
+    pub(super) a_ln_a: i64,
+    pub(super) asn: Above,
+    pub(super) root: Above,
+    /// a_14 and a_60 of the rest of the /20, without the /22, which a /24 shares too much with.
+    pub(super) outside: (u64, u64),
+    /// /24s with history: others of the /22, and in the rest of the /20.
+    pub(super) around: (u32, u32),
+}
+
+/// The sums of an ASN, or of everything.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Above {
+    pub(super) sums: Sums,
+    /// Announced /24s.
+    pub(super) exposure: u32,
+    /// /24s with history.
+    pub(super) active: u32,
+}
+
+impl Surroundings {
+    /// As they are with another history of the one block that is judged, everything else being as it was.
+    pub(super) fn moved(mut self, before: Option<&Block>, now: Option<&Block>) -> Self {
+        for node in [&mut self.asn, &mut self.root] {
+            if let Some(block) = before {
+                node.sums.take_back(&block.decayed);
+                node.active -= 1;
+            }
+            if let Some(block) = now {
+                node.sums.add(&block.decayed);
+                node.active += 1;
+            }
+        }
+        if let Some(block) = before {
+            self.prefix.take_back(&block.decayed);
+            self.a_ln_a -= a_ln_a(block.decayed.d60);
+        }
+        if let Some(block) = now {
+            self.prefix.add(&block.decayed);
+            self.a_ln_a += a_ln_a(block.decayed.d60);
+        }
+        self
+    }
+}
+
+/// What makes terms.
 #[derive(Clone, Copy)]
 pub(super) struct Model<'j> {
-    pub(super) nodes: &'j Nodes,
-    pub(super) routes: &'j Routes,
+    pub(super) surroundings: Surroundings,
     pub(super) parameters: &'j Parameters,
 }
 
@@ -29,33 +84,33 @@ pub(super) struct AsnRates {
 }
 
 impl Model<'_> {
-    /// The rates of an ASN, each drawn to that of everything.
-    pub(super) fn asn_rates(&self, asn: usize) -> AsnRates {
-        self.asn_rates_without(asn, &Decayed::default())
+    /// The rates of the ASN, each drawn to that of everything.
+    pub(super) fn asn_rates(&self) -> AsnRates {
+        self.asn_rates_without(&Decayed::default())
     }
 
     /// As [`Self::asn_rates`], of all but one of its blocks.
-    fn asn_rates_without(&self, asn: usize, own: &Decayed<u32>) -> AsnRates {
-        let (node, root) = (&self.nodes.asns[asn], &self.nodes.root);
+    fn asn_rates_without(&self, own: &Decayed<u32>) -> AsnRates {
+        let Surroundings { asn, root, .. } = &self.surroundings;
         let strength = self.parameters.shrinkage.asn;
-        let exposure = f64::from(node.exposure);
+        let exposure = f64::from(asn.exposure);
         let rate = |of_asn: u64, all: u64, own: u32| {
             let base = unscaled(all - u64::from(own)) / f64::from(root.exposure.max(1));
             (unscaled(of_asn - u64::from(own)) + strength * base) / (exposure + strength)
         };
         AsnRates {
-            d1: rate(node.sums.d1, root.sums.d1, own.d1),
-            d14: rate(node.sums.d14, root.sums.d14, own.d14),
-            d60: rate(node.sums.d60, root.sums.d60, own.d60),
-            d120: rate(node.sums.d120, root.sums.d120, own.d120),
+            d1: rate(asn.sums.d1, root.sums.d1, own.d1),
+            d14: rate(asn.sums.d14, root.sums.d14, own.d14),
+            d60: rate(asn.sums.d60, root.sums.d60, own.d60),
+            d120: rate(asn.sums.d120, root.sums.d120, own.d120),
         }
     }
 
-    /// The rate of a prefix, drawn to its ASN's.
-    pub(super) fn prefix_rate(&self, prefix: Option<&Prefix>, exposure: u32, asn: &AsnRates) -> f64 {
+    /// The rate of the prefix, drawn to its ASN's.
+    pub(super) fn prefix_rate(&self, asn: &AsnRates) -> f64 {
         let strength = self.parameters.shrinkage.prefix;
-        let own = prefix.map_or(0.0, |prefix| unscaled(prefix.sums.d120));
-        (own + strength * asn.d120) / (f64::from(exposure) + strength)
+        let Surroundings { prefix, exposure, .. } = &self.surroundings;
+        (unscaled(prefix.d120) + strength * asn.d120) / (f64::from(*exposure) + strength)
     }
 
     /// The rate of a /24, drawn to its prefix's.
@@ -64,69 +119,65 @@ impl Model<'_> {
         (unscaled(own) + strength * prefix_rate) / (1.0 + strength)
     }
 
-    /// The rate of a prefix without one of its /24s, drawn to its ASN's.
-    pub(super) fn siblings_rate(&self, prefix: Option<&Prefix>, exposure: u32, own: u32, asn: &AsnRates) -> f64 {
+    /// The rate of the prefix without one of its /24s, drawn to its ASN's.
+    fn siblings_rate(&self, own: u32, asn: &AsnRates) -> f64 {
         let Shrinkage { siblings: strength, .. } = self.parameters.shrinkage;
-        let others = prefix.map_or(0.0, |prefix| unscaled(prefix.sums.d14 - u64::from(own)));
+        let Surroundings { prefix, exposure, .. } = &self.surroundings;
+        let others = unscaled(prefix.d14 - u64::from(own));
         (others + strength * asn.d14) / (f64::from(exposure.saturating_sub(1)) + strength)
     }
 
     /// The terms of a /24 with history.
     pub(super) fn touched_terms(&self, block: &Block) -> TouchedTerms {
-        let route = block.route as usize;
-        let exposure = self.nodes.exposures[route];
-        let prefix = self.nodes.prefix(route);
-        let asn = self.asn_rates(self.nodes.asn_index(route));
-        let prefix_rate = self.prefix_rate(prefix, exposure, &asn);
+        let Surroundings { length, exposure, outside: (b14, b60), .. } = self.surroundings;
+        let asn = self.asn_rates();
         let decayed = &block.decayed;
-        // the rest of the /20, without the /22, which it shares too much with
-        let outside = self.nodes.around(block.block).iter().filter(|other| other.block >> 2 != block.block >> 2);
-        let (b14, b60) = outside.fold((0u64, 0u64), |(b14, b60), other| {
-            (b14 + u64::from(other.decayed.d14), b60 + u64::from(other.decayed.d60))
-        });
         [
-            log(self.block_rate(decayed.d120, prefix_rate)),
+            log(self.block_rate(decayed.d120, self.prefix_rate(&asn))),
             ((unscaled(decayed.d7) + 0.3) / (unscaled(decayed.d30) + 0.6)).ln(),
             (1.0 + f64::from(block.addresses)).ln(),
             ((unscaled(decayed.new7) + 0.1) / (unscaled(decayed.d7) + 0.1)).ln(),
             (1.0 + 2.0 * unscaled(b60)).ln(),
             (1.0 + f64::from(block.weeks.count_ones())).ln(),
             (1.0 + 4.0 * unscaled(b14)).ln(),
-            f64::from(u8::from(self.routes.routes4()[route].length == 24)),
+            f64::from(u8::from(length == 24)),
             log(asn.d60),
             log(asn.d1),
-            log(self.siblings_rate(prefix, exposure, decayed.d14, &asn)),
+            log(self.siblings_rate(decayed.d14, &asn)),
             f64::from(exposure.max(1)).ln(),
             1.0,
         ]
     }
 
-    /// The terms of a /24 without history, given how many /24s around it have one.
-    ///
-    /// `own` is a /24 with history that is to be taken as if it had none.
-    pub(super) fn untouched_terms(
-        &self,
-        route: usize,
-        (of_22, of_20): (u32, u32),
-        own: Option<&Block>,
-    ) -> UntouchedTerms {
-        let exposure = self.nodes.exposures[route];
-        let prefix = self.nodes.prefix(route);
-        let node = self.nodes.asn(route);
+    /// The terms of a /24 without history. `own` is a /24 with history that is to be taken as if it had none.
+    pub(super) fn untouched_terms(&self, own: Option<&Block>) -> UntouchedTerms {
+        let Surroundings { length, asn: node, around: (of_22, of_20), .. } = self.surroundings;
         let decayed = own.map_or_else(Decayed::default, |block| block.decayed);
-        let asn = self.asn_rates_without(self.nodes.asn_index(route), &decayed);
+        let asn = self.asn_rates_without(&decayed);
         let active = node.active - u32::from(own.is_some());
         [
             ((f64::from(active) + 1.0) / (f64::from(node.exposure) + 50.0)).ln(),
             log(asn.d60),
             log(asn.d1),
-            log(self.siblings_rate(prefix, exposure, decayed.d14, &asn)),
+            log(self.siblings_rate(decayed.d14, &asn)),
             (1.0 + f64::from(of_22)).ln(),
             (1.0 + f64::from(of_20)).ln(),
-            (f64::from(self.routes.routes4()[route].length) - 20.0) / 4.0,
-            prefix.map_or(0.0, |prefix| entropy(prefix, decayed.d60)),
+            (f64::from(length) - 20.0) / 4.0,
+            self.entropy(decayed.d60),
             1.0,
         ]
+    }
+
+    /// How evenly the prefix's evidence is spread over its /24s, one of them left out: −Σ q ln q.
+    fn entropy(&self, own: u32) -> f64 {
+        let Surroundings { prefix, a_ln_a: all_a_ln_a, .. } = &self.surroundings;
+        let rest = prefix.d60 - u64::from(own);
+        if rest == 0 {
+            return 0.0;
+        }
+        let all = unscaled(rest);
+        let a_ln_a = (all_a_ln_a - a_ln_a(own)) as f64 / SCALE;
+        (all.ln() - a_ln_a / all).max(0.0)
     }
 
     /// The terms of a /24 with history: as if it had none, if that comes to more. A first report of a block in bad
@@ -134,8 +185,7 @@ impl Model<'_> {
     pub(super) fn terms(&self, block: &Block) -> Terms {
         let coefficients = &self.parameters.coefficients;
         let touched = self.touched_terms(block);
-        let around = self.nodes.active_around(block.block);
-        let untouched = self.untouched_terms(block.route as usize, around, Some(block));
+        let untouched = self.untouched_terms(Some(block));
         if untouched_rate(coefficients, &untouched) > touched_rate(coefficients, &touched) {
             Terms::Untouched(untouched)
         } else {
@@ -143,14 +193,22 @@ impl Model<'_> {
         }
     }
 
-    /// The share of each /28 in its /24: of those with history in their order, and of each of the others.
-    pub(super) fn shares(&self, block: &Block, leaves: &[Leaf]) -> (Vec<f64>, f64) {
-        let coefficients = &self.parameters.coefficients.leaf;
-        let weights: Vec<f64> = leaves.iter().map(|leaf| dot(coefficients, &leaf_terms(block, leaf)).exp()).collect();
-        let others = LEAVES_A_BLOCK - weights.len() as f64;
-        let all = weights.iter().sum::<f64>() + others;
-        (weights.iter().map(|weight| weight / all).collect(), 1.0 / all)
+    /// The rate of a /24 with history.
+    pub(super) fn rate(&self, block: &Block) -> f64 {
+        let coefficients = &self.parameters.coefficients;
+        match self.terms(block) {
+            Terms::Touched(terms) => touched_rate(coefficients, &terms),
+            Terms::Untouched(terms) => untouched_rate(coefficients, &terms),
+        }
     }
+}
+
+/// The share of each /28 in its /24: of those with history in their order, and of each of the others.
+pub(super) fn shares(coefficients: &LeafTerms, block: &Block, leaves: &[Leaf]) -> (Vec<f64>, f64) {
+    let weights: Vec<f64> = leaves.iter().map(|leaf| dot(coefficients, &leaf_terms(block, leaf)).exp()).collect();
+    let others = LEAVES_A_BLOCK - weights.len() as f64;
+    let all = weights.iter().sum::<f64>() + others;
+    (weights.iter().map(|weight| weight / all).collect(), 1.0 / all)
 }
 
 /// The terms of a /28 with history.
@@ -175,17 +233,6 @@ pub(super) enum Terms {
     Touched(TouchedTerms),
     /// As one without.
     Untouched(UntouchedTerms),
-}
-
-/// How evenly a prefix's evidence is spread over its /24s, one of them left out: −Σ q ln q.
-fn entropy(prefix: &Prefix, own: u32) -> f64 {
-    let rest = prefix.sums.d60 - u64::from(own);
-    if rest == 0 {
-        return 0.0;
-    }
-    let (all, own) = (unscaled(rest), unscaled(own));
-    let a_ln_a = prefix.a_ln_a - if own > 0.0 { own * own.ln() } else { 0.0 };
-    (all.ln() - a_ln_a / all).max(0.0)
 }
 
 /// The rate of a /24 with history.

@@ -1,7 +1,6 @@
 //! The nodes of the tree: /28, /24, announced prefix, ASN, and everything; for each what its addresses come to.
 //!
-//! Sums are of decayed arrivals, `a_h = Σ w·2^(−age/h)`, as integers of [`SCALE`] parts, so that the order of addition
-//! does not matter. Exposure is counted in announced /24s. Only nodes with evidence are kept, but for two numbers a
+//! Exposure is counted in announced /24s. Only nodes with evidence are kept, but for two numbers a
 //! route; dense arrays and merges of sorted ones take the place of trees.
 //!
 //! Invariant: everything is sorted by address; a block's leaves stand together and in the same order as the blocks.
@@ -10,70 +9,11 @@
 
 use super::arrivals::{self, Counts, Known};
 use super::floods;
-use super::guards::{Class, Guards};
+use super::guards::{Class, GuardRange, Guards};
+use super::model::{Above, Surroundings};
 use super::routes::Routes;
+use super::sums::{Decayed, Sums, a_ln_a};
 use crate::evidence::{Evidence, Family, Time};
-
-/// Decayed arrivals of a block, one for each half-life; see [`SCALE`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Decayed<N> {
-    pub(super) d1: N,
-    pub(super) d7: N,
-    pub(super) d14: N,
-    pub(super) d30: N,
-    pub(super) d60: N,
-    pub(super) d120: N,
-    /// With the half-life of 7 days, of new addresses alone.
-    pub(super) new7: N,
-}
-
-impl Decayed<u32> {
-    /// Of a single address.
-    fn of(known: &Known, at: Time) -> Self {
-        let age = at.days_since(known.arrival);
-        // most other half-lives are squares of these two
-        let (d120, d14) = ((-age / 120.0).exp2(), (-age / 14.0).exp2());
-        let (d60, d7) = (d120 * d120, d14 * d14);
-        let fixed = |part: f64| (part * known.weight * SCALE).round() as u32;
-        Self {
-            d1: fixed((-age).exp2()),
-            d7: fixed(d7),
-            d14: fixed(d14),
-            d30: fixed(d60 * d60),
-            d60: fixed(d60),
-            d120: fixed(d120),
-            new7: if known.is_new { fixed(d7) } else { 0 },
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.d1 += other.d1;
-        self.d7 += other.d7;
-        self.d14 += other.d14;
-        self.d30 += other.d30;
-        self.d60 += other.d60;
-        self.d120 += other.d120;
-        self.new7 += other.new7;
-    }
-}
-
-/// The sums that nodes above a /24 have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sums {
-    pub(super) d1: u64,
-    pub(super) d14: u64,
-    pub(super) d60: u64,
-    pub(super) d120: u64,
-}
-
-impl Sums {
-    fn add(&mut self, block: &Decayed<u32>) {
-        self.d1 += u64::from(block.d1);
-        self.d14 += u64::from(block.d14);
-        self.d60 += u64::from(block.d60);
-        self.d120 += u64::from(block.d120);
-    }
-}
 
 /// A /24 with history.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,9 +55,31 @@ pub(super) struct Prefix {
     pub(super) sums: Sums,
     /// /24s with history.
     pub(super) active: u32,
-    /// Σ a ln a over its /24s, of a_60: what its entropy is made of.
-    pub(super) a_ln_a: f64,
+    /// Σ a ln a over its /24s, of a_60, in parts as sums are: what its entropy is made of.
+    pub(super) a_ln_a: i64,
     pub(super) counts: Counts,
+}
+
+impl Prefix {
+    /// One without history yet.
+    pub(super) fn new(route: u32) -> Self {
+        Self { route, sums: Sums::default(), active: 0, a_ln_a: 0, counts: Counts::default() }
+    }
+
+    pub(super) fn add(&mut self, block: &Block) {
+        self.sums.add(&block.decayed);
+        self.active += 1;
+        self.a_ln_a += a_ln_a(block.decayed.d60);
+        self.counts.add(&block.counts);
+    }
+
+    /// Takes back what [`Self::add`] added, but for the days and groups, which others may have had too.
+    pub(super) fn take_back(&mut self, block: &Block) {
+        self.sums.take_back(&block.decayed);
+        self.active -= 1;
+        self.a_ln_a -= a_ln_a(block.decayed.d60);
+        self.counts.take_back(&block.counts);
+    }
 }
 
 /// An ASN.
@@ -132,6 +94,21 @@ pub(super) struct Asn {
     /// Prefixes with history.
     pub(super) active_prefixes: u32,
     pub(super) counts: Counts,
+}
+
+impl Asn {
+    pub(super) fn add(&mut self, block: &Block) {
+        self.sums.add(&block.decayed);
+        self.active += 1;
+        self.counts.add(&block.counts);
+    }
+
+    /// As [`Prefix::take_back`].
+    pub(super) fn take_back(&mut self, block: &Block) {
+        self.sums.take_back(&block.decayed);
+        self.active -= 1;
+        self.counts.take_back(&block.counts);
+    }
 }
 
 /// All nodes of a family at a time.
@@ -214,27 +191,13 @@ impl Nodes {
             let place = &mut self.prefix_of[block.route as usize];
             if *place == NO_PREFIX {
                 *place = self.prefixes.len() as u32;
-                self.prefixes.push(Prefix {
-                    route: block.route,
-                    sums: Sums::default(),
-                    active: 0,
-                    a_ln_a: 0.0,
-                    counts: Counts::default(),
-                });
+                self.prefixes.push(Prefix::new(block.route));
                 asn.active_prefixes += 1;
             }
             let prefix = &mut self.prefixes[*place as usize];
-            let a60 = unscaled(block.decayed.d60);
-            if a60 > 0.0 {
-                prefix.a_ln_a += a60 * a60.ln();
-            }
-            prefix.sums.add(&block.decayed);
-            prefix.active += 1;
-            prefix.counts.add(&block.counts);
+            prefix.add(block);
             for node in [asn, &mut self.root] {
-                node.sums.add(&block.decayed);
-                node.active += 1;
-                node.counts.add(&block.counts);
+                node.add(block);
             }
         }
         debug_assert_eq!(routes.routes4().len(), self.exposures.len());
@@ -260,6 +223,31 @@ impl Nodes {
         &self.asns[self.asn_index(route)]
     }
 
+    /// What is above a /24 of a route, and how many /24s around it have history.
+    pub(super) fn surroundings(&self, routes: &Routes, route: usize, around: (u32, u32)) -> Surroundings {
+        let above = |node: &Asn| Above { sums: node.sums, exposure: node.exposure, active: node.active };
+        let prefix = self.prefix(route);
+        Surroundings {
+            length: routes.routes4()[route].length,
+            exposure: self.exposures[route],
+            prefix: prefix.map_or_else(Sums::default, |prefix| prefix.sums),
+            a_ln_a: prefix.map_or(0, |prefix| prefix.a_ln_a),
+            asn: above(self.asn(route)),
+            root: above(&self.root),
+            outside: (0, 0),
+            around,
+        }
+    }
+
+    /// As [`Self::surroundings`] of this /24, with what stands around it.
+    pub(super) fn surroundings_of(&self, routes: &Routes, route: usize, block: u32) -> Surroundings {
+        let outside = self.around(block).iter().filter(|other| other.block >> 2 != block >> 2);
+        let outside = outside.fold((0u64, 0u64), |(d14, d60), other| {
+            (d14 + u64::from(other.decayed.d14), d60 + u64::from(other.decayed.d60))
+        });
+        Surroundings { outside, ..self.surroundings(routes, route, self.active_around(block)) }
+    }
+
     /// The leaves of a block.
     pub(super) fn leaves_of(&self, index: usize) -> &[Leaf] {
         let begin = self.blocks[index].leaf as usize;
@@ -279,7 +267,7 @@ impl Nodes {
     }
 
     /// The blocks with history of the /20 around a /24.
-    pub(super) fn around(&self, block: u32) -> &[Block] {
+    fn around(&self, block: u32) -> &[Block] {
         let begin = self.blocks.partition_point(|node| node.block >> 4 < block >> 4);
         let inside = self.blocks[begin..].iter().take(16).take_while(|node| node.block >> 4 == block >> 4).count();
         &self.blocks[begin..begin + inside]
@@ -322,20 +310,53 @@ impl Active {
 
 /// Sums up addresses to leaves and blocks, whether announced or not.
 fn sum_blocks(evidence: &Evidence, family: Family, guards: &Guards, at: Time) -> (Vec<Block>, Vec<Leaf>) {
-    let (mut blocks, mut leaves): (Vec<Block>, Vec<Leaf>) = (Vec::new(), Vec::new());
-    let mut ranges = guards.ranges4().iter().peekable();
-    let mut voices = Voices::default();
+    let mut summing = Summing::new(guards, at, 0);
     let floods = floods::flooded(evidence, at);
     let mut floods = floods.into_iter().peekable();
     arrivals::each_address(evidence, family, at, |address, known| {
-        while ranges.next_if(|range| range.last < address).is_some() {}
-        if ranges.peek().is_some_and(|range| range.first <= address && !counts(range.value.class)) {
-            return;
-        }
         while floods.next_if(|flood| flood.0 < address >> 16).is_some() {}
         let flooding = floods.peek().filter(|flood| flood.0 == address >> 16).map_or(0, |flood| flood.1);
+        summing.add(address, known, flooding);
+    });
+    (summing.blocks, summing.leaves)
+}
+
+/// Addresses, ascending, on their way to leaves and blocks.
+pub(super) struct Summing<'g> {
+    blocks: Vec<Block>,
+    leaves: Vec<Leaf>,
+    /// The guards from the last address on.
+    guards: &'g [GuardRange<u32>],
+    at: Time,
+    voices: Voices,
+}
+
+impl<'g> Summing<'g> {
+    /// Nothing yet; the addresses to come are not below `first`.
+    pub(super) fn new(guards: &'g Guards, at: Time, first: u32) -> Self {
+        let ranges = guards.ranges4();
+        let guards = &ranges[ranges.partition_point(|range| range.last < first)..];
+        Self { blocks: Vec::new(), leaves: Vec::new(), guards, at, voices: Voices::default() }
+    }
+
+    /// The one block that all addresses were in; none if none of them counts.
+    pub(super) fn into_block(mut self) -> Option<(Block, Vec<Leaf>)> {
+        self.blocks.pop().map(|block| (block, self.leaves))
+    }
+
+    /// Takes an address; some groups, a bit each, flood its network and attest nothing there.
+    pub(super) fn add(&mut self, address: u32, known: &Known, flooding: u64) {
+        while let [range, rest @ ..] = self.guards
+            && range.last < address
+        {
+            self.guards = rest;
+        }
+        if self.guards.first().is_some_and(|range| range.first <= address && !counts(range.value.class)) {
+            return;
+        }
+        let Self { blocks, leaves, voices, .. } = self;
         let counts = known.counts.without(flooding);
-        let decayed = Decayed::of(known, at);
+        let decayed = Decayed::of(known, self.at);
         if leaves.last().is_none_or(|leaf| leaf.leaf != address >> 4) {
             leaves.push(Leaf { leaf: address >> 4, d14: 0, d60: 0, arrivals: 0, addresses: 0, recent: 0 });
         }
@@ -363,8 +384,7 @@ fn sum_blocks(evidence: &Evidence, family: Family, guards: &Guards, at: Time) ->
             block.counts.add(&counts);
             block.counts.sole = block.counts.sole.max(voices.hear(&counts));
         }
-    });
-    (blocks, leaves)
+    }
 }
 
 /// How many addresses of a block each group alone named.
@@ -427,13 +447,5 @@ fn each_run(routes: &Routes, uncounted: &[(u32, u32)], mut take: impl FnMut(u32,
     }
 }
 
-/// A sum as a number of addresses.
-pub(super) fn unscaled(sum: impl Into<u64>) -> f64 {
-    sum.into() as f64 / SCALE
-}
-
-/// An address is so many parts of a sum: a /24 of the weightiest addresses fits 32 bits, and the part of one that
-/// arrived a half-life of a day ago three weeks before is not yet lost.
-pub(super) const SCALE: f64 = (1 << 22) as f64;
 /// Stands for no prefix node.
 const NO_PREFIX: u32 = u32::MAX;

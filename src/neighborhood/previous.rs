@@ -3,8 +3,12 @@
 //! Invariant: a state is known by /24, as states are decided there; a row for less is its /24's, a row for more all of
 //! its /24s'.
 
+use std::io::{self, BufWriter, Write};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
+use super::bits::prefixes;
+use super::emit::Run;
 use super::states::State;
 use crate::evidence::Subject;
 use crate::feed::{Compression, Excerpt, FileError, LineError, Lines};
@@ -46,6 +50,32 @@ impl Previous {
             is_same
         });
         Self { states }
+    }
+
+    /// From the runs of a judgement.
+    pub fn of_runs(runs: &[Run]) -> Self {
+        Self::of(runs.iter().map(|run| (run.first >> 8, run.last >> 8, run.state)).collect())
+    }
+
+    /// Writes the states as a judgement is written, aside first: the file is whole at any time.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be written to.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut aside = tempfile::NamedTempFile::new_in(folder)?;
+        let mut out = BufWriter::new(aside.as_file_mut());
+        writeln!(out, "#prefix\tstate")?;
+        for &(first, last, state) in &self.states {
+            for (first, length) in prefixes(first << 8, last << 8 | 255) {
+                writeln!(out, "{}/{length}\t{state}", Ipv4Addr::from(first))?;
+            }
+        }
+        out.flush()?;
+        drop(out);
+        aside.as_file().sync_all()?;
+        aside.persist(path).map(drop).map_err(|error| error.error)
     }
 
     /// The state that a /24 was in.
@@ -119,11 +149,25 @@ mod tests {
         ];
         let states = rows.iter().filter_map(|row| parse(row.as_bytes()).expect("a row")).collect();
         let previous = Previous::of(states);
-        let state = |text: &str| previous.state(u32::from(text.parse::<std::net::Ipv4Addr>().unwrap()) >> 8);
+        let state = |text: &str| previous.state(u32::from(text.parse::<Ipv4Addr>().unwrap()) >> 8);
         assert_eq!(state("192.0.2.0"), State::Bad);
         assert_eq!(state("198.51.103.0"), State::Suspicious);
         assert_eq!(state("198.51.104.0"), State::None);
         assert_eq!(state("203.0.113.9"), State::Watch);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("states");
+        let states = vec![(0xc0_0002, 0xc0_0002, State::Bad), (0xc6_3364, 0xc6_3366, State::Watch)];
+        let previous = Previous::of(states);
+        previous.write(&path).unwrap();
+        let read = Previous::open(&path).unwrap();
+        for block in [0xc0_0001, 0xc0_0002, 0xc0_0003, 0xc6_3363, 0xc6_3364, 0xc6_3365, 0xc6_3366, 0xc6_3367] {
+            assert_eq!(read.state(block), previous.state(block), "{block:x}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::arrivals::Reader;
 use super::judgement::Judgement;
 use super::model::{dot, rate};
 use super::parameters::{NEW_AFTER_DAYS, RETURN_DAYS, ReturningTerms};
-use crate::evidence::{Evidence, Spell, Spell4, Time};
+use crate::evidence::{Evidence, Family, Spell, Spell4, Time};
 
 /// An address that may come back.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,17 +94,32 @@ impl Judgement {
     /// Finds the addresses that may come back, ascending.
     pub(super) fn find_returning(&self, evidence: &Evidence) -> Vec<Returning> {
         let mut found = Vec::new();
-        self.each_record(evidence, |address, record, block_rate, of_24| {
+        let reader = Reader::new(&evidence.sources, self.at);
+        for spells in evidence.ip4.chunk_by(|a, b| a.subject >> 8 == b.subject >> 8) {
+            let records = records(spells, self.family, &reader, self.at);
+            if let Some(&(address, _)) = records.first()
+                && let Some(rate) = self.block_rate(address >> 8)
+            {
+                found.extend(self.rate_returning(&records, rate));
+            }
+        }
+        found
+    }
+
+    /// Rates the addresses of a /24 that may come back.
+    pub(super) fn rate_returning(&self, records: &[(u32, Record)], block_rate: f64) -> Vec<Returning> {
+        let of_24 = records.len() as u16;
+        let rated = records.iter().map(|&(address, record)| {
             let terms = record.terms(block_rate, of_24);
             let rate = rate(dot(&self.parameters.coefficients.returning, &terms));
-            found.push(Returning { address, rate, record, of_24 });
+            Returning { address, rate, record, of_24 }
         });
-        found
+        rated.collect()
     }
 
     /// Hands on the addresses that may come back with their terms, ascending.
     pub fn each_returning(&self, mut take: impl FnMut(u32, ReturningTerms)) {
-        for returning in &self.returning {
+        for returning in &*self.returning {
             if let Some(terms) = self.returning_terms(returning) {
                 take(returning.address, terms);
             }
@@ -119,33 +134,9 @@ impl Judgement {
 
     /// The address that may come back at this place.
     pub(super) fn returning_at(&self, address: u32) -> Option<&Returning> {
-        let place = self.returning.binary_search_by_key(&address, |returning| returning.address).ok()?;
-        Some(&self.returning[place])
-    }
-
-    /// Hands on records with the rate of their /24 and how many there are in it.
-    fn each_record(&self, evidence: &Evidence, mut take: impl FnMut(u32, Record, f64, u16)) {
-        let reader = Reader::new(&evidence.sources, self.at);
-        let of_one_address = |a: &Spell4, b: &Spell4| a.subject == b.subject && a.family == b.family;
-        let mut of_block: Vec<(u32, Record)> = Vec::new();
-        let mut hand_on = |of_block: &mut Vec<(u32, Record)>| {
-            if let Some(&(address, _)) = of_block.first()
-                && let Some(rate) = self.block_rate(address >> 8)
-            {
-                let count = of_block.len() as u16;
-                of_block.iter().for_each(|&(address, record)| take(address, record, rate, count));
-            }
-            of_block.clear();
-        };
-        for spells in evidence.ip4.chunk_by(of_one_address).filter(|spells| spells[0].family == self.family) {
-            let address = spells[0].subject;
-            let Some(record) = Record::read(spells, &reader, self.at) else { continue };
-            if of_block.first().is_some_and(|(first, _)| first >> 8 != address >> 8) {
-                hand_on(&mut of_block);
-            }
-            of_block.push((address, record));
-        }
-        hand_on(&mut of_block);
+        let of_24 = self.returning_in(address >> 8);
+        let place = of_24.binary_search_by_key(&address, |returning| returning.address).ok()?;
+        Some(&of_24[place])
     }
 
     /// The rate of a /24; none if it is not judged.
@@ -153,14 +144,21 @@ impl Judgement {
         if !self.nodes.counts(block) {
             return None;
         }
-        match self.nodes.find(block) {
-            Some(index) => Some(self.verdicts[index].rate),
+        match self.own(block) {
+            Some(own) => Some(own.verdict.rate),
             None => {
                 let route = self.routes.find4(block << 8, 24)?;
                 Some(self.untouched_rate(route, self.nodes.active_around(block)))
             }
         }
     }
+}
+
+/// The records of a family's addresses of a /24 that may come back, ascending, from all of its spells.
+pub(super) fn records(spells: &[Spell4], family: Family, reader: &Reader<'_>, at: Time) -> Vec<(u32, Record)> {
+    let of_address = spells.chunk_by(|a, b| a.subject == b.subject && a.family == b.family);
+    let of_family = of_address.filter(|said| said[0].family == family);
+    of_family.filter_map(|said| Some((said[0].subject, Record::read(said, reader, at)?))).collect()
 }
 
 /// A /24 is taken to have at least this rate.

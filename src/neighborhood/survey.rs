@@ -4,13 +4,14 @@
 //! once more, which bad addresses lift. Invariant: a survey is whole and never changes, and equal files at an equal time
 //! give equal surveys.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::names::{
-    self, AddressFacts, Facts, KnownSafe, NameEvidence, NameJudgement, Observations, Popularity, Suffixes,
+    self, AddressFacts, Facts, KnownSafe, NameEvidence, NameFacts, NameJudgement, Observations, Popularity, Suffixes,
 };
 use super::units::{Run6, judge_units};
 use super::{
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::dataset::NeverList;
 use crate::evidence::{
-    self, Collector, Evidence, Family, Problems, Source, SourceId, Sources, Speech, Statement, Subject, Time,
+    self, Collector, Evidence, Family, Problems, Source, SourceId, Sources, Speech, Statement, Subject, Time, store,
 };
 use crate::feed::{FileError, Skipped};
 
@@ -32,6 +33,8 @@ pub struct SurveyPlan {
     pub histories: Vec<(SourceId, PathBuf)>,
     /// Files of reports.
     pub reports: Vec<PathBuf>,
+    /// The evidence store, whose reports count as those of files do.
+    pub store: Option<PathBuf>,
     /// Files of announced prefixes.
     pub routes: Vec<PathBuf>,
     /// Files of guards.
@@ -46,6 +49,8 @@ pub struct SurveyPlan {
     pub never: NeverList,
     /// The time to judge at, where it is not the present: for a survey that is to be repeated.
     pub at: Option<Time>,
+    /// The folder in which the states of the last survey outlive the program.
+    pub state_directory: Option<PathBuf>,
 }
 
 /// Files about names.
@@ -64,7 +69,7 @@ pub struct NamePaths {
 }
 
 impl SurveyPlan {
-    /// All files.
+    /// All files that are read whole when one of them has changed; the store changes with every report.
     pub fn files(&self) -> Vec<PathBuf> {
         let NamePaths { psl, platforms, popular, known_safe, dns } = &self.names;
         let histories = self.histories.iter().map(|(_, path)| path);
@@ -86,7 +91,7 @@ impl SurveyPlan {
         let lists =
             [&mut plan.reports, &mut plan.routes, &mut plan.guards, &mut plan.delegated, platforms, known_safe, dns];
         let histories = plan.histories.iter_mut().map(|(_, path)| path);
-        let singles = [psl, popular].into_iter().flatten();
+        let singles = [psl, popular, &mut plan.state_directory, &mut plan.store].into_iter().flatten();
         for one in histories.chain(lists.into_iter().flatten()).chain(singles) {
             *one = path(one).ok_or_else(|| one.clone())?;
         }
@@ -104,6 +109,9 @@ pub enum SurveyError {
     /// A table about names cannot be used.
     #[error(transparent)]
     List(#[from] names::ListError),
+    /// The evidence store cannot be read.
+    #[error(transparent)]
+    Store(#[from] store::LogError),
 }
 
 /// Everything that is known at one time, judged.
@@ -125,32 +133,103 @@ pub struct Survey {
     pub exact4: Vec<Exact<u32>>,
     /// As [`Self::exact4`].
     pub exact6: Vec<Exact<u128>>,
+    /// What was said, and what follows from names for addresses; 16 bytes for each spell of an IPv4 address.
+    pub evidence: Arc<Evidence>,
     /// What became of names.
     pub names: NameJudgement,
-    /// Where tenants begin.
-    pub suffixes: Suffixes,
+    /// What was said of names.
+    pub name_evidence: NameEvidence,
+    /// The hosts in that, by their registrable domain.
+    pub hosts: HashMap<Box<str>, Vec<Box<str>>>,
+    /// What else is known of names.
+    pub name_facts: NameFacts,
     /// Lines that were left out, the first of them in words.
     pub problems: Vec<String>,
     /// How many lines were left out.
     pub left_out: u64,
 }
 
+/// What files say, before anything is concluded.
+pub(super) struct Findings {
+    pub(super) routes: Arc<Routes>,
+    pub(super) guards: Arc<Guards>,
+    pub(super) allocations: Allocations,
+    pub(super) evidence: Evidence,
+    pub(super) names: NameFacts,
+}
+
 impl Survey {
-    /// Reads everything and judges it. States of the survey before are left later than they are entered.
+    /// Reads everything and judges it. The `previous` states of each family are left later than they are entered.
     ///
     /// # Errors
     ///
     /// A file that cannot be read to its end; wrong lines are left out and told.
-    pub fn take(plan: &SurveyPlan, at: Time, before: Option<&Self>) -> Result<Self, SurveyError> {
+    pub fn take(plan: &SurveyPlan, at: Time, previous: [Arc<Previous>; 2]) -> Result<Self, SurveyError> {
         let mut told = Told::default();
-        let (routes, guards) = (Arc::new(read_routes(plan, &mut told)?), Arc::new(read_guards(plan, &mut told)?));
+        let findings = Findings::read(plan, at, &mut told)?;
+        Ok(Self::judge(findings, &plan.parameters, at, previous, told))
+    }
+
+    /// Judges what was found.
+    pub(super) fn judge(
+        findings: Findings,
+        parameters: &Parameters,
+        at: Time,
+        previous: [Arc<Previous>; 2],
+        mut told: Told,
+    ) -> Self {
+        let Findings { routes, guards, allocations, evidence, names: name_facts } = findings;
+        let (name_evidence, wrong) = NameEvidence::of(&evidence, at);
+        if wrong > 0 {
+            told.say(wrong, || format!("{wrong} subjects of reports are neither addresses nor names nor URLs"));
+        }
+        let facts = name_facts.facts();
+        let evidence = with_hosts(evidence, &name_evidence, facts, &guards);
+        let judge = |family: Family| {
+            let previous = &previous[family.index()];
+            Judgement::judge(&evidence, family, &routes, &guards, parameters, at, previous)
+        };
+        let judgements = Family::ALL.map(judge);
+        let hosting = Hosting { guards: &guards, judgement: Some(&judgements[Family::Host.index()]) };
+        let judged_names = names::judge(&name_evidence, facts, &hosting);
+        Self {
+            at,
+            allocations,
+            runs: [judgements[0].runs(false), judgements[1].runs(false)],
+            runs6: Family::ALL.map(|family| judge_units(&evidence, family, &routes, &guards, at)),
+            exact4: exact4(&evidence, &guards, at),
+            exact6: exact6(&evidence, &guards, at),
+            names: judged_names,
+            evidence: Arc::new(evidence),
+            judgements,
+            hosts: name_evidence.by_domain(&name_facts.suffixes),
+            name_evidence,
+            name_facts,
+            routes,
+            problems: told.first,
+            left_out: told.total,
+        }
+    }
+
+    /// Whether the judgement of a family says too much to be believed.
+    pub fn caution(&self) -> Option<String> {
+        let cautions = self.judgements.iter().zip(&self.runs).map(|(judgement, runs)| {
+            judgement.caution(runs).map(|caution| format!("family {}: {caution}", judgement.family))
+        });
+        cautions.flatten().next()
+    }
+}
+
+impl Findings {
+    fn read(plan: &SurveyPlan, at: Time, told: &mut Told) -> Result<Self, SurveyError> {
+        let (routes, guards) = (Arc::new(read_routes(plan, told)?), Arc::new(read_guards(plan, told)?));
         let mut allocations = AllocationsBuilder::default();
         for path in &plan.delegated {
             allocations.parse_file(path)?;
         }
         told.skipped(&allocations.skipped);
-        let evidence = read_evidence(plan, at, &mut told)?;
-        let suffixes = read_suffixes(plan, &mut told)?;
+        let evidence = read_evidence(plan, at, told)?;
+        let suffixes = read_suffixes(plan, told)?;
         let popularity = match &plan.names.popular {
             Some(path) => {
                 let (popularity, skipped) = Popularity::open(path)?;
@@ -166,43 +245,8 @@ impl Survey {
         for path in &plan.names.dns {
             told.skipped(&observations.add_file(path, &suffixes)?);
         }
-        let (name_evidence, wrong) = NameEvidence::of(&evidence, at);
-        if wrong > 0 {
-            told.say(wrong, || format!("{wrong} subjects of reports are neither addresses nor names nor URLs"));
-        }
-        let facts = Facts { suffixes: &suffixes, popularity: &popularity, safe: &safe, observations: &observations };
-        let evidence = with_hosts(evidence, &name_evidence, facts, &guards);
-        let judge = |family: Family| {
-            let runs = before.map(|before| &before.runs[family.index()][..]).unwrap_or_default();
-            let states = runs.iter().map(|run| (run.first >> 8, run.last >> 8, run.state)).collect();
-            let previous = Arc::new(Previous::of(states));
-            Judgement::judge(&evidence, family, &routes, &guards, &plan.parameters, at, &previous)
-        };
-        let judgements = Family::ALL.map(judge);
-        let hosting = Hosting { guards: &guards, judgement: Some(&judgements[Family::Host.index()]) };
-        let judged_names = names::judge(&name_evidence, facts, &hosting);
-        Ok(Self {
-            at,
-            allocations: allocations.build(),
-            runs: [judgements[0].runs(false), judgements[1].runs(false)],
-            runs6: Family::ALL.map(|family| judge_units(&evidence, family, &routes, &guards, at)),
-            exact4: exact4(&evidence, &guards, at),
-            exact6: exact6(&evidence, &guards, at),
-            names: judged_names,
-            judgements,
-            suffixes,
-            routes,
-            problems: told.first,
-            left_out: told.total,
-        })
-    }
-
-    /// Whether the judgement of a family says too much to be believed.
-    pub fn caution(&self) -> Option<String> {
-        let cautions = self.judgements.iter().zip(&self.runs).map(|(judgement, runs)| {
-            judgement.caution(runs).map(|caution| format!("family {}: {caution}", judgement.family))
-        });
-        cautions.flatten().next()
+        let names = NameFacts { suffixes, popularity, safe, observations };
+        Ok(Self { routes, guards, allocations: allocations.build(), evidence, names })
     }
 }
 
@@ -225,7 +269,7 @@ impl AddressFacts for Hosting<'_> {
         let (Some(judgement), IpAddr::V4(address)) = (self.judgement, address) else { return 1.0 };
         let address = u32::from(address);
         let mut lift = 1.0;
-        judgement.each_run_of_block(address >> 8, |run| {
+        judgement.each_run_of_block(address >> 8, true, |run| {
             // where too little is known for a state, a lift is mostly a small base rate
             if (run.first..=run.last).contains(&address) && run.state > State::None {
                 lift = run.lift;
@@ -239,26 +283,18 @@ impl AddressFacts for Hosting<'_> {
 fn with_hosts(evidence: Evidence, reports: &NameEvidence, facts: Facts<'_>, guards: &Guards) -> Evidence {
     let hosting = Hosting { guards, judgement: None };
     let mut collector = Collector::new(evidence.sources.clone());
-    // what follows from names is said by whoever reported them, and no better trusted
-    let mut trust_of = std::collections::BTreeMap::<String, f64>::new();
-    for source in evidence.sources.iter().filter(|source| !source.spoofable) {
-        let trust = trust_of.entry(source.group.clone()).or_default();
-        *trust = trust.max(source.trust);
-    }
     let mut said = Vec::new();
     for (address, group, time) in reports.addresses() {
         said.push((address, group.to_owned(), time, 1.0));
     }
     for arrival in names::host_arrivals(reports, facts, &hosting) {
         for group in &arrival.groups {
-            let trust = trust_of.get(&**group).copied().unwrap_or(1.0);
+            let trust = by_names(&evidence.sources, group).map_or(1.0, |source| source.trust);
             said.push((arrival.address, group.to_string(), arrival.time, (arrival.weight / trust).min(1.0)));
         }
     }
     for (address, group, time, weight) in said {
-        let Some(&trust) = trust_of.get(&group) else { continue };
-        let name = format!("{group} (by names)");
-        let source = Source { group, trust, family: Some(Family::Host), ..Source::named(&name) };
+        let Some(source) = by_names(&evidence.sources, &group) else { continue };
         let Some(source) = collector.sources.add(source) else { continue };
         let subject = match address {
             IpAddr::V4(address) => Subject::Ip4 { bits: address.into(), length: 32 },
@@ -268,6 +304,14 @@ fn with_hosts(evidence: Evidence, reports: &NameEvidence, facts: Facts<'_>, guar
         collector.add(Statement { source, family, subject, begin, end, weight, speech });
     }
     evidence.join(collector.build())
+}
+
+/// What follows from names is said by whoever reported them, and no better trusted.
+pub(super) fn by_names(sources: &Sources, group: &str) -> Option<Source> {
+    let of_group = sources.iter().filter(|source| source.group == group && !source.spoofable);
+    let trust = of_group.map(|source| source.trust).reduce(f64::max)?;
+    let name = format!("{group} (by names)");
+    Some(Source { group: group.to_owned(), trust, family: Some(Family::Host), ..Source::named(&name) })
 }
 
 fn read_routes(plan: &SurveyPlan, told: &mut Told) -> Result<Routes, FileError> {
@@ -289,13 +333,16 @@ fn read_guards(plan: &SurveyPlan, told: &mut Told) -> Result<Guards, FileError> 
     Ok(builder.build())
 }
 
-fn read_evidence(plan: &SurveyPlan, at: Time, told: &mut Told) -> Result<Evidence, FileError> {
+fn read_evidence(plan: &SurveyPlan, at: Time, told: &mut Told) -> Result<Evidence, SurveyError> {
     let mut collector = Collector::new(plan.sources.clone());
     for (source, path) in &plan.histories {
         told.problems(&evidence::read_history(path, *source, at, &mut collector)?);
     }
     for path in &plan.reports {
         told.problems(&evidence::read_reports(path, at, &mut collector)?);
+    }
+    if let Some(path) = &plan.store {
+        store::collect_reports(path, at, &mut collector)?;
     }
     Ok(collector.build())
 }
@@ -313,7 +360,7 @@ fn read_suffixes(plan: &SurveyPlan, told: &mut Told) -> Result<Suffixes, SurveyE
 
 /// What is told of lines that were left out.
 #[derive(Default)]
-struct Told {
+pub(super) struct Told {
     first: Vec<String>,
     total: u64,
 }

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::options::{Options, ShownVersion};
-use crate::dataset::{BadLines, Defaults, NeverList, Spec};
+use crate::dataset::{BadLines, Bounds, Defaults, NeverList, Spec};
 use crate::dnsxl::Name;
 use crate::feed::{Format, Reading};
 use crate::reload::{Plan, ZonePlan};
@@ -108,6 +108,7 @@ impl Plan {
             defaults,
             bad_lines,
             min_entries,
+            bounds: Bounds::NONE,
             heeds_never_list,
             ttl_bounds,
         });
@@ -129,7 +130,7 @@ impl Plan {
                 test_entries: TestEntries::AsWritten,
                 others: Vec::new(),
             };
-            self.zones.push(ZonePlan { spec, datasets: Vec::new(), access: None });
+            self.zones.push(ZonePlan { spec, datasets: Vec::new(), allow: Vec::new(), access: None });
             self.zones.len() - 1
         });
         &mut self.zones[index]

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 /// The open connections of one door.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(crate) struct Connections {
     open: RefCell<HashMap<u64, Open>>,
     next: RefCell<u64>,
     total: usize,
@@ -26,61 +26,60 @@ pub(super) struct Connections {
 
 /// One open connection; dropping it gives its place back.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     connections: Rc<Connections>,
     number: u64,
     /// Rings when the connection has to go.
-    pub(super) eviction: Rc<Notify>,
+    pub(crate) eviction: Rc<Notify>,
 }
 
 /// What becomes of a new connection.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     /// It has a place.
     Free(Place),
     /// It has the place of another that was idle longest.
     Evicting(Place),
-    /// Its client has as many open as it may.
+    /// Its client has as many open as it may, or all that are open are in use.
     Refused,
 }
 
 #[derive(Debug)]
 struct Open {
     client: IpAddr,
-    active: Instant,
+    /// None while it is in use.
+    active: Option<Instant>,
     eviction: Rc<Notify>,
 }
 
 impl Connections {
-    pub(super) fn new(total: usize, per_client: usize) -> Rc<Self> {
+    pub(crate) fn new(total: usize, per_client: usize) -> Rc<Self> {
         Rc::new(Self { open: RefCell::default(), next: RefCell::new(0), total, per_client })
     }
 
     /// Lets a new connection in, or not.
-    pub(super) fn enter(self: &Rc<Self>, client: IpAddr) -> Entry {
+    pub(crate) fn enter(self: &Rc<Self>, client: IpAddr) -> Entry {
         let client = site(client);
         if self.open.borrow().values().filter(|open| open.client == client).count() >= self.per_client {
             return Entry::Refused;
         }
         let full = self.open.borrow().len() >= self.total;
-        if full {
-            self.evict();
+        if full && !self.evict() {
+            return Entry::Refused;
         }
         let number = self.next.replace_with(|next| *next + 1);
         let eviction = Rc::new(Notify::new());
-        let open = Open { client, active: Instant::now(), eviction: eviction.clone() };
+        let open = Open { client, active: Some(Instant::now()), eviction: eviction.clone() };
         self.open.borrow_mut().insert(number, open);
         let place = Place { connections: self.clone(), number, eviction };
         if full { Entry::Evicting(place) } else { Entry::Free(place) }
     }
 
     /// Has the connection idle longest close itself; whether there was one.
-    pub(super) fn evict(&self) -> bool {
+    pub(crate) fn evict(&self) -> bool {
         let mut open = self.open.borrow_mut();
-        let Some(number) = open.iter().min_by_key(|(number, open)| (open.active, **number)).map(|(number, _)| *number)
-        else {
-            return false;
-        };
+        let idle = open.iter().filter_map(|(number, open)| Some((open.active?, *number)));
+        let Some((_, number)) = idle.min() else { return false };
         // it no longer counts from here on, and is gone as soon as its task has run
         open.remove(&number).is_some_and(|open| {
             open.eviction.notify_one();
@@ -90,10 +89,19 @@ impl Connections {
 }
 
 impl Place {
+    /// Notes that it is in use, so that it is not evicted, until it is touched.
+    pub(crate) fn hold(&self) {
+        self.set(None);
+    }
+
     /// Notes that a whole query came in.
-    pub(super) fn touch(&self) {
+    pub(crate) fn touch(&self) {
+        self.set(Some(Instant::now()));
+    }
+
+    fn set(&self, active: Option<Instant>) {
         if let Some(open) = self.connections.open.borrow_mut().get_mut(&self.number) {
-            open.active = Instant::now();
+            open.active = active;
         }
     }
 }
@@ -135,6 +143,19 @@ mod tests {
         second.eviction.notified().await;
         drop(second);
         assert_eq!(connections.open.borrow().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_in_use_is_not_evicted() {
+        let connections = Connections::new(2, 2);
+        let Entry::Free(first) = connections.enter(client(1)) else { panic!("there is room") };
+        let Entry::Free(second) = connections.enter(client(2)) else { panic!("there is room") };
+        first.hold();
+        second.hold();
+        assert!(matches!(connections.enter(client(3)), Entry::Refused));
+        second.touch();
+        assert!(matches!(connections.enter(client(3)), Entry::Evicting(_)));
+        second.eviction.notified().await;
     }
 
     #[test]

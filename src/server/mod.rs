@@ -10,13 +10,14 @@
 
 mod bind;
 mod certificate;
-mod connections;
+pub(crate) mod connections;
 mod hickory;
 mod mmsg;
 pub mod notify;
 mod observe;
 mod panics;
 pub mod privileges;
+pub mod seccomp;
 pub mod signals;
 mod stream;
 mod tcp;

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// The way to the service manager, if there is one.
 #[derive(Debug)]
@@ -24,6 +25,22 @@ impl Notifier {
     /// Tells that queries are answered from now on.
     pub fn ready(&self) {
         self.send("READY=1");
+    }
+
+    /// How often the service manager is to be told that all is well; none if it does not wait for that.
+    ///
+    /// Half of what it waits for, as sd_watchdog_enabled(3) wants it.
+    pub fn watchdog_interval(&self) -> Option<Duration> {
+        self.0.as_ref()?;
+        let text = |name| std::env::var(name).ok();
+        let is_meant = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+        let microseconds: u64 = text("WATCHDOG_USEC").filter(|_| is_meant)?.parse().ok()?;
+        Some(Duration::from_micros(microseconds / 2)).filter(|interval| !interval.is_zero())
+    }
+
+    /// Tells that all is well.
+    pub fn alive(&self) {
+        self.send("WATCHDOG=1");
     }
 
     /// Tells that the end has begun.
@@ -61,9 +78,10 @@ mod tests {
         let manager = UnixDatagram::bind(&path).unwrap();
         let notifier = Notifier::connect(path.to_str().unwrap()).unwrap();
         notifier.ready();
+        notifier.alive();
         notifier.stopping();
         let mut buffer = [0; 64];
-        for message in ["READY=1", "STOPPING=1"] {
+        for message in ["READY=1", "WATCHDOG=1", "STOPPING=1"] {
             let length = manager.recv(&mut buffer).unwrap();
             assert_eq!(&buffer[..length], message.as_bytes());
         }

@@ -1,4 +1,4 @@
-//! Giving up what only binding needed: chroot, working folder, groups, user; and the pid file.
+//! Giving up what only binding needed: chroot, working folder, groups, user, system calls; and the pid file.
 //!
 //! Invariant: the order is bind, [`confine`], load, so that list files are parsed without privileges and their paths,
 //! now and at every reload, mean the same thing: inside the new root. Names of users are looked up before it, as there
@@ -11,6 +11,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, chroot, getgid, getuid, setgid, setgroups, setuid};
+
+use super::seccomp::{SeccompError, close_system_calls};
 
 /// What to give up.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +52,9 @@ pub enum ConfineError {
     /// The change of user can be taken back.
     #[error("user {0}: the way back to root stayed open")]
     NotFinal(String),
+    /// System calls that are not needed any more stayed open.
+    #[error(transparent)]
+    Seccomp(#[from] SeccompError),
 }
 
 /// Gives up privileges, for good.
@@ -83,6 +88,8 @@ pub fn confine(confinement: &Confinement) -> Result<(), ConfineError> {
     if setuid(Uid::from_raw(0)).is_ok() {
         return Err(ConfineError::NotFinal(user.to_owned()));
     }
+    // last, as a chroot is one of the calls
+    close_system_calls()?;
     Ok(())
 }
 
@@ -203,6 +210,7 @@ mod tests {
         assert_eq!((getuid(), getgid()), (Uid::from_raw(4711), Gid::from_raw(4712)));
         assert_eq!(nix::unistd::getgroups().unwrap(), [Gid::from_raw(4712)]);
         assert!(setuid(Uid::from_raw(0)).is_err());
+        assert!(chroot("/").is_err() && Command::new("/lists").status().is_err());
     }
 
     const CHILD_ROOT: &str = "INFAMY_TEST_CHILD_ROOT";

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Access, Choice, NsSet, Placed, Soa, UnixTime, Zone};
+use super::{Access, Choice, Listed, NsSet, Placed, Soa, UnixTime, Zone};
 use crate::dataset::records::RecordStatements;
 use crate::dataset::{DEFAULT_ADDRESS, Dataset, Head, Holds, Part, Records, RrSet, Values};
 use crate::dnsxl::number::{TYPE_A, TYPE_AAAA, TYPE_NS};
 use crate::dnsxl::{Name, QueryName};
 use crate::feed::{NsLine, SoaLine};
+use crate::live::Layer;
 use crate::table::{Ip4, Ip6, NameKey, Names, Prefix6, Run4, Table};
 
 /// What a zone is to be, as the configuration says it.
@@ -52,36 +53,36 @@ pub struct Input {
     pub dataset: Option<Arc<Dataset>>,
     /// The name relative to the apex that it is to stand under.
     pub under: Name,
+    /// The live changes over it, from the lowest layer up: at most [`crate::live::MAX_LAYERS`].
+    pub live: Vec<Arc<Layer>>,
 }
 
-/// Makes a zone of loaded datasets, in the order they are to be asked.
+/// Makes a zone of loaded datasets, in the order they are to be asked. `allow`: those whose subjects it never lists.
 ///
 /// # Errors
 ///
 /// More parts than an answer can hold hits for.
-pub fn build(spec: &ZoneSpec, inputs: &[Input], access: Access) -> Result<Zone, ZoneError> {
+pub fn build(spec: &ZoneSpec, inputs: &[Input], allow: &[Input], access: Access) -> Result<Zone, ZoneError> {
     let apex = spec.apex.to_lowercase();
     let loaded = || inputs.iter().filter_map(|input| input.dataset.as_ref());
     let mut placed = Vec::new();
     for (dataset_index, input) in inputs.iter().enumerate() {
-        let Some(dataset) = &input.dataset else { continue };
-        place(dataset, &input.under, dataset_index, &mut placed);
+        place(input, dataset_index, &mut placed);
     }
     let own_names = spec.ns.is_none()
         && loaded().all(|dataset| dataset.head.ns.is_none())
         && !placed.iter().any(|placed| placed.under.is_root() && has_apex_ns(&placed.part().records));
     if own_names && !spec.own_addresses.is_empty() {
-        place(&Arc::new(glue(&spec.own_addresses)), &Name::default(), inputs.len(), &mut placed);
+        place(&synthesised(glue(&spec.own_addresses)), inputs.len(), &mut placed);
     }
     if spec.test_entries == TestEntries::Synthesised {
-        let dataset = Arc::new(test_entries(&placed));
-        place(&dataset, &Name::default(), inputs.len() + 1, &mut placed);
+        place(&synthesised(test_entries(&placed)), inputs.len() + 1, &mut placed);
     }
     if placed.len() > MAX_PARTS {
         return Err(ZoneError::TooManyParts { apex: spec.apex.clone(), found: placed.len() });
     }
     let with_ip4: Vec<Name> =
-        placed.iter().filter(|placed| placed.part().holds.ip4).map(|placed| placed.under.clone()).collect();
+        placed.iter().filter(|placed| placed.holds.ip4).map(|placed| placed.under.clone()).collect();
     placed.iter_mut().for_each(|placed| placed.beside_ip4 = with_ip4.contains(&placed.under));
     let places: Vec<(usize, Name)> = placed.iter().map(|placed| (placed.dataset_index, placed.under.clone())).collect();
     for placed in &mut placed {
@@ -89,6 +90,10 @@ pub fn build(spec: &ZoneSpec, inputs: &[Input], access: Access) -> Result<Zone, 
             *dataset == placed.dataset_index && *under != placed.under && under.is_at_or_below(&placed.under)
         };
         placed.deeper = places.iter().filter(is_deeper).map(|(_, under)| under.clone()).collect();
+    }
+    let mut allowed = Vec::new();
+    for (dataset_index, input) in allow.iter().enumerate() {
+        place(input, dataset_index, &mut allowed);
     }
     let head = |pick: fn(&Head) -> bool| loaded().map(|dataset| &dataset.head).find(|head| pick(head));
     let soa = spec.soa.as_ref().or_else(|| head(|head| head.soa.is_some())?.soa.as_ref());
@@ -99,6 +104,7 @@ pub fn build(spec: &ZoneSpec, inputs: &[Input], access: Access) -> Result<Zone, 
         ns: make_ns(ns, spec, &placed),
         ttl: spec.ttl,
         choice: spec.choice,
+        allow: allowed,
         access,
         // names made up here are for those who ask: a resolver that is told of them may prefer them to its parent's
         ns_in_authority: spec.ns_in_authority && !own_names,
@@ -106,7 +112,8 @@ pub fn build(spec: &ZoneSpec, inputs: &[Input], access: Access) -> Result<Zone, 
         is_large: placed.iter().any(|placed| placed.is_large),
         children: children(&spec.others, &apex),
         expires: loaded().filter_map(|dataset| dataset.head.expires).min().map(UnixTime),
-        unavailable: inputs.iter().any(|input| input.dataset.is_none()),
+        // without its allow list a zone would list what it must not
+        unavailable: inputs.iter().chain(allow).any(|input| input.dataset.is_none()),
         apex_labels: apex.label_count(),
         apex,
         placed,
@@ -120,14 +127,15 @@ fn children(others: &[Name], apex: &Name) -> Vec<Name> {
 }
 
 /// Places the parts of a dataset, each below all the names it stands under.
-fn place(dataset: &Arc<Dataset>, under: &Name, dataset_index: usize, placed: &mut Vec<Placed>) {
+fn place(input: &Input, dataset_index: usize, placed: &mut Vec<Placed>) {
+    let Some(dataset) = &input.dataset else { return };
     for (part, own) in dataset.parts.iter().enumerate() {
         for name in &own.under {
             // a name that is too long to be asked for needs no place
-            let Ok(under) = name.to_lowercase().under(under) else { continue };
-            let (under_labels, dataset) = (under.label_count(), dataset.clone());
-            let (beside_ip4, deeper, is_large) = (false, Box::default(), own.table.bytes() > NEAR);
-            placed.push(Placed { under, under_labels, is_large, beside_ip4, deeper, dataset, part, dataset_index });
+            let Ok(under) = name.to_lowercase().under(&input.under) else { continue };
+            let mut new = Placed::new(under, dataset, part, &input.live, dataset_index);
+            new.is_large = own.table.bytes() > NEAR;
+            placed.push(new);
         }
     }
 }
@@ -202,7 +210,7 @@ fn glue(addresses: &[IpAddr]) -> Dataset {
         }
     }
     let (records, _) = statements.resolve();
-    synthesised("glue", vec![Part { under: vec![Name::default()], records, ..Part::default() }])
+    dataset("glue", vec![Part { under: vec![Name::default()], records, ..Part::default() }])
 }
 
 /// RFC 5782, section 5: what every list of a kind has, where the data below the same name is silent about it.
@@ -212,33 +220,43 @@ fn test_entries(placed: &[Placed]) -> Dataset {
     places.dedup();
     let mut parts = Vec::new();
     for under in places {
-        let there = || placed.iter().filter(|placed| placed.under == *under).map(Placed::part);
-        let holds = |pick: fn(&Holds) -> bool| there().any(|part| pick(&part.holds));
-        let listed = |find: fn(&Table) -> bool| there().any(|part| find(&part.table));
+        let there = || placed.iter().filter(|placed| placed.under == *under);
+        let holds = |pick: fn(&Holds) -> bool| there().any(|placed| pick(&placed.holds));
+        let listed = |give: &dyn Fn(&Placed, &mut dyn FnMut(Listed))| {
+            let mut is_listed = false;
+            there().for_each(|placed| give(placed, &mut |_| is_listed = true));
+            is_listed
+        };
         let (values, id) = Values::of_one(DEFAULT_ADDRESS, TEST_TEXT);
         let mut table = Table::default();
         if holds(|holds| holds.ip4) {
-            if !listed(|table| table.ip4.find(TEST_IP4).is_listed()) {
+            if !listed(&|placed, give| placed.ip4(TEST_IP4, give)) {
                 table.ip4 = Ip4::build([Run4 { first: TEST_IP4, last: TEST_IP4, value: id }].into_iter());
             }
-        } else if holds(|holds| holds.ip6) && !listed(|table| table.ip6.find(TEST_IP6).is_listed()) {
+        } else if holds(|holds| holds.ip6) && !listed(&|placed, give| placed.ip6(TEST_IP6, give)) {
             table.ip6 = Ip6::build([Prefix6 { bits: TEST_IP6, length: 128, value: id }].into_iter());
         }
-        if holds(|holds| holds.names) && !listed(|table| table.names.find(test_name().labels()).value.is_listed()) {
+        let test = test_name();
+        if holds(|holds| holds.names) && !listed(&|placed, give| _ = placed.name(test.labels(), None, give)) {
             let here = NameKey { here: id, here_depth: 1, ..NameKey::default() };
             let root = NameKey { deeper: true, ..NameKey::default() };
             table.names = Names::build([(&b""[..], root), (TEST_NAME, here)].into_iter());
         }
         parts.push(Part { under: vec![under.clone()], table, values, ..Part::default() });
     }
-    synthesised("test entries", parts)
+    dataset("test entries", parts)
 }
 
 fn test_name() -> QueryName {
     QueryName::from(&Name::from_wire(TEST_NAME).expect("a label is a name"))
 }
 
-fn synthesised(name: &str, parts: Vec<Part>) -> Dataset {
+/// What is put in by the zone itself, at the apex.
+fn synthesised(dataset: Dataset) -> Input {
+    Input { dataset: Some(Arc::new(dataset)), under: Name::default(), live: Vec::new() }
+}
+
+fn dataset(name: &str, parts: Vec<Part>) -> Dataset {
     Dataset { name: name.to_owned(), parts, clients: None, head: Head::default(), modified: 0, compiled: None }
 }
 

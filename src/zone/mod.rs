@@ -5,18 +5,16 @@
 
 mod access;
 mod build;
-
-use std::sync::Arc;
+mod placed;
 
 pub use access::{Access, Permit};
 pub use build::{
     DEFAULT_EXPIRE, DEFAULT_MINIMUM, DEFAULT_REFRESH, DEFAULT_RETRY, Input, MAX_PARTS, TEST_IP4, TEST_IP6, TEST_NAME,
     TestEntries, ZoneError, ZoneSpec, build,
 };
+pub use placed::{Listed, Placed, Teller};
 
-use crate::dataset::{Dataset, Part};
-use crate::dnsxl::name::same_wire;
-use crate::dnsxl::{Labels, Name};
+use crate::dnsxl::Name;
 
 /// Seconds since 1970-01-01T00:00:00Z. The core takes the time as an argument and never reads a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +39,8 @@ pub struct Zone {
     pub is_large: bool,
     /// What several datasets that list one subject come to.
     pub choice: Choice,
+    /// Parts whose subjects are never listed here, whatever lists them.
+    pub allow: Vec<Placed>,
     /// Who may ask.
     pub access: Access,
     /// Whether positive answers carry the NS records in the authority section.
@@ -53,52 +53,6 @@ pub struct Zone {
     pub expires: Option<UnixTime>,
     /// Set while some dataset of the zone has never been loaded: every answer is SERVFAIL.
     pub unavailable: bool,
-}
-
-/// A part of a dataset at its place in a zone.
-#[derive(Debug)]
-pub struct Placed {
-    /// The name that it stands under, relative to the apex; empty for the apex itself.
-    pub under: Name,
-    /// How many labels that is.
-    pub under_labels: usize,
-    /// Whether its table is larger than a processor keeps near.
-    pub is_large: bool,
-    /// Whether a part under the same name is about IPv4, so that mapped IPv6 addresses are looked up there.
-    pub beside_ip4: bool,
-    /// Names below this one that other parts of the same dataset stand under: what is there is theirs alone.
-    deeper: Box<[Name]>,
-    dataset: Arc<Dataset>,
-    part: usize,
-    /// The dataset's index in the zone, the same for all its parts.
-    pub dataset_index: usize,
-}
-
-impl Placed {
-    /// The part.
-    pub fn part(&self) -> &Part {
-        &self.dataset.parts[self.part]
-    }
-
-    /// The part's index in its dataset.
-    pub fn part_index(&self) -> usize {
-        self.part
-    }
-
-    /// `name`, relative to the apex, as the part sees it; none if it is not the part's to say anything of it.
-    pub fn relative<'n>(&self, name: Labels<'n>) -> Option<Labels<'n>> {
-        let is_inside = |under: &Name, labels| {
-            labels == 0 || name.count() >= labels && same_wire(name.suffix(labels), under.as_wire())
-        };
-        let is_own = is_inside(&self.under, self.under_labels)
-            && !self.deeper.iter().any(|under| is_inside(under, under.label_count()));
-        is_own.then(|| name.without_suffix(self.under_labels))
-    }
-
-    /// The dataset that the part is of.
-    pub fn dataset(&self) -> &Arc<Dataset> {
-        &self.dataset
-    }
 }
 
 /// An SOA record (RFC 1035, section 3.3.13) in wire form.

@@ -130,11 +130,11 @@ impl Lists {
                 questions.extend(subjects.iter().map(|subject| format!("{subject}.{apex}")));
             }
             let datasets = (first..plan.datasets.len()).map(|index| (index, Name::default())).collect();
-            plan.zones.push(ZonePlan { spec: zone(apex, choice), datasets, access: None });
+            plan.zones.push(ZonePlan { spec: zone(apex, choice), datasets, allow: Vec::new(), access: None });
         }
         for zone in &plan.zones {
             let apex = &zone.spec.apex;
-            let source = Source::load(&plan, apex, UnixTime(0)).unwrap();
+            let source = Source::load(&plan, apex, UnixTime(0), |_| Vec::new()).unwrap();
             let mut file = fs::File::create(folder.path().join(format!("{apex}.zone"))).unwrap();
             let notes = source.write_master_file(Options::default(), &mut file).unwrap();
             assert_eq!(notes, [], "{apex}");
@@ -219,6 +219,7 @@ fn dataset(format: Format, path: &Path) -> Spec {
         defaults: Defaults::default(),
         bad_lines: BadLines::Refuse,
         min_entries: 1,
+        bounds: infamy::dataset::Bounds::NONE,
         ttl_bounds: 0..=u32::MAX,
         heeds_never_list: false,
     }

@@ -43,6 +43,7 @@ fn spec(format: Format, path: &Path) -> Spec {
         defaults: Defaults::default(),
         bad_lines: BadLines::Refuse,
         min_entries: 1,
+        bounds: dataset::Bounds::NONE,
         ttl_bounds: 0..=u32::MAX,
         heeds_never_list: true,
     }

@@ -121,8 +121,8 @@ fn ask_zone(dataset: Dataset) {
     };
     let dataset = Arc::new(dataset);
     let access = if dataset.clients.is_some() { Access::by(dataset.clone()) } else { Access::default() };
-    let input = Input { dataset: Some(dataset), under: Name::default() };
-    let Ok(zone) = build(&spec, &[input], access) else { return };
+    let input = Input { dataset: Some(dataset), under: Name::default(), live: Vec::new() };
+    let Ok(zone) = build(&spec, &[input], &[], access) else { return };
     let snapshot = Snapshot::new(vec![zone], Access::default(), Version::Refused);
     let mut out = vec![0; usize::from(u16::MAX)];
     let mut ask = |wire: &[u8]| {

@@ -4,18 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of the flow. One imports only those before it, and of those not the ones named behind it.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("dnsxl", &[]),
     ("feed", &[]),
     ("table", &["feed"]),
     ("dataset", &[]),
-    ("evidence", &["table", "dataset"]),
+    ("live", &[]),
+    ("evidence", &["table", "dataset", "live"]),
     ("neighborhood", &["table"]),
     ("zone", &[]),
     ("snapshot", &[]),
     ("answer", &[]),
     ("reload", &["answer"]),
     ("server", &["reload"]),
+    ("http", &["reload"]),
     ("config", &[]),
     ("export", &["server"]),
     ("rbldnsd", &["config"]),
@@ -23,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
 ];
 
 /// Rooms without clock, log, event loop.
-const PURE: [&str; 8] = ["dnsxl", "feed", "table", "dataset", "evidence", "neighborhood", "zone", "answer"];
+const PURE: [&str; 9] = ["dnsxl", "feed", "table", "dataset", "live", "evidence", "neighborhood", "zone", "answer"];
 const NOT_PURE: [&str; 6] = ["tokio::", "tracing::", "SystemTime", "Instant::now", "async fn", "println!"];
 
 /// Where `unsafe` may stand.
@@ -81,7 +83,7 @@ fn sources() -> Vec<(PathBuf, String)> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
                 let text = fs::read_to_string(&path).unwrap();
                 let program = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
                 let code: Vec<&str> = program.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
@@ -91,6 +93,11 @@ fn sources() -> Vec<(PathBuf, String)> {
     }
     assert!(files.len() > 40, "the sources are not where they were");
     files
+}
+
+/// Whether a file is tests alone.
+fn is_test(path: &Path) -> bool {
+    path.ends_with("tests.rs") || path.parent().is_some_and(|folder| folder.ends_with("tests"))
 }
 
 /// The room that a file is in: its folder in `src`, or its own name.

@@ -2,12 +2,17 @@
 
 mod compile;
 mod compiled;
+mod control;
 mod evaluate;
+mod evidence;
 mod figures;
 mod hostile;
+mod increment_speed;
 mod judge_speed;
 mod layers;
+mod live;
 mod oracle;
+mod packaging;
 mod phishing;
 mod rbldnsd;
 mod real_lists;
@@ -16,6 +21,7 @@ mod rfc8906;
 mod scenarios;
 mod script;
 mod serve;
+mod served_live;
 mod steps;
 mod transport;
 mod verdicts;

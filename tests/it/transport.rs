@@ -124,8 +124,8 @@ fn generation() -> Snapshot {
         test_entries: TestEntries::Synthesised,
         others: Vec::new(),
     };
-    let input = Input { dataset: Some(Arc::new(dataset)), under: Name::default() };
-    let zone = build(&spec, &[input], Access::default()).unwrap();
+    let input = Input { dataset: Some(Arc::new(dataset)), under: Name::default(), live: Vec::new() };
+    let zone = build(&spec, &[input], &[], Access::default()).unwrap();
     Snapshot::new(vec![zone], Access::default(), Version::Text("infamy".to_owned()))
 }
 

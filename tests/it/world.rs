@@ -45,6 +45,7 @@ impl World {
             defaults: Defaults::default(),
             bad_lines: BadLines::Skip,
             min_entries: 0,
+            bounds: infamy::dataset::Bounds::NONE,
             ttl_bounds: 0..=u32::MAX,
             heeds_never_list: true,
         });
@@ -66,12 +67,18 @@ impl World {
             others: Vec::new(),
         };
         let datasets = datasets.iter().map(|&(index, under)| (index, name(under))).collect();
-        self.plan.zones.push(ZonePlan { spec, datasets, access: None });
+        self.plan.zones.push(ZonePlan { spec, datasets, allow: Vec::new(), access: None });
         self.plan.zones.last_mut().unwrap()
     }
 
     /// Loads everything; what it had to say, and the generation.
     pub(crate) fn load(self) -> (Vec<String>, Snapshot) {
+        let (said, mut store) = self.store();
+        (said, store.snapshot().unwrap())
+    }
+
+    /// As [`Self::load`], with what generations are made of.
+    pub(crate) fn store(self) -> (Vec<String>, Store) {
         let mut plan = self.plan;
         let apexes: Vec<Name> = plan.zones.iter().map(|zone| zone.spec.apex.clone()).collect();
         for zone in &mut plan.zones {
@@ -85,8 +92,7 @@ impl World {
                 Err(error) => said.push(format!("not loaded: {error}")),
             }
         }
-        let snapshot = store.snapshot().unwrap();
-        (said, snapshot)
+        (said, store)
     }
 }
 

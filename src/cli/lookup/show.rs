@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use arrayvec::ArrayVec;
 
-use super::{Found, FoundOrigin, InZone, Kind};
+use super::origin::{FoundChange, FoundOrigin, Kind};
+use super::{Found, InZone};
 use crate::dataset::Value;
 
 /// Prints a subject, a line for each zone, and below it a line for each reason.
@@ -57,15 +58,27 @@ pub(super) fn value(subject: &[u8], value: &Value<'_>) -> String {
 }
 
 fn print_origin(out: &mut impl Write, origin: &FoundOrigin) -> io::Result<()> {
-    let FoundOrigin { kind, dataset, path, line, entry } = origin;
-    let (dataset, path, line) =
-        (dataset.as_deref().unwrap_or_default(), path.as_deref().unwrap_or_default(), line.unwrap_or(0));
+    let FoundOrigin { kind, dataset, path, line, entry, change } = origin;
+    let dataset = dataset.as_deref().unwrap_or_default();
+    let place = match (path, line) {
+        (Some(path), Some(line)) => format!("{dataset} {path}:{line}"),
+        (Some(path), None) => format!("{dataset} {path}"),
+        (None, _) => dataset.to_owned(),
+    };
+    let change = change.as_ref().map(told).unwrap_or_default();
     match kind {
-        Kind::Listing => writeln!(out, "    {dataset} {path}:{line}: {entry}"),
-        Kind::Exclusion => writeln!(out, "    {dataset} {path}:{line}: {entry} excluded"),
-        Kind::Verdict => writeln!(out, "    {dataset}: {entry}"),
-        Kind::Compiled => writeln!(out, "    {dataset} {path}: {entry}"),
+        Kind::Listing | Kind::Verdict | Kind::Compiled | Kind::Live => writeln!(out, "    {place}: {entry}{change}"),
+        Kind::Exclusion => writeln!(out, "    {place}: {entry} excluded"),
+        Kind::Allowed => writeln!(out, "    allowed by {place}: {entry}{change}"),
         Kind::TestEntry => writeln!(out, "    test entry (RFC 5782, section 5)"),
         Kind::NeverList => writeln!(out, "    never listed: {entry}"),
     }
+}
+
+/// What is told of a live change behind its subject.
+fn told(change: &FoundChange) -> String {
+    let FoundChange { action, who, at, expires, reason, .. } = change;
+    let until = expires.as_ref().map(|expires| format!(" until {expires}")).unwrap_or_default();
+    let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!(" {action} by {who} at {at}{until}{reason}")
 }

@@ -11,7 +11,7 @@ use crate::dnsxl::{KeyShape, Name, QueryName};
 
 /// A subject as it is written on the command line.
 #[derive(Clone, Debug)]
-pub(super) enum Subject {
+pub(in crate::cli) enum Subject {
     /// An address.
     Address(IpAddr),
     /// A domain name.
@@ -25,11 +25,11 @@ pub(super) enum Subject {
 /// The text is nothing that a list can be asked about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}: is no address, domain, URL, e-mail address or hash")]
-pub(super) struct NoSubject(String);
+pub(in crate::cli) struct NoSubject(String);
 
 impl Subject {
     /// Reads a subject.
-    pub(super) fn parse(text: &str) -> Result<Self, NoSubject> {
+    pub(in crate::cli) fn parse(text: &str) -> Result<Self, NoSubject> {
         let wrong = || NoSubject(text.to_owned());
         let domain = |text: &str| match text.is_ascii() {
             true => Name::parse(text.to_ascii_lowercase().as_bytes()).ok().filter(|name| !name.is_root()),

@@ -5,30 +5,49 @@
 //! Invariant: what is wrong before the first answer ends the program with one line for each thing; what is wrong later
 //! is logged, and the last good data goes on being served.
 
+mod actor;
+mod audit;
+mod board;
+mod cause;
+mod compare;
+mod desk;
 mod generations;
-mod serials;
+pub(super) mod live;
+mod loads;
+mod state;
+mod watch;
 mod welcome;
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use tracing_subscriber::EnvFilter;
 
-use super::{FAILURE, load};
+use super::{FAILURE, load, now};
 use crate::config::Config;
 use crate::dnsxl::Name;
+use crate::evidence::store::{EvidenceLog, Journal, SqliteLog};
+use crate::http;
 use crate::reload::{Plan, Store};
+use crate::server;
 use crate::server::notify::Notifier;
 use crate::server::privileges::{PidFile, confine};
 use crate::server::signals::{Signal, forward};
-use crate::server::{self, Running};
-use generations::{Generations, Unverified};
-use serials::Serials;
+use actor::{Actor, Happening, Pending};
+use audit::Audit;
+use board::Board;
+use cause::Cause;
+use desk::Desk;
+use generations::Generations;
+use live::Live;
+use loads::{Loads, Request, Task};
+use state::{Lasting, State};
+use watch::Watcher;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -48,41 +67,95 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let plan = config.confined_plan()?;
     let directory = config.state_directory.as_deref().map(|directory| config.confined(directory)).transpose()?;
     confine(&config.confinement)?;
+    let control = confined_control(&config)?;
     let (sender, events) = mpsc::channel();
     forward::<Happening>(sender.clone()).context("signals")?;
-    let mut serials = Serials::open(directory)?;
-    let mut store = Store::new(starting_at(plan, serials.known()));
-    if load_first(&mut store, &events)? == First::Ended {
+    let mut state = State::open(directory.clone())?;
+    let mut store = Store::new(starting_at(plan, state.serials()));
+    if load_first(&mut store, &state, &sender, &events)? == First::Ended {
         return Ok(ExitCode::SUCCESS);
     }
+    let (log, kept) = match &control.store {
+        Some(path) => {
+            let mut log = SqliteLog::open(path).context("[control] store")?;
+            let kept = log.live_changes(now().0).context("[control] store")?;
+            (Some(log), kept)
+        }
+        None => (None, Vec::new()),
+    };
+    let mut live = Live::begin(&store, kept);
+    live.lay_all(&mut store).context("live changes")?;
     let snapshot = store.snapshot()?;
     if !generations::report(&generations::test(&snapshot, store.plan())) {
         return Ok(ExitCode::from(FAILURE));
     }
-    serials.keep(&store).context("state-directory")?;
-    let mut generations = Generations::new(config, store, snapshot, serials);
+    let interface = http::bind(&control.listen).context("[control]")?;
+    state.next_generation(&store, Lasting::Power);
+    let watcher = Watcher::start(&config, &store, sender.clone()).context("starting a thread")?;
+    let generations = Generations::new(config, store, snapshot, state).context("starting a thread")?;
     let running = bound.run(generations.published(), None)?;
     welcome::say(&running, &generations.published().load());
     notifier.ready();
-    generations.verify(move |failed| drop(sender.send(Happening::Unverified(failed)))).context("verification")?;
-    wait(&mut generations, &running, &events);
+    let loads = Loads::new(sender.clone());
+    let failing = sender.clone();
+    generations.verify(move |failed| drop(failing.send(Happening::Unverified(failed)))).context("verification")?;
+    let board = Arc::new(Board::new(&generations, &live, loads.progress()));
+    let journal = match (log, control.store) {
+        (Some(log), Some(path)) => {
+            let (sender, behind) = (sender.clone(), board.behind().clone());
+            let subscriber = move |numbered| {
+                behind.fall();
+                // without a receiver the server is ending
+                drop(sender.send(Happening::Kept(Box::new(numbered))));
+            };
+            let journal = Arc::new(Journal::open(Box::new(log), subscriber).context("starting a thread")?);
+            board.keep_in(path, journal.clone());
+            Some(journal)
+        }
+        _ => None,
+    };
+    let spellings = directory.map(|directory| directory.join(SPELLINGS));
+    let audit = Audit::start(journal.as_ref(), spellings).context("starting a thread")?;
+    let of_start = (0..generations.store().plan().datasets.len()).filter_map(|index| generations.at_start(index));
+    audit.compare(&generations, &Cause::Start.into(), of_start.collect());
+    let desk = Arc::new(Desk::new(board.clone(), sender.clone()));
+    let interface = (!control.listen.is_off()).then(|| interface.run(desk)).transpose().context("[control]")?;
+    welcome::say_control(interface.as_ref());
+    let (running_ref, notifier_ref, pending) = (&running, &notifier, Pending::default());
+    Actor {
+        generations,
+        live,
+        board,
+        audit,
+        running: running_ref,
+        loads,
+        watcher,
+        notifier: notifier_ref,
+        sender,
+        pending,
+    }
+    .run(&events);
     tracing::info!("ending: answering what has arrived");
     notifier.stopping();
+    // who is asking hears that the server is ending
+    drop(events);
+    drop(interface);
     running.shutdown();
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the server has to look to while it serves.
-enum Happening {
-    Signal(Signal),
-    /// A compiled file that is served is not as it was written.
-    Unverified(Unverified),
+/// Where the control interface is, and where events are kept, as both are seen after a chroot.
+struct ControlPaths {
+    listen: http::Listen,
+    store: Option<PathBuf>,
 }
 
-impl From<Signal> for Happening {
-    fn from(signal: Signal) -> Self {
-        Self::Signal(signal)
-    }
+fn confined_control(config: &Config) -> anyhow::Result<ControlPaths> {
+    let inside = |path: &PathBuf| config.confined(path);
+    let mut listen = config.control.clone();
+    listen.socket = listen.socket.as_ref().map(inside).transpose()?;
+    listen.tokens = listen.tokens.as_ref().map(inside).transpose()?;
+    Ok(ControlPaths { listen, store: config.store.as_ref().map(inside).transpose()? })
 }
 
 /// How the first load came out.
@@ -94,22 +167,35 @@ enum First {
 }
 
 /// Loads everything; what could not be loaded is said, each in its line.
-fn load_first(store: &mut Store, events: &Receiver<Happening>) -> anyhow::Result<First> {
-    let wants_end = || events.try_iter().any(|event| matches!(event, Happening::Signal(Signal::Terminate)));
-    let mut was_ended = false;
-    let loaded = load::open(store, || {
-        was_ended = wants_end();
-        was_ended
-    });
-    if was_ended || wants_end() {
-        return Ok(First::Ended);
-    }
+fn load_first(
+    store: &mut Store,
+    state: &State,
+    sender: &Sender<Happening>,
+    events: &Receiver<Happening>,
+) -> anyhow::Result<First> {
+    let request = Request::all(Cause::Start);
+    loads::start(Task::First(store.clone()), request, Default::default(), sender.clone())
+        .context("starting a thread")?;
+    let outcome = loop {
+        match events.recv().context("signals")? {
+            Happening::Signal(Signal::Terminate) => return Ok(First::Ended),
+            Happening::Loaded(outcome) => break outcome,
+            // there is nothing yet that anything else could be about
+            _ => {}
+        }
+    };
+    let Some(brought) = outcome.brought else { bail!("the load ended by a panic") };
     let mut failures = Vec::new();
-    for timed in loaded {
-        generations::log(store.plan(), &timed);
-        if let Err(error) = timed.event.result {
-            let name = &store.plan().datasets[timed.event.dataset].name;
-            failures.push(anyhow!("dataset {name}: {error}"));
+    for event in store.take(brought.attempts) {
+        let spec = &store.plan().datasets[event.dataset];
+        match event.result {
+            Err(error) => failures.push(anyhow!("dataset {}: {error}", spec.name)),
+            Ok(_) => generations::log(store.plan(), &event),
+        }
+        // at a start nothing is there that could stay, so that it is told and not refused
+        let entries = state.entries(&spec.name).zip(store.entries(event.dataset));
+        if let Some(Err(why)) = entries.map(|(before, after)| spec.bounds.check(before, after)) {
+            tracing::warn!(name = %spec.name, "served, and would be refused at a reload: when last served it had {why}");
         }
     }
     let Some(last) = failures.pop() else { return Ok(First::Whole) };
@@ -117,38 +203,10 @@ fn load_first(store: &mut Store, events: &Receiver<Happening>) -> anyhow::Result
     Err(last)
 }
 
-/// Does what signals ask for, until one asks for the end, and takes out what proves to be corrupt.
-fn wait(generations: &mut Generations, running: &Running, events: &Receiver<Happening>) {
-    loop {
-        let signal = match events.recv_timeout(GLANCE) {
-            Ok(Happening::Signal(signal)) => signal,
-            Ok(Happening::Unverified(failed)) => {
-                generations.withdraw(&failed);
-                continue;
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                generations.judge_again();
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        match signal {
-            Signal::Terminate => return,
-            Signal::Hangup => {
-                if let Err(error) = running.reload_certificate() {
-                    tracing::error!("certificate not loaded, the one before stays: {error}");
-                }
-                generations.renew();
-            }
-            Signal::User1 | Signal::User2 => tracing::debug!("{signal:?} means nothing here"),
-        }
-    }
-}
-
 /// The plan of a configuration with the serials that the server last gave its zones.
 pub(super) fn plan_as_served(config: &Config) -> anyhow::Result<Plan> {
-    let serials = Serials::open(config.state_directory.clone())?;
-    Ok(starting_at(config.plan.clone(), serials.known()))
+    let state = State::open(config.state_directory.clone())?;
+    Ok(starting_at(config.plan.clone(), state.serials()))
 }
 
 /// The plan with serials that are never below those of an earlier run.
@@ -169,7 +227,7 @@ fn start_logging() {
         .init();
 }
 
-/// How often it is looked whether verdicts are to be judged again: the age of a report by which one can be missed.
-const GLANCE: Duration = Duration::from_secs(60);
 /// One line a change of state, and nothing that a client can cause.
 const DEFAULT_FILTER: &str = "info,hickory_server=warn,hickory_proto=error";
+/// The folder in the state directory with the names of lists as they were spelt last.
+const SPELLINGS: &str = "spelt";

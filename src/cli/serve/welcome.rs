@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::super::selftest::{reversed4, reversed6};
 use crate::dnsxl::Name;
+use crate::http;
 use crate::server::Running;
 use crate::snapshot::Snapshot;
 use crate::zone::Zone;
@@ -24,6 +25,17 @@ pub(super) fn say(running: &Running, snapshot: &Snapshot) {
         }
     }
     tracing::info!("ready");
+}
+
+/// Says where the server can be told what to do.
+pub(super) fn say_control(interface: Option<&http::Running>) {
+    let Some(interface) = interface else { return };
+    if let Some(path) = interface.socket() {
+        tracing::info!("control on {}", path.display());
+    }
+    for address in interface.addresses() {
+        tracing::info!("control on http://{address}/");
+    }
 }
 
 fn dig(address: SocketAddr) -> String {

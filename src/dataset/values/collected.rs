@@ -98,7 +98,7 @@ impl Collected {
 
     /// Encodes every collected value with what the whole dataset says, by [`Met`].
     pub fn encode(&self, defaults: &Defaults) -> Vec<Box<[u8]>> {
-        self.raw.iter().map(|raw| raw.encode(defaults)).collect()
+        self.raw.iter().map(|raw| encode(raw.value(), defaults.ttl, defaults)).collect()
     }
 }
 
@@ -151,24 +151,26 @@ impl Raw {
         };
         feed::Value { a: self.a, text }
     }
+}
 
-    fn encode(&self, defaults: &Defaults) -> Box<[u8]> {
-        let text = match &self.text {
-            RawText::Unsaid => defaults.text.as_deref(),
-            RawText::None => None,
-            RawText::Template(text) => Some(&**text),
-        };
-        let text = Pieces::of(text.unwrap_or_default(), defaults);
-        let a = self.a.or_else(|| (!defaults.only_texts).then_some(defaults.a));
-        let flag = |is_there, flag| if is_there { flag } else { 0 };
-        let mut out = vec![flag(a.is_some(), HAS_ADDRESS) | flag(text.is_some(), HAS_TEXT)];
-        out.extend_from_slice(&defaults.ttl.unwrap_or(0).to_le_bytes());
-        out.extend(a.iter().flat_map(Ipv4Addr::octets));
-        if let Some(text) = text {
-            text.write(&mut out);
-        }
-        out.into()
+/// A value in its encoded form, with what the whole dataset says of what it leaves open; `ttl` is in seconds, and none
+/// is the zone's.
+pub fn encode(value: feed::Value<'_>, ttl: Option<u32>, defaults: &Defaults) -> Box<[u8]> {
+    let text = match value.text {
+        feed::Text::Unsaid => defaults.text.as_deref(),
+        feed::Text::None => None,
+        feed::Text::Template(text) => Some(text),
+    };
+    let text = Pieces::of(text.unwrap_or_default(), defaults);
+    let a = value.a.or_else(|| (!defaults.only_texts).then_some(defaults.a));
+    let flag = |is_there, flag| if is_there { flag } else { 0 };
+    let mut out = vec![flag(a.is_some(), HAS_ADDRESS) | flag(text.is_some(), HAS_TEXT)];
+    out.extend_from_slice(&ttl.unwrap_or(0).to_le_bytes());
+    out.extend(a.iter().flat_map(Ipv4Addr::octets));
+    if let Some(text) = text {
+        text.write(&mut out);
     }
+    out.into()
 }
 
 /// RFC 5782, section 2.1: the customary value of a listing.

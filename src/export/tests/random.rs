@@ -8,6 +8,9 @@ use proptest::prelude::*;
 use super::evaluate::{MasterFile, Said};
 use super::*;
 use crate::answer::{Outcome, Transport, respond};
+use crate::dataset::Holds;
+use crate::feed::Scope;
+use crate::live::{By, Change, Effect, Kinds, OwnedValue};
 use crate::reload::Store;
 use crate::snapshot::Snapshot;
 
@@ -39,26 +42,62 @@ fn answered(snapshot: &Snapshot, name: &str, rtype: u16) -> Option<BTreeSet<Stri
 
 /// Compares the file with the answers at subjects in their own forms.
 fn compare(lists: &[(Format, String)], subjects: &[String], choice: Choice, tests: TestEntries, options: Options) {
+    compare_with(lists, &[], &[], subjects, choice, tests, options);
+}
+
+/// The same, with lists of what is allowed, and live changes over all lists in turn.
+fn compare_with(
+    lists: &[(Format, String)],
+    allow: &[(Format, String)],
+    live: &[(String, Effect)],
+    subjects: &[String],
+    choice: Choice,
+    tests: TestEntries,
+    options: Options,
+) {
     let folder = tempfile::tempdir().unwrap();
-    let borrowed: Vec<(Format, &str)> = lists.iter().map(|(format, text)| (*format, text.as_str())).collect();
+    let borrowed: Vec<(Format, &str)> =
+        lists.iter().chain(allow).map(|(format, text)| (*format, text.as_str())).collect();
     let mut plan = plan(folder.path(), &borrowed, choice);
+    plan.zones[0].datasets.truncate(lists.len());
+    plan.zones[0].allow = (lists.len()..borrowed.len()).collect();
     plan.zones[0].spec.test_entries = tests;
-    let (text, _) = written(&plan, options);
+    let changes = |dataset: usize| -> Vec<Changes> {
+        let mut changes = Changes::new(Defaults::default(), NeverList::empty());
+        let kinds = Kinds { holds: Holds { ip4: true, ip6: true, names: true, hashes: None }, scope: Scope::Both };
+        for (number, (text, effect)) in (0..).zip(live).skip(dataset).step_by(borrowed.len()) {
+            let subject = Subject::parse(text, &kinds, &NeverList::empty()).unwrap();
+            let by = By { who: "test".into(), at: 0, reason: None };
+            changes.apply(number, Change { subject, effect: effect.clone(), expires: None, by }).unwrap();
+        }
+        vec![changes]
+    };
+    let (text, _) = written_with(&plan, options, changes);
     let file = MasterFile::read(&text);
     let mut store = Store::new(plan);
     store.load(UnixTime(0));
+    for dataset in 0..borrowed.len() {
+        let layers = changes(dataset).iter_mut().filter_map(|changes| changes.layer().unwrap()).collect();
+        store.lay(dataset, layers);
+    }
     let snapshot = store.snapshot().unwrap();
     // an excluded name under a wildcard is there, and has nothing
-    let has_names = lists.iter().any(|(format, _)| matches!(format, Format::Dnset | Format::Combined));
+    let has_names = lists.iter().chain(allow).any(|(format, _)| matches!(format, Format::Dnset | Format::Combined))
+        || live.iter().any(|(text, _)| text.starts_with(['=', '*']) || text.starts_with('.'));
     for subject in subjects {
         for (rtype, mnemonic) in [(1, "A"), (16, "TXT")] {
             let theirs = file.ask(subject, mnemonic);
             let ours = answered(&snapshot, subject, rtype);
             let is_same = match &ours {
+                // above what is allowed or removed nothing need be there, and something may
+                Some(data) if data.is_empty() && theirs == Said::NxDomain => !allow.is_empty() || !live.is_empty(),
                 Some(data) => matches!(&theirs, Said::Data(found) if found == data),
                 None => theirs == Said::NxDomain || has_names && theirs == Said::Data(BTreeSet::new()),
             };
-            assert!(is_same, "{subject} {mnemonic}: {ours:?} and {theirs:?}\n{lists:?}\n{text}");
+            assert!(
+                is_same,
+                "{subject} {mnemonic}: {ours:?} and {theirs:?}\n{lists:?} but {allow:?} and {live:?}\n{text}"
+            );
         }
     }
 }
@@ -184,6 +223,36 @@ fn sections() -> impl Strategy<Value = Listed> {
     })
 }
 
+/// A live change, with subjects in and beside it.
+fn change() -> impl Strategy<Value = (String, Effect, Vec<String>)> {
+    let ip4 = (address4(), prop_oneof![Just(32_u32), Just(24), 16_u32..32]).prop_map(|(address, length)| {
+        let bits = address & u32::MAX << (32 - length);
+        let last = bits | u32::MAX.checked_shr(length).unwrap_or(0);
+        let subjects = [bits, last, bits.wrapping_sub(1), last.wrapping_add(1), bits ^ 0x0100].map(name4);
+        (format!("{}/{length}", Ipv4Addr::from(bits)), subjects.to_vec())
+    });
+    let ip6 = (address6(), prop_oneof![Just(128_u32), Just(64), 16_u32..128]).prop_map(|(address, length)| {
+        let bits = address & u128::MAX << (128 - length);
+        let last = bits | u128::MAX.checked_shr(length).unwrap_or(0);
+        let is_own = |&bits: &u128| bits >> 32 != 0xffff && bits >> 112 != 0x2002;
+        let subjects = [bits, last, bits.wrapping_sub(1), last.wrapping_add(1)].into_iter().filter(is_own).map(name6);
+        (format!("{}/{length}", Ipv6Addr::from(bits)), subjects.collect())
+    });
+    let names = (prop_oneof![Just("="), Just("."), Just("*.")], name().prop_filter("a domain", |name| is_domain(name)))
+        .prop_map(|(mark, name)| {
+            let subjects = [format!("x.{name}"), format!("y.x.{name}"), format!("a.{name}"), name.clone()];
+            (format!("{mark}{name}"), subjects.to_vec())
+        });
+    let values = prop_oneof![Just(None), Just(Some("live")), Just(Some("=plain"))].prop_map(|text| {
+        let text = text.map(|text| text.as_bytes().into());
+        OwnedValue { a: Some([127, 0, 0, 40].into()), text, ttl: None }
+    });
+    let effect = (any::<bool>(), proptest::collection::vec(values, 0..2))
+        .prop_map(|(hides, values)| Effect { hides, values: values.into() });
+    (prop_oneof![3 => ip4, 1 => ip6, 3 => names], effect)
+        .prop_map(|((text, subjects), effect)| (text, effect, subjects))
+}
+
 fn zone() -> impl Strategy<Value = (Vec<(Format, String)>, Vec<String>)> {
     let list = prop_oneof![
         3 => list4(false).boxed(),
@@ -208,6 +277,38 @@ proptest! {
     ) {
         let tests = if synthesised { TestEntries::Synthesised } else { TestEntries::AsWritten };
         compare(&lists, &subjects, choice, tests, Options::default());
+    }
+
+    #[test]
+    fn a_master_file_leaves_out_what_is_allowed(
+        (lists, subjects) in zone(),
+        allow in proptest::collection::vec(prop_oneof![list4(false), list6(), list_of_names()], 1..3),
+        choice in prop_oneof![Just(Choice::All), Just(Choice::One), Just(Choice::Or)],
+        synthesised: bool,
+    ) {
+        let tests = if synthesised { TestEntries::Synthesised } else { TestEntries::AsWritten };
+        let subjects: Vec<String> = subjects.into_iter().chain(allow.iter().flat_map(|list| list.2.clone())).collect();
+        let allow: Vec<_> = allow.into_iter().map(|(format, text, _)| (format, text)).collect();
+        compare_with(&lists, &allow, &[], &subjects, choice, tests, Options::default());
+    }
+
+    #[test]
+    fn a_master_file_has_live_changes_in_it(
+        (lists, subjects) in zone(),
+        allow in proptest::option::weighted(0.3, prop_oneof![list4(false), list_of_names()]),
+        changes in proptest::collection::vec(change(), 1..8),
+        choice in prop_oneof![Just(Choice::All), Just(Choice::One), Just(Choice::Or)],
+        synthesised: bool,
+    ) {
+        let tests = if synthesised { TestEntries::Synthesised } else { TestEntries::AsWritten };
+        let mut all = subjects;
+        changes.iter().for_each(|(_, _, subjects)| all.extend(subjects.clone()));
+        let live: Vec<_> = changes.into_iter().map(|(text, effect, _)| (text, effect)).collect();
+        let allow: Vec<_> = allow.into_iter().map(|(format, text, subjects)| {
+            all.extend(subjects);
+            (format, text)
+        }).collect();
+        compare_with(&lists, &allow, &live, &all, choice, tests, Options::default());
     }
 
     #[test]

@@ -13,16 +13,21 @@
 
 mod lay;
 mod origin;
+pub(super) mod revise;
+mod standing;
 mod text;
-mod verdicts;
+pub(super) mod verdicts;
 
+pub use standing::Standing;
 pub use verdicts::code;
 
+use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::survey::{Survey, SurveyError, SurveyPlan};
-use crate::dataset::{Asked, Emit, EmitError, Holds, Reasons, Stamp};
+use super::Region;
+use crate::dataset::{Asked, Emit, EmitError, Holds, Reasons, Reported, Revisions};
 use crate::evidence::{Family, Time};
 use crate::feed::Sink;
 
@@ -49,88 +54,31 @@ pub enum OriginForm {
     Rspamd,
 }
 
-/// A survey that is kept, and taken again when there is a reason.
-#[derive(Debug)]
-pub struct Standing {
-    written: SurveyPlan,
-    /// The plan after a chroot.
-    confined: OnceLock<SurveyPlan>,
-    last: Mutex<Option<Taken>>,
-}
-
-#[derive(Debug)]
-struct Taken {
-    survey: Arc<Survey>,
-    stamps: Vec<Option<Stamp>>,
-    /// A Unix time in seconds.
-    at: i64,
-    /// Why the survey is still the one before.
-    caution: Option<String>,
-}
-
-impl Standing {
-    /// Nothing yet.
-    pub fn new(plan: SurveyPlan) -> Self {
-        Self { written: plan, confined: OnceLock::new(), last: Mutex::new(None) }
-    }
-
-    fn plan(&self) -> &SurveyPlan {
-        self.confined.get().unwrap_or(&self.written)
-    }
-
-    /// The survey as things are at a Unix time in seconds.
-    ///
-    /// One that says too much, or too much else than the one before, is not believed: the one before stays.
-    ///
-    /// # Errors
-    ///
-    /// A file cannot be read; the survey before stays for those that have it.
-    pub fn survey(&self, now: i64) -> Result<Arc<Survey>, SurveyError> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // taken before reading: a change meanwhile is then seen the next time
-        let stamps: Vec<_> = self.plan().files().iter().map(|path| Stamp::of(path)).collect();
-        let is_fresh = |taken: &&Taken| {
-            taken.stamps == stamps && (self.plan().at.is_some() || (0..INTERVAL).contains(&(now - taken.at)))
-        };
-        if let Some(taken) = last.as_ref().filter(is_fresh) {
-            return Ok(Arc::clone(&taken.survey));
-        }
-        let at = self.plan().at.unwrap_or_else(|| Time(u32::try_from(now).unwrap_or(0)));
-        let before = last.as_ref().map(|taken| Arc::clone(&taken.survey));
-        let survey = Arc::new(Survey::take(self.plan(), at, before.as_deref())?);
-        let caution = before.as_ref().and_then(|_| survey.caution());
-        let survey = before.filter(|_| caution.is_some()).unwrap_or(survey);
-        *last = Some(Taken { survey: Arc::clone(&survey), stamps, at: now, caution });
-        Ok(survey)
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(taken) = last.as_ref() else { return Vec::new() };
-        let caution = taken.caution.iter().map(|caution| format!("verdicts are held as they were: {caution}"));
-        let unsaid = taken.survey.left_out.saturating_sub(taken.survey.problems.len() as u64);
-        let more = (unsaid > 0).then(|| format!("and {unsaid} more lines of evidence that were left out"));
-        caution.chain(taken.survey.problems.iter().cloned()).chain(more).collect()
-    }
-}
-
 /// A dataset of a standing survey.
 #[derive(Debug)]
 pub struct Listings {
     standing: Arc<Standing>,
     emission: Emission,
+    /// When the survey was taken that it was emitted from last.
+    emitted: Mutex<Option<Time>>,
+    /// The regions of which it has said something else than its table does.
+    revised: Mutex<HashSet<Region>>,
 }
 
 impl Listings {
     /// What a dataset says of a survey.
     pub fn new(standing: Arc<Standing>, emission: Emission) -> Self {
-        Self { standing, emission }
+        Self { standing, emission, emitted: Mutex::default(), revised: Mutex::default() }
+    }
+
+    fn emitted(&self) -> MutexGuard<'_, Option<Time>> {
+        self.emitted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Emit for Listings {
     fn description(&self) -> String {
-        format!("{:?} {:?}", self.emission, self.standing.written)
+        format!("{:?} {:?}", self.emission, self.standing.written())
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -145,16 +93,20 @@ impl Emit for Listings {
     }
 
     fn confine(&self, inside: &dyn Fn(&Path) -> Option<PathBuf>) -> Result<(), PathBuf> {
-        // the first of the datasets that share the survey does it for all
-        if self.standing.confined.get().is_none() {
-            let _ = self.standing.confined.set(self.standing.written.moved(inside)?);
-        }
-        Ok(())
+        self.standing.confine(inside)
     }
 
     fn interval(&self) -> Option<i64> {
-        let changes = self.standing.plan().at.is_none() && !matches!(self.emission, Emission::Origin(_));
-        changes.then_some(INTERVAL)
+        if matches!(self.emission, Emission::Origin(_)) {
+            return None;
+        }
+        let known = self.standing.look(|increment| (increment.is_full(), increment.survey().at));
+        let Some((is_full, at)) = known else { return Some(LEAST_INTERVAL) };
+        if *self.emitted() != Some(at) {
+            // another dataset had reason for a survey, and what is revised goes over that
+            return Some(0);
+        }
+        if is_full { Some(LEAST_INTERVAL) } else { self.standing.plan().at.is_none().then_some(INTERVAL) }
     }
 
     fn holds(&self) -> Holds {
@@ -164,13 +116,40 @@ impl Emit for Listings {
 
     fn emit(&self, now: i64, sink: &mut dyn Sink) -> Result<(), EmitError> {
         let survey = self.standing.survey(now)?;
+        *self.emitted() = Some(survey.at);
         match self.emission {
-            Emission::Exact => verdicts::exact(&survey, sink),
-            Emission::Verdicts(family) => verdicts::states(&survey, family, sink),
-            Emission::Score => verdicts::scores(&survey, sink),
             Emission::Origin(form) => origin::origins(&survey, form, sink),
+            emission => verdicts::emit(&survey, emission, sink),
         }
         Ok(())
+    }
+
+    fn report(&self, reports: &[Reported<'_>], now: i64) {
+        self.standing.report(reports, now);
+    }
+
+    fn keep(&self) -> io::Result<()> {
+        self.standing.keep()
+    }
+
+    fn revise(&self, since: u64) -> Revisions {
+        let mut revised = self.revised.lock().unwrap_or_else(PoisonError::into_inner);
+        if since == 0 {
+            revised.clear();
+        }
+        let revisions = self.standing.look(|increment| {
+            let touched = increment.touched_after(since).filter_map(|region| {
+                let of = |is_now| revise::revision(increment, self.emission, region, is_now);
+                let revision = of(true)?;
+                let is_news = revised.contains(region) || of(false).as_ref() != Some(&revision);
+                is_news.then(|| {
+                    revised.insert(region.clone());
+                    revision
+                })
+            });
+            Revisions { all: touched.collect(), until: increment.number(), wants_emission: increment.is_full() }
+        });
+        revisions.unwrap_or_default()
     }
 
     fn notes(&self) -> Vec<String> {
@@ -178,14 +157,17 @@ impl Emit for Listings {
     }
 
     fn explain(&self, now: i64, subject: &Asked) -> Result<Option<Reasons>, EmitError> {
-        let survey = self.standing.survey(now)?;
-        Ok(match self.emission {
+        self.standing.survey(now)?;
+        let explained = self.standing.look(|increment| match self.emission {
             Emission::Origin(_) => None,
-            Emission::Verdicts(family) => text::reasons(&survey, family, subject),
-            Emission::Exact | Emission::Score => text::reasons(&survey, None, subject),
-        })
+            Emission::Verdicts(family) => text::reasons(increment, family, subject),
+            Emission::Exact | Emission::Score => text::reasons(increment, None, subject),
+        });
+        Ok(explained.flatten())
     }
 }
 
 /// Seconds after which evidence has faded enough to be judged again.
 pub const INTERVAL: i64 = 3600;
+/// Seconds between surveys, however much is reported: taking one is some seconds of a core.
+const LEAST_INTERVAL: i64 = 60;

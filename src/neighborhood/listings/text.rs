@@ -9,9 +9,8 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::super::names::NameExplanation;
-use super::super::survey::Survey;
 use super::super::units::Run6;
-use super::super::{Bits, Class, Counts, Exact, Explanation, Level, Run, State, node_name};
+use super::super::{Bits, Class, Counts, Exact, Explanation, Increment, Level, Run, State, node_name};
 use crate::dataset::never::{prefix4_text, prefix6_text};
 use crate::dataset::{Asked, Reasons};
 use crate::evidence::Family;
@@ -97,17 +96,17 @@ fn two_digits(lift: f64) -> f64 {
 }
 
 /// Why an address or name is where it is, whoever said something around it.
-pub(super) fn reasons(survey: &Survey, family: Option<Family>, subject: &Asked) -> Option<Reasons> {
+pub(super) fn reasons(increment: &Increment, family: Option<Family>, subject: &Asked) -> Option<Reasons> {
     let address = match subject {
-        Asked::Name(name) => return Some(name_reasons(survey, name)),
+        Asked::Name(name) => return Some(name_reasons(increment, name)),
         Asked::Address(address) => address.to_canonical(),
     };
-    let told = exact_at(survey, address);
+    let told = exact_at(increment, address);
     let families = Family::ALL.into_iter().filter(|one| family.is_none_or(|wanted| wanted == *one));
     match address {
         IpAddr::V4(address) => {
             let mut all: Vec<Explanation> =
-                families.map(|family| survey.judgements[family.index()].explain(address)).collect();
+                families.map(|family| increment.judgement(family).explain(address)).collect();
             // a family that has no evidence has no terms either, and nothing to say beside one that has
             all.sort_by(|a, b| (b.state, b.lift).partial_cmp(&(a.state, a.lift)).unwrap_or(std::cmp::Ordering::Equal));
             if all.iter().any(|explanation| !explanation.groups.is_empty()) {
@@ -128,7 +127,9 @@ pub(super) fn reasons(survey: &Survey, family: Option<Family>, subject: &Asked) 
         IpAddr::V6(address) => {
             let bits = u128::from(address);
             let runs = families.filter_map(|family| {
-                let run = survey.runs6[family.index()].iter().find(|run| (run.first..=run.last).contains(&bits))?;
+                let run = increment.survey().runs6[family.index()]
+                    .iter()
+                    .find(|run| (run.first..=run.last).contains(&bits))?;
                 Some((prefix6_text(run.node.0, run.node.1), state6(run, family)))
             });
             let (nodes, texts): (Vec<String>, Vec<String>) = runs.unzip();
@@ -141,19 +142,15 @@ pub(super) fn reasons(survey: &Survey, family: Option<Family>, subject: &Asked) 
 }
 
 /// What was said of an address itself, or of a prefix around it.
-fn exact_at(survey: &Survey, address: IpAddr) -> Vec<String> {
+fn exact_at(increment: &Increment, address: IpAddr) -> Vec<String> {
     match address.to_canonical() {
         IpAddr::V4(address) => {
-            let bits = u32::from(address);
-            let is_about = |exact: &&Exact<u32>| (exact.first..=exact.first.last_of(exact.length)).contains(&bits);
-            let told = |exact: &Exact<u32>| said(exact, &prefix4_text(exact.first, exact.length));
-            survey.exact4.iter().filter(is_about).map(told).collect()
+            let told = |exact: Exact<u32>| said(&exact, &prefix4_text(exact.first, exact.length));
+            increment.exact4_at(address.into()).map(told).collect()
         }
         IpAddr::V6(address) => {
-            let bits = u128::from(address);
-            let is_about = |exact: &&Exact<u128>| (exact.first..=exact.first.last_of(exact.length)).contains(&bits);
-            let told = |exact: &Exact<u128>| said(exact, &prefix6_text(exact.first, exact.length));
-            survey.exact6.iter().filter(is_about).map(told).collect()
+            let told = |exact: Exact<u128>| said(&exact, &prefix6_text(exact.first, exact.length));
+            increment.exact6_at(address.into()).map(told).collect()
         }
     }
 }
@@ -165,8 +162,9 @@ fn said<A>(exact: &Exact<A>, node: &str) -> String {
     )
 }
 
-fn name_reasons(survey: &Survey, name: &str) -> Reasons {
-    let explanation: NameExplanation = survey.names.explain(name, &survey.suffixes);
+fn name_reasons(increment: &Increment, name: &str) -> Reasons {
+    let survey = increment.survey();
+    let explanation: NameExplanation = survey.names.explain(name, &survey.name_facts.suffixes, increment.names());
     let node =
         explanation.chain.iter().find(|step| step.listed).map_or_else(|| name.to_owned(), |step| step.node.clone());
     Reasons { node, text: explanation.to_string(), json: json!({ "name": explanation }) }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use super::lines::parse_host;
+use super::suffixes::Suffixes;
 use crate::dnsxl::url::{CanonicalUrl, Host, UrlError};
 use crate::evidence::{Evidence, Time};
 use crate::feed::LineError;
@@ -51,8 +52,17 @@ pub enum SubjectError {
     Address,
 }
 
+/// What a report of a name or URL is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A host in lower case.
+    Host(String),
+    /// The literal address of a URL.
+    Address(IpAddr),
+}
+
 /// What was reported at one host.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct HostEvidence {
     /// Reports of the host itself.
     pub(super) own: Arrivals,
@@ -93,6 +103,11 @@ impl Arrivals {
     }
 }
 
+/// Whether a subject is a URL, and not a name alone.
+fn is_url(subject: &str) -> bool {
+    subject.contains(['/', '?', ':'])
+}
+
 impl NameEvidence {
     /// Nothing yet; reports after `until` will not be read.
     pub fn until(until: Time) -> Self {
@@ -112,6 +127,20 @@ impl NameEvidence {
         (names, wrong)
     }
 
+    /// What a subject is about. The path of a URL is then that of the last subject.
+    pub(super) fn place(&mut self, subject: &str) -> Result<Place, SubjectError> {
+        let subject = subject.trim();
+        if is_url(subject) {
+            self.url.parse(subject.as_bytes())?;
+            return match self.url.host() {
+                Host::Address(address) => Ok(Place::Address(address)),
+                Host::Name(name) => Ok(Place::Host(parse_host(&String::from_utf8_lossy(name))?)),
+            };
+        }
+        let host = parse_host(subject.strip_prefix("*.").unwrap_or(subject))?;
+        if host.parse::<IpAddr>().is_ok() { Err(SubjectError::Address) } else { Ok(Place::Host(host)) }
+    }
+
     /// Takes a report of a domain or URL.
     ///
     /// A URL at a literal address is one about the address: see [`Self::addresses`].
@@ -120,33 +149,21 @@ impl NameEvidence {
     ///
     /// The subject is none.
     pub fn add(&mut self, subject: &str, statement: Statement<'_>) -> Result<(), SubjectError> {
-        let subject = subject.trim();
-        let is_url = subject.contains(['/', '?', ':']);
-        let host = if is_url {
-            self.url.parse(subject.as_bytes())?;
-            match self.url.host() {
-                Host::Address(address) => {
-                    if statement.time <= self.until {
-                        self.addresses.push((address, statement.group.to_owned(), statement.time));
-                    }
-                    return Ok(());
-                }
-                Host::Name(name) => parse_host(&String::from_utf8_lossy(name))?,
-            }
-        } else {
-            let host = parse_host(subject.strip_prefix("*.").unwrap_or(subject))?;
-            if host.parse::<IpAddr>().is_ok() {
-                return Err(SubjectError::Address);
-            }
-            host
-        };
+        let place = self.place(subject)?;
         if statement.time > self.until {
             return Ok(());
         }
+        let host = match place {
+            Place::Host(host) => host,
+            Place::Address(address) => {
+                self.addresses.push((address, statement.group.to_owned(), statement.time));
+                return Ok(());
+            }
+        };
         let Statement { trust, spoofable, time, .. } = statement;
         let arrival = Arrival { group: self.group(statement.group), spoofable, trust, last: time };
         let evidence = self.hosts.entry(host.into()).or_default();
-        if is_url {
+        if is_url(subject.trim()) {
             let path = String::from_utf8_lossy(self.url.path_and_query());
             match evidence.urls.get_mut(&*path) {
                 Some(arrivals) => arrivals.add(arrival),
@@ -158,6 +175,24 @@ impl NameEvidence {
             evidence.own.add(arrival);
         }
         Ok(())
+    }
+
+    /// What was reported at some hosts alone.
+    pub(super) fn of_hosts(&self, hosts: &[Box<str>]) -> Self {
+        let of_host = |host: &Box<str>| Some((host.clone(), self.hosts.get(host)?.clone()));
+        let hosts = hosts.iter().filter_map(of_host).collect();
+        Self { groups: self.groups.clone(), hosts, ..Self::until(self.until) }
+    }
+
+    /// The hosts that something was reported at, by their registrable domain.
+    pub fn by_domain(&self, suffixes: &Suffixes) -> HashMap<Box<str>, Vec<Box<str>>> {
+        let mut domains: HashMap<Box<str>, Vec<Box<str>>> = HashMap::new();
+        for host in self.hosts.keys() {
+            if let Some(domain) = suffixes.split(host).registrable {
+                domains.entry(domain.into()).or_default().push(host.clone());
+            }
+        }
+        domains
     }
 
     /// Reports of URLs at literal addresses, which belong to the HOST family of addresses: address, group, time.

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::judge::NameJudgement;
+use super::moved::MovedNames;
 use super::popularity::{RankClass, ancestors};
 use super::rules::{CONFIRMED_URLS, HIGH_URLS, KNOWN_URLS, UNCONFIRMED_URLS};
 use super::suffixes::{Kind, Suffixes};
@@ -73,11 +74,21 @@ pub struct StepTerm {
 }
 
 impl NameJudgement {
-    /// The chain of a host in lower case.
-    pub fn explain(&self, host: &str, suffixes: &Suffixes) -> NameExplanation {
+    /// The chain of a host in lower case, with what has moved since.
+    pub fn explain(&self, host: &str, suffixes: &Suffixes, moved: &MovedNames) -> NameExplanation {
         let split = suffixes.split(host);
         let names = ancestors(host).take_while(|name| name.len() >= split.suffix.len());
-        let chain = names.flat_map(|name| self.of(name)).map(Step::of).collect();
+        let moved = split.registrable.and_then(|domain| moved.of_domain(domain));
+        let of = |name: &str| -> Vec<Step> {
+            match moved {
+                // the suffix is not of the domain
+                Some(moved) if name.len() > split.suffix.len() => {
+                    moved.iter().filter(|verdict| *verdict.name == *name).map(Step::of).collect()
+                }
+                _ => self.of(name).iter().map(Step::of).collect(),
+            }
+        };
+        let chain = names.flat_map(of).collect();
         NameExplanation {
             name: host.to_owned(),
             registrable: split.registrable.map(str::to_owned),

@@ -20,6 +20,27 @@ use super::suffixes::{Split, Suffixes};
 use super::verdict::{HostArrival, LEAST_SCORE, Level, Lift, MAX_LIFT, NameVerdict, Outcome, Term, score};
 use crate::evidence::Time;
 
+/// What is known of names besides reports, kept.
+#[derive(Debug)]
+pub struct NameFacts {
+    /// Where tenants begin.
+    pub suffixes: Suffixes,
+    /// Which names many people use.
+    pub popularity: Popularity,
+    /// Whom the operator vouches for.
+    pub safe: KnownSafe,
+    /// Where names are.
+    pub observations: Observations,
+}
+
+impl NameFacts {
+    /// To judge by.
+    pub fn facts(&self) -> Facts<'_> {
+        let Self { suffixes, popularity, safe, observations } = self;
+        Facts { suffixes, popularity, safe, observations }
+    }
+}
+
 /// What is known of names besides reports.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'f> {
@@ -62,6 +83,8 @@ pub struct NameJudgement {
     pub names: Vec<NameVerdict>,
     /// Names below a verdict for which it does not hold, sorted: known-safe and popular ones.
     pub exempt: Vec<Box<str>>,
+    /// Whether at least two trusted groups report names.
+    pub(super) has_two_groups: bool,
 }
 
 impl NameJudgement {
@@ -84,18 +107,26 @@ pub fn judge(evidence: &NameEvidence, facts: Facts<'_>, addresses: &impl Address
     let mut names = Vec::new();
     for domain in &tally.domains {
         let lift = tally.lift(domain, addresses);
-        let verdict = tally.domain(domain, lift.as_ref());
-        for &(host, reports) in &domain.hosts {
-            names.extend(tally.exact(host, reports));
-            names.extend(tally.host(host, reports, domain, lift.as_ref()));
-        }
-        names.push(verdict);
+        tally.judge(domain, lift.as_ref(), &mut names);
     }
     names.extend(tally.hazards());
     cover(&mut names);
     names.sort_by(|a, b| (&a.name, a.level).cmp(&(&b.name, b.level)));
     let exempt = exempt(&names, facts);
-    NameJudgement { names, exempt }
+    NameJudgement { names, exempt, has_two_groups: tally.has_two_groups }
+}
+
+/// Judges one registrable domain by all that was reported in it; what lifts it is what did in the judgement before.
+pub(super) fn judge_domain(evidence: &NameEvidence, facts: Facts<'_>, before: &NameJudgement) -> Vec<NameVerdict> {
+    let tally = Tally { has_two_groups: before.has_two_groups, ..Tally::new(evidence, facts) };
+    let mut names = Vec::new();
+    for domain in &tally.domains {
+        let known = before.of(domain.name).iter().find(|verdict| verdict.level == Level::Domain);
+        tally.judge(domain, known.and_then(|verdict| verdict.lift.as_ref()), &mut names);
+    }
+    cover(&mut names);
+    names.sort_by(|a, b| (&a.name, a.level).cmp(&(&b.name, b.level)));
+    names
 }
 
 /// The addresses of which most names are bad, as arrivals for the HOST family.
@@ -203,6 +234,15 @@ impl<'e> Tally<'e> {
     fn bad(&self, name: &str) -> Option<&Domain<'e>> {
         let index = self.domains.binary_search_by_key(&name, |domain| domain.name).ok()?;
         Some(&self.domains[index]).filter(|domain| domain.is_bad())
+    }
+
+    /// Judges a domain and its hosts.
+    fn judge(&self, domain: &Domain<'_>, lift: Option<&Lift>, names: &mut Vec<NameVerdict>) {
+        for &(host, reports) in &domain.hosts {
+            names.extend(self.exact(host, reports));
+            names.extend(self.host(host, reports, domain, lift));
+        }
+        names.push(self.domain(domain, lift));
     }
 
     fn terms(&self, arrivals: &Arrivals) -> Vec<Term> {

@@ -18,6 +18,7 @@ mod explain;
 mod hazard;
 mod judge;
 mod lines;
+mod moved;
 mod observations;
 mod popularity;
 pub mod rules;
@@ -26,8 +27,9 @@ mod verdict;
 
 pub use evidence::{NameEvidence, Statement, SubjectError};
 pub use explain::{NameExplanation, Step, StepTerm};
-pub use judge::{AddressFacts, Facts, NameJudgement, NoAddressFacts, host_arrivals, judge};
+pub use judge::{AddressFacts, Facts, NameFacts, NameJudgement, NoAddressFacts, host_arrivals, judge};
 pub use lines::ListError;
+pub use moved::{MovedNames, Told};
 pub use observations::{Observations, WINDOW_DAYS};
 pub use popularity::{KnownSafe, Popularity, RankClass};
 pub use suffixes::{Kind, Split, Suffixes};

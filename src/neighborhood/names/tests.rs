@@ -200,8 +200,13 @@ fn whom_the_operator_vouches_for_is_not_listed() {
     assert!(!case.listed().is_empty());
     case.safe = KnownSafe::of(["list.example"]);
     assert_eq!(case.listed(), []);
-    let rules: Vec<String> =
-        case.judge().explain("www.list.example", &case.suffixes).chain.into_iter().map(|step| step.rule).collect();
+    let rules: Vec<String> = case
+        .judge()
+        .explain("www.list.example", &case.suffixes, &MovedNames::default())
+        .chain
+        .into_iter()
+        .map(|step| step.rule)
+        .collect();
     assert!(!rules.is_empty() && rules.iter().all(|rule| rule == "known safe: list.example"), "{rules:?}");
 }
 
@@ -330,7 +335,7 @@ fn what_is_explained_is_what_was_judged_by() {
         ("c", "http://evil.example/3"),
         ("a", "evil.example"),
     ]);
-    let explanation = case.judge().explain("www.evil.example", &case.suffixes);
+    let explanation = case.judge().explain("www.evil.example", &case.suffixes, &MovedNames::default());
     let steps: Vec<(&str, &str)> = explanation.chain.iter().map(|step| (step.level, &*step.node)).collect();
     assert_eq!(
         steps,

@@ -1,5 +1,6 @@
 //! The judgement against a slow model that is obviously right, its properties, and scenes from the field.
 
+mod increments;
 mod naive;
 mod properties;
 mod scenes;

@@ -6,7 +6,7 @@ use super::naive;
 use super::*;
 
 /// A /16 in which everything happens.
-const SPACE: u32 = 0xc633_0000;
+pub(super) const SPACE: u32 = 0xc633_0000;
 
 /// Spells of one source and address: gaps and lengths in days, backwards from some days ago.
 fn spells() -> impl Strategy<Value = Vec<(u32, usize, u32, Option<u32>)>> {
@@ -34,7 +34,7 @@ fn spells() -> impl Strategy<Value = Vec<(u32, usize, u32, Option<u32>)>> {
     })
 }
 
-fn case() -> impl Strategy<Value = Case> {
+pub(super) fn case() -> impl Strategy<Value = Case> {
     let route = (16u8..=25, 0u32..256, 64496u32..64499);
     let routes = proptest::collection::vec(route, 1..12);
     (routes, spells()).prop_map(|(routes, spells)| {
@@ -73,7 +73,7 @@ proptest! {
         prop_assert!(is_near(judgement.mean_rate(), mean));
         let mut seen = std::collections::BTreeSet::new();
         for &block in naive.blocks.keys() {
-            judgement.each_run_of_block(block, |run| {
+            judgement.each_run_of_block(block, true, |run| {
                 // an address that may come back has a rate of its own
                 if run.node.1 == 32 {
                     return;

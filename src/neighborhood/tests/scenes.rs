@@ -3,7 +3,7 @@
 use super::*;
 
 /// A quiet Internet: much announced space of many networks with an address here and there, from both groups.
-fn world() -> Case {
+pub(super) fn world() -> Case {
     let mut case = Case::default();
     for network in 0..400u32 {
         case.routes.push((ip("11.0.0.0") + (network << 16), 16, 64500 + network));

@@ -1,0 +1,191 @@
+//! What is told of the running server, whatever it is doing.
+//!
+//! Invariant: whoever looks waits for no load and for no publication: what is shown is kept apart, and changed at once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::super::now;
+use super::generations::Generations;
+use super::live::Live;
+use crate::evidence::Time;
+use crate::evidence::store::Journal;
+use crate::http::api::{At, DatasetStatus, Loading, Status, StoreStatus, ZoneStatus};
+use crate::live::Kinds;
+use crate::reload::{Plan, Progress};
+use crate::snapshot::Published;
+
+/// What is told of the running server.
+#[derive(Debug)]
+pub(super) struct Board {
+    started: At,
+    progress: Arc<Progress>,
+    published: Arc<Published>,
+    store: OnceLock<(std::path::PathBuf, Arc<Journal>)>,
+    behind: Arc<Behind>,
+    shown: Mutex<Shown>,
+}
+
+/// Counts the events that are durable and not yet served.
+#[derive(Debug, Default)]
+pub(super) struct Behind(AtomicUsize);
+
+impl Behind {
+    /// Takes note that an event is durable, and has yet to be served.
+    pub(super) fn fall(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes note that so many events are served.
+    pub(super) fn catch_up(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Whether there are so many that no more should come.
+    pub(super) fn is_far(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > MOST_BEHIND
+    }
+}
+
+/// What there was when a generation was published last.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) plan: Arc<Plan>,
+    pub(super) generation: u64,
+    published: At,
+    cause: String,
+    datasets: Vec<DatasetStatus>,
+    zones: Vec<ZoneStatus>,
+    /// What each dataset can be told of live.
+    pub(super) kinds: HashMap<String, Kinds>,
+}
+
+impl Board {
+    /// Shows a first generation.
+    pub(super) fn new(generations: &Generations, live: &Live, progress: Arc<Progress>) -> Self {
+        let mut shown = Shown {
+            plan: generations.store().shared_plan(),
+            generation: 0,
+            published: at(now().0),
+            cause: String::new(),
+            datasets: Vec::new(),
+            zones: Vec::new(),
+            kinds: HashMap::new(),
+        };
+        shown.take(generations, live);
+        Self {
+            started: at(now().0),
+            progress,
+            published: generations.published(),
+            store: OnceLock::new(),
+            behind: Arc::default(),
+            shown: Mutex::new(shown),
+        }
+    }
+
+    /// From now on events are kept there.
+    pub(super) fn keep_in(&self, path: std::path::PathBuf, journal: Arc<Journal>) {
+        let _ = self.store.set((path, journal));
+    }
+
+    /// Where events are kept, and by whom.
+    pub(super) fn store(&self) -> Option<(&std::path::Path, &Arc<Journal>)> {
+        self.store.get().map(|(path, journal)| (path.as_path(), journal))
+    }
+
+    /// Where the current generation is.
+    pub(super) fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// Shows how things are now.
+    pub(super) fn show(&self, generations: &Generations, live: &Live) {
+        self.locked().take(generations, live);
+    }
+
+    /// What is shown.
+    pub(super) fn shown(&self) -> Shown {
+        self.locked().clone()
+    }
+
+    /// What is durable and not yet served.
+    pub(super) fn behind(&self) -> &Arc<Behind> {
+        &self.behind
+    }
+
+    /// How the server is.
+    pub(super) fn status(&self) -> Status {
+        let shown = self.shown();
+        let loading = self.progress.loading().map(|loading| Loading {
+            dataset: loading.dataset,
+            since: at(now().0.saturating_sub(loading.took.as_secs() as i64)),
+            bytes: loading.bytes,
+            of_bytes: Some(loading.of_bytes).filter(|&bytes| bytes > 0),
+            lines: loading.lines,
+        });
+        let store = self.store().map(|(path, journal)| {
+            let health = journal.health();
+            StoreStatus {
+                path: path.display().to_string(),
+                waiting: health.waiting as u64,
+                error: health.error.map(|error| error.to_string()),
+            }
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.started,
+            generation: shown.generation,
+            published: shown.published,
+            cause: shown.cause,
+            loading,
+            datasets: shown.datasets,
+            zones: shown.zones,
+            store,
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shown {
+    fn take(&mut self, generations: &Generations, live: &Live) {
+        let store = generations.store();
+        self.plan = store.shared_plan();
+        let (generation, cause) = generations.current();
+        if generation != self.generation {
+            (self.generation, self.published, self.cause) = (generation, at(now().0), cause.to_string());
+        }
+        self.datasets = (self.plan.datasets.iter().enumerate())
+            .map(|(index, spec)| {
+                let (failure, failures) = store.failures(index);
+                let (changes, next_expiry) = live.changes(&spec.name);
+                DatasetStatus {
+                    name: spec.name.clone(),
+                    entries: store.entries(index).unwrap_or(0),
+                    loaded: store.loaded_at(index).map(|loaded| at(loaded.0)),
+                    changes: changes as u64,
+                    next_expiry: next_expiry.map(at),
+                    failures,
+                    error: failure.map(|failure| failure.why.clone()),
+                }
+            })
+            .collect();
+        let snapshot = generations.published().load();
+        let zone = |zone: &crate::zone::Zone| ZoneStatus { apex: zone.apex.to_string(), serial: zone.soa.serial };
+        self.zones = snapshot.zones().iter().map(zone).collect();
+        let kinds = self.plan.datasets.iter().filter_map(|spec| Some((spec.name.clone(), live.kinds(&spec.name)?)));
+        self.kinds = kinds.collect();
+    }
+}
+
+/// A Unix time as the interface has it.
+pub(super) fn at(seconds: i64) -> At {
+    At(Time(u32::try_from(seconds).unwrap_or(0)))
+}
+
+/// Events that may be durable and not yet served: some seconds of the fastest stream, so that memory stays bounded.
+const MOST_BEHIND: usize = 200_000;

@@ -1,0 +1,114 @@
+//! Closing the system calls that a server of lists never makes: seccomp(2), for where no service manager does it.
+//!
+//! What is closed are the ways from one broken process to the rest of the machine: other programs, other processes,
+//! mounts, namespaces, kernel modules, clocks. They fail with EPERM, as if a privilege were missing. Invariant: nothing
+//! that serving needs is on the list, whatever library does it; the filter holds for all threads, and for good.
+//!
+//! It is no list of what is allowed: which calls a C library makes changes with its version, and a server that dies of a
+//! new one is no gain. The units in `packaging` have such a list, as systemd keeps it up to date.
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
+
+/// Why the filter is not in place.
+#[derive(Debug, thiserror::Error)]
+#[error("seccomp: {0}")]
+pub struct SeccompError(String);
+
+/// Closes the calls in all threads; whether this processor's architecture has a filter.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub fn close_system_calls() -> Result<bool, SeccompError> {
+    let Ok(architecture) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(false) };
+    let wrong = |error: &dyn std::error::Error| SeccompError(error.to_string());
+    let rules = CLOSED.iter().map(|&call| (call, Vec::new())).collect();
+    let denied = SeccompAction::Errno(libc::EPERM as u32);
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture).map_err(|error| wrong(&error))?;
+    let program = BpfProgram::try_from(filter).map_err(|error| wrong(&error))?;
+    apply_filter_all_threads(&program).map_err(|error| wrong(&error))?;
+    Ok(true)
+}
+
+/// The calls that are closed.
+const CLOSED: &[libc::c_long] = &[
+    // other programs and processes
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    // other views of the file system
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_mknodat,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_quotactl,
+    // the kernel
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_personality,
+    // the machine
+    libc::SYS_reboot,
+    libc::SYS_acct,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::process::Command;
+
+    use super::*;
+
+    /// The filter is the whole process's and stays, so that a process of its own takes it.
+    #[test]
+    fn a_closed_process_starts_no_other_and_still_has_files_threads_and_sockets() {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "server::seccomp::tests::closed_child", "--ignored", "--test-threads=1"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "{child:?}");
+    }
+
+    #[test]
+    #[ignore = "the other half of the test above"]
+    fn closed_child() {
+        if std::env::var_os(CHILD).is_none() {
+            return;
+        }
+        assert!(close_system_calls().unwrap());
+        let refused = Command::new("/bin/true").status().unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "text").unwrap();
+        let socket = std::thread::spawn(|| UdpSocket::bind("127.0.0.1:0").unwrap()).join().unwrap();
+        assert!(socket.local_addr().unwrap().port() > 0);
+    }
+
+    const CHILD: &str = "INFAMY_TEST_SECCOMP_CHILD";
+}

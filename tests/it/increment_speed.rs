@@ -1,0 +1,107 @@
+//! Fifty thousand reports a second, each answered anew, over a survey of a million addresses and 1.2 million routes.
+//!
+//! `cargo test --release --test it increment_speed -- --ignored --nocapture` prints the rate on one core, and the time
+//! from a single report to what is said anew.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use infamy::dataset::{Emit, Reported};
+use infamy::evidence::Time;
+use infamy::neighborhood::SurveyPlan;
+use infamy::neighborhood::listings::{Emission, Listings, Standing};
+
+const ADDRESSES: u64 = 1_000_000;
+const ROUTES: u64 = 1_200_000;
+const REPORTS: u64 = 200_000;
+const BATCH: usize = 1000;
+const LEAST: f64 = 50_000.0;
+/// 2026-06-01T00:00:00Z.
+const NOW: u32 = 1_780_272_000;
+
+/// SplitMix64 (Steele et al. 2014): equal numbers at every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ mixed >> 31) % limit
+    }
+
+    /// An address in one of half a million /24s, the first of them with most of the reports.
+    fn address(&mut self) -> std::net::Ipv4Addr {
+        let rank = self.below(1 << 20).pow(3) >> 41;
+        let block = 1 << 16 | Numbers(rank).below(0xdf_0000);
+        std::net::Ipv4Addr::from((block << 8 | self.below(256)) as u32)
+    }
+}
+
+fn plan(folder: &tempfile::TempDir) -> SurveyPlan {
+    let (routes, reports): (PathBuf, PathBuf) = (folder.path().join("routes.tsv"), folder.path().join("reports.csv"));
+    let mut numbers = Numbers(7);
+    let mut out = BufWriter::new(File::create(&routes).unwrap());
+    for _ in 0..ROUTES {
+        let length = if numbers.below(3) > 0 { 24 } else { 14 + numbers.below(10) };
+        let first = (1 << 24 | numbers.below(0xdf00_0000)) >> (32 - length) << (32 - length);
+        let asn = 1 + numbers.below(80_000).pow(2) / 80_000;
+        writeln!(out, "{}/{length}\t{asn}", std::net::Ipv4Addr::from(first as u32)).unwrap();
+    }
+    out.flush().unwrap();
+    let mut out = BufWriter::new(File::create(&reports).unwrap());
+    writeln!(out, "time,source,subject,category").unwrap();
+    for _ in 0..ADDRESSES {
+        let (time, source, address) = (NOW as u64 - numbers.below(90 * 86_400), numbers.below(5), numbers.address());
+        writeln!(out, "{time},source-{source},{address},scan").unwrap();
+    }
+    out.flush().unwrap();
+    SurveyPlan { routes: vec![routes], reports: vec![reports], at: Some(Time(NOW)), ..SurveyPlan::default() }
+}
+
+#[test]
+#[ignore = "takes a minute; its figure is for an optimised build"]
+fn fifty_thousand_reports_a_second_are_answered_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let standing = Arc::new(Standing::new(plan(&folder)));
+    let survey = standing.survey(NOW.into()).unwrap();
+    let mib = (survey.evidence.ip4.len() * infamy::evidence::SPELL_BYTES) >> 20;
+    eprintln!("{} spells are kept in {mib} MiB", survey.evidence.ip4.len());
+    let datasets = [Emission::Exact, Emission::Verdicts(None), Emission::Score];
+    let datasets = datasets.map(|emission| Listings::new(Arc::clone(&standing), emission));
+    let mut numbers = Numbers(11);
+    let mut number = 0;
+    let mut since = [0; 3];
+    let mut revisions = [0; 3];
+    let mut answer = |batch: usize| -> Duration {
+        let said = (0..batch).map(|_| (numbers.address().to_string(), format!("source-{}", numbers.below(5))));
+        let said: Vec<(String, String)> = said.collect();
+        let reports = said.iter().map(|(subject, source)| {
+            number += 1;
+            Reported { number, time: NOW + (number / 1000) as u32, source, subject, category: "scan", weight: 1.0 }
+        });
+        let reports: Vec<Reported<'_>> = reports.collect();
+        let begin = Instant::now();
+        for (index, dataset) in datasets.iter().enumerate() {
+            dataset.report(&reports, i64::from(NOW) + 600);
+            let revised = dataset.revise(since[index]);
+            since[index] = revised.until;
+            revisions[index] += revised.all.len();
+        }
+        begin.elapsed()
+    };
+    let mut single: Vec<Duration> = (0..1000).map(|_| answer(1)).collect();
+    single.sort_unstable();
+    eprintln!("one report: median {:?}, 99 % within {:?}", single[500], single[990]);
+    let time: Duration = (0..REPORTS as usize / BATCH).map(|_| answer(BATCH)).sum();
+    let rate = REPORTS as f64 / time.as_secs_f64();
+    eprintln!(
+        "{REPORTS} reports in batches of {BATCH}: {rate:.0} a second; revisions of three datasets: {revisions:?}"
+    );
+    if !cfg!(debug_assertions) {
+        assert!(rate >= LEAST, "{rate} a second");
+    }
+}

@@ -1,0 +1,388 @@
+//! Changes and reports to a server that serves: what is answered when, what outlives the process, and what a fault loses.
+//!
+//! `INFAMY_LONG=1` makes the random ones as long as they are meant to be.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RData;
+
+use crate::serve::{A, PATIENCE, PROGRAM, Server, Site, query};
+
+const TXT: u16 = 16;
+
+/// Runs a command against the server of a site.
+fn infamy(site: &Site, arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(&arguments[..1]).arg("--config").arg(site.config()).args(&arguments[1..]);
+    command.output().unwrap()
+}
+
+/// As [`infamy`], and it must succeed; what it printed.
+fn done(site: &Site, arguments: &[&str]) -> String {
+    let output = infamy(site, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn start(site: &Site) -> Server {
+    let server = site.start();
+    server.wait_for("control on ");
+    server
+}
+
+fn texts(server: &Server, name: &str) -> Vec<String> {
+    let reply = server.ask(name, TXT);
+    let texts = reply.answers.iter().filter_map(|record| match &record.data {
+        RData::TXT(txt) => Some(txt.txt_data.iter().map(|part| String::from_utf8_lossy(part)).collect()),
+        _ => None,
+    });
+    texts.collect()
+}
+
+/// Waits until an address is answered so.
+fn await_rcode(server: &Server, name: &str, rcode: ResponseCode) -> Duration {
+    let begin = Instant::now();
+    while server.rcode(name) != rcode {
+        assert!(begin.elapsed() < PATIENCE, "{name} is never {rcode}");
+        thread::sleep(Duration::from_millis(2));
+    }
+    begin.elapsed()
+}
+
+fn kill(mut server: Server) {
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+}
+
+fn long() -> bool {
+    std::env::var_os("INFAMY_LONG").is_some()
+}
+
+#[test]
+fn a_change_is_answered_told_and_taken_back() {
+    let site = Site::new();
+    let server = start(&site);
+    let serial = server.serial("bl.example");
+    let name = "7.113.0.203.bl.example";
+    assert_eq!(server.rcode(name), ResponseCode::NXDomain);
+    let told =
+        done(&site, &["add", "203.0.113.7", "--dataset", "list", "--text", "Trap: $", "--reason", "a trap", "--wait"]);
+    assert!(told.starts_with("list: 203.0.113.7 added, change "), "{told}");
+    let number = told.trim().rsplit(' ').next().unwrap().to_owned();
+    assert_eq!(texts(&server, name), ["Trap: 203.0.113.7"]);
+    assert_eq!(server.rcode("113.0.203.bl.example"), ResponseCode::NoError, "a name with a listing below it exists");
+    assert!(server.ask(name, A).answers[0].ttl <= 60);
+    assert!(server.serial("bl.example") > serial);
+
+    // a removal hides what the list has, and the longest change decides
+    done(&site, &["remove", "192.0.2.0/24", "--dataset", "list", "--wait"]);
+    assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NXDomain);
+    done(&site, &["add", "192.0.2.1", "--dataset", "list", "--wait"]);
+    assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NoError);
+
+    // the commands that read beside the server see what it serves
+    let looked_up = done(&site, &["lookup", "203.0.113.7"]);
+    assert!(looked_up.contains("a trap"), "{looked_up}");
+    let dumped = done(&site, &["dump", "bl.example"]);
+    assert!(dumped.contains("7.113.0.203") && dumped.contains("Trap: 203.0.113.7"), "{dumped}");
+    let status = done(&site, &["status"]);
+    assert!(status.contains("dataset list: 1 entries") && status.contains("3 live changes"), "{status}");
+    let diff = done(&site, &["diff", "--from", "0"]);
+    assert!(diff.contains("+ list 203.0.113.7 (added live by uid:") && diff.contains("a trap"), "{diff}");
+    assert_eq!(done(&site, &["withdraw", &number, "--wait"]), format!("change {number} withdrawn\n"));
+    assert_eq!(server.rcode(name), ResponseCode::NXDomain);
+    assert_eq!(infamy(&site, &["withdraw", &number]).status.code(), Some(2), "it is withdrawn already");
+    assert!(server.end().success());
+}
+
+#[test]
+fn what_may_not_be_changed_is_refused_and_changes_nothing() {
+    let site = Site::new();
+    let server = start(&site);
+    let serial = server.serial("bl.example");
+    for (subject, why) in
+        [("0.0.0.0/0", "is every address"), ("10.0.0.1", "never-list"), ("not an address", "is no subject")]
+    {
+        let output = infamy(&site, &["add", subject, "--dataset", "list"]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && told.contains(why), "{subject}: {told}");
+    }
+    let output = infamy(&site, &["add", "192.0.2.9", "--dataset", "other"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("dataset other: there is none"), "{output:?}");
+    assert_eq!(server.serial("bl.example"), serial);
+    assert!(server.end().success());
+}
+
+#[test]
+fn a_change_ends_to_the_second() {
+    let site = Site::new();
+    let server = start(&site);
+    done(&site, &["add", "203.0.113.7", "--dataset", "list", "--expires", "2s", "--wait"]);
+    let name = "7.113.0.203.bl.example";
+    let expires = now() + 3.0;
+    let ttl = server.ask(name, A).answers[0].ttl;
+    assert!((1..=2).contains(&ttl), "{ttl}");
+    await_rcode(&server, name, ResponseCode::NXDomain);
+    assert!(now() <= expires, "later than the second it ends in");
+    assert!(server.end().success());
+}
+
+fn now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+#[test]
+fn killed_at_any_moment_every_acknowledged_change_is_there() {
+    let site = Site::new();
+    let kills: u64 = if long() { 200 } else { 4 };
+    let mut acknowledged: Vec<Ipv4Addr> = Vec::new();
+    let mut next: u32 = 0;
+    for round in 0..kills {
+        let server = start(&site);
+        for address in &acknowledged {
+            let [a, b, c, d] = address.octets();
+            let name = format!("{d}.{c}.{b}.{a}.bl.example");
+            assert_eq!(server.rcode(&name), ResponseCode::NoError, "{address} was acknowledged, in round {round}");
+        }
+        let begun = acknowledged.len();
+        let stop = AtomicBool::new(false);
+        let first = next;
+        // several at once, so that some are always on their way
+        let taken: Vec<Vec<Ipv4Addr>> = thread::scope(|scope| {
+            let writers: Vec<_> = (0..3)
+                .map(|writer| {
+                    let (site, stop) = (&site, &stop);
+                    scope.spawn(move || {
+                        let mut taken = Vec::new();
+                        for count in 0.. {
+                            if stop.load(Ordering::Relaxed) {
+                                break;
+                            }
+                            let address = Ipv4Addr::from(0xcb00_7100 - 0x0100_0000 + first + 3 * count + writer);
+                            let text = address.to_string();
+                            if infamy(site, &["add", &text, "--dataset", "list"]).status.success() {
+                                taken.push(address);
+                            }
+                        }
+                        taken
+                    })
+                })
+                .collect();
+            thread::sleep(Duration::from_millis(100 + round * 37 % 300));
+            kill(server);
+            stop.store(true, Ordering::Relaxed);
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        acknowledged.extend(taken.into_iter().flatten());
+        next += 1000;
+        assert!(round > 0 || acknowledged.len() > begun, "nothing was acknowledged before the first kill");
+    }
+    let server = start(&site);
+    for address in &acknowledged {
+        let [a, b, c, d] = address.octets();
+        assert_eq!(server.rcode(&format!("{d}.{c}.{b}.{a}.bl.example")), ResponseCode::NoError, "{address}");
+    }
+    assert!(server.end().success());
+}
+
+#[test]
+fn a_store_that_is_no_store_keeps_the_server_from_starting_with_a_line() {
+    let site = Site::new();
+    let server = start(&site);
+    done(&site, &["add", "203.0.113.7", "--dataset", "list"]);
+    assert!(server.end().success());
+    let store = site.0.path().join("state/evidence.db");
+    for side in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{side}", store.display()));
+    }
+    let whole = fs::read(&store).unwrap();
+    for (bytes, why) in [
+        (&b"something else entirely, and long enough to be looked at"[..], "evidence store"),
+        (&whole[..whole.len() / 2], "corrupt"),
+    ] {
+        fs::write(&store, bytes).unwrap();
+        let output = Command::new(PROGRAM).arg("serve").arg(site.config()).stdin(Stdio::null()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("error: ") && told.contains("evidence.db") && told.contains(why), "{told}");
+    }
+    fs::write(&store, &whole).unwrap();
+    let server = start(&site);
+    assert_eq!(server.rcode("7.113.0.203.bl.example"), ResponseCode::NoError);
+    assert!(server.end().success());
+}
+
+#[test]
+fn changes_outlive_a_reload_and_a_new_configuration() {
+    let site = Site::new();
+    let server = start(&site);
+    done(&site, &["add", "203.0.113.7", "--dataset", "list", "--wait"]);
+    site.put(b"192.0.2.2\n");
+    assert!(done(&site, &["reload"]).starts_with("done, generation "));
+    assert_eq!(server.rcode("2.2.0.192.bl.example"), ResponseCode::NoError);
+    assert_eq!(server.rcode("7.113.0.203.bl.example"), ResponseCode::NoError);
+    site.write_config("[[zone]]\napex = \"second.example\"\ndatasets = [\"list\"]\n");
+    done(&site, &["reload"]);
+    assert_eq!(server.rcode("7.113.0.203.second.example"), ResponseCode::NoError);
+    assert!(server.end().success());
+}
+
+/// Floods the server with queries for which nobody waits.
+#[test]
+fn after_a_flood_answers_resume_and_memory_is_as_before() {
+    let site = Site::new();
+    let server = start(&site);
+    let resident = |server: &Server| status(server, "VmRSS:");
+    let before = resident(&server);
+    let stop = AtomicBool::new(false);
+    let sent = AtomicU64::new(0);
+    let length = Duration::from_secs(if long() { 60 } else { 2 });
+    thread::scope(|scope| {
+        for flood in 0..4 {
+            let (stop, sent, address) = (&stop, &sent, server.address);
+            scope.spawn(move || {
+                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                socket.connect(address).unwrap();
+                let query = query(&format!("{flood}.2.0.192.bl.example"), A);
+                while !stop.load(Ordering::Relaxed) {
+                    sent.fetch_add(u64::from(socket.send(&query).is_ok()), Ordering::Relaxed);
+                }
+            });
+        }
+        thread::sleep(length);
+        stop.store(true, Ordering::Relaxed);
+    });
+    let begin = Instant::now();
+    // as a resolver does: what was lost in the flood is asked again
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let answered = (0..100).any(|_| {
+        socket.send_to(&query("1.2.0.192.bl.example", A), server.address).unwrap();
+        socket.recv(&mut [0; 512]).is_ok()
+    });
+    assert!(answered, "no answer after the flood");
+    let (resumed, after) = (begin.elapsed(), resident(&server));
+    eprintln!(
+        "{} queries in {length:?}; answered {resumed:.2?} after it; {before} KiB, then {after} KiB",
+        sent.load(Ordering::Relaxed)
+    );
+    assert!(resumed < Duration::from_secs(2), "{resumed:?}");
+    assert!(after < before + 4096, "{before} KiB before, {after} KiB after");
+    assert!(server.end().success());
+}
+
+/// A line of the kernel's account of a process, in KiB.
+fn status(server: &Server, key: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let line = text.lines().find(|line| line.starts_with(key)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// How long it takes from a change's begin to its answer, over ten million listings.
+#[test]
+#[ignore = "takes minutes and gigabytes"]
+fn a_change_is_answered_within_the_second_at_ten_million_listings() {
+    let site = Site::new();
+    let mut text = String::new();
+    for n in 0..10_000_000_u32 {
+        use std::fmt::Write as _;
+        let _ = writeln!(text, "{}", Ipv4Addr::from(0x2000_0000 | n.wrapping_mul(2_654_435_761) >> 4));
+    }
+    site.put(text.as_bytes());
+    drop(text);
+    let server = start(&site);
+    let rounds = 200;
+    let mut took: Vec<Duration> = (0..rounds)
+        .map(|round: u32| {
+            let address = Ipv4Addr::from(0xc800_0000 | round);
+            let [a, b, c, d] = address.octets();
+            let begin = Instant::now();
+            done(&site, &["add", &address.to_string(), "--dataset", "list"]);
+            await_rcode(&server, &format!("{d}.{c}.{b}.{a}.bl.example"), ResponseCode::NoError);
+            begin.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    let p99 = took[took.len() * 99 / 100];
+    eprintln!(
+        "from the command's begin to the answer: median {:.1?}, p99 {p99:.1?}, most {:.1?}",
+        took[took.len() / 2],
+        took[took.len() - 1]
+    );
+    assert!(p99 < Duration::from_secs(1), "{p99:?}");
+    assert!(Path::new(&site.list()).exists() && server.end().success());
+}
+
+/// A site whose zones are made of evidence alone: what was reported itself, and blocks.
+fn of_evidence() -> Site {
+    let site = Site::new();
+    let folder = site.0.path();
+    fs::write(folder.join("routes.tsv"), "192.0.2.0/24\t64496\n198.51.100.0/24\t64497\n203.0.113.0/24\t64498\n")
+        .unwrap();
+    fs::write(folder.join("reports.csv"), "time,source,subject,category\n").unwrap();
+    site.write_config(
+        r#"
+[evidence]
+reports = "reports.csv"
+
+[[evidence.source]]
+name = "trap"
+trust = 0.9
+family = "send"
+
+[neighborhood]
+routes = "routes.tsv"
+
+[[dataset]]
+name = "reported"
+kind = "exact"
+min-entries = 0
+
+[[zone]]
+apex = "block.example"
+datasets = ["reported"]
+"#,
+    );
+    site
+}
+
+#[test]
+fn a_report_is_answered_and_outlives_the_process() {
+    let site = of_evidence();
+    let server = start(&site);
+    let name = "9.2.0.192.block.example";
+    assert_eq!(server.rcode(name), ResponseCode::NXDomain);
+    let serial = server.serial("block.example");
+    done(&site, &["report", "192.0.2.9", "--source", "trap", "--category", "spam"]);
+    let took = await_rcode(&server, name, ResponseCode::NoError);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(server.serial("block.example") > serial);
+    assert_eq!(server.rcode("8.2.0.192.block.example"), ResponseCode::NXDomain);
+    // verdicts are not for people to change
+    let output = infamy(&site, &["remove", "192.0.2.9", "--dataset", "reported"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is made of evidence"), "{output:?}");
+    kill(server);
+    let server = start(&site);
+    assert_eq!(server.rcode(name), ResponseCode::NoError, "it was acknowledged");
+    let stream: String = (1..=200)
+        .map(|n| {
+            format!(
+                "{{\"time\":\"{}\",\"source\":\"trap\",\"subject\":\"198.51.100.{n}\",\"category\":\"spam\"}}\n",
+                now() as u64
+            )
+        })
+        .collect();
+    let file = site.0.path().join("stream.jsonl");
+    fs::write(&file, stream).unwrap();
+    let told = done(&site, &["report", "--file", file.to_str().unwrap()]);
+    assert!(told.contains("200 reports taken"), "{told}");
+    await_rcode(&server, "200.100.51.198.block.example", ResponseCode::NoError);
+    assert!(server.end().success());
+}
