@@ -9,9 +9,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::serve::live::{Live, kept_changes};
 use super::{load, now, serve};
 use crate::dnsxl::Name;
 use crate::export::{Options, Source};
+use crate::reload::Store;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -29,7 +31,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let apex = Name::parse(arguments.zone.as_bytes()).with_context(|| format!("zone {}", arguments.zone))?;
     let config = load::config(arguments.config.as_deref())?;
-    let source = Source::load(&serve::plan_as_served(&config)?, &apex, now(), |_| Vec::new())?;
+    let plan = serve::plan_as_served(&config)?;
+    let live = Live::begin(&Store::new(plan.clone()), kept_changes(&config)?);
+    let source = Source::load(&plan, &apex, now(), live.into_changes())?;
     for (dataset, report) in &source.reports {
         if report.total > 0 {
             let name = &config.plan.datasets[*dataset].name;

@@ -10,6 +10,7 @@ mod rdata;
 mod space;
 mod verdicts;
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -41,8 +42,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Loads a zone of a plan by its apex. `live` gives the live changes over a dataset by its index in the plan, from the
-    /// lowest layer up.
+    /// Loads a zone of a plan by its apex. `live` has the live changes over datasets by their indexes in the plan, from
+    /// the lowest layer up.
     ///
     /// # Errors
     ///
@@ -51,7 +52,7 @@ impl Source {
         plan: &Plan,
         apex: &Name,
         now: UnixTime,
-        live: impl Fn(usize) -> Vec<Changes>,
+        mut live: HashMap<usize, Vec<Changes>>,
     ) -> Result<Self, ExportError> {
         let apex = apex.to_lowercase();
         // of two zones with one apex the later is served
@@ -65,7 +66,7 @@ impl Source {
             let (dataset, report) =
                 loaded.map_err(|source| ExportError::Load { dataset: spec.name.clone(), source })?;
             reports.push((index, report));
-            let mut changes = live(index);
+            let changes = live.entry(index).or_default();
             let layers: Result<Vec<_>, _> = changes.iter_mut().filter_map(|of| of.layer().transpose()).collect();
             let layers = layers.map_err(|source| ExportError::Live { dataset: spec.name.clone(), source })?;
             let subjects: Vec<_> =

@@ -87,6 +87,12 @@ fn a_change_is_answered_told_and_taken_back() {
     done(&site, &["add", "192.0.2.1", "--dataset", "list", "--wait"]);
     assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NoError);
 
+    // other processes know it from the store
+    let lookup = done(&site, &["lookup", "203.0.113.7"]);
+    assert!(lookup.contains("    list: 203.0.113.7 added by uid:") && lookup.contains(": a trap"), "{lookup}");
+    let dump = done(&site, &["dump", "bl.example"]);
+    assert!(dump.contains("\n7.113.0.203\t60\tA\t127.0.0.2\n"), "{dump}");
+
     let status = done(&site, &["status"]);
     assert!(status.contains("dataset list: 1 entries") && status.contains("3 live changes"), "{status}");
     let diff = done(&site, &["diff", "--from", "0"]);

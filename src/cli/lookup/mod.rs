@@ -16,6 +16,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 
 use super::ask::ask;
+use super::serve::live::{Live, kept_changes};
 use super::{load, now};
 use crate::dataset::{Emitted, Reasons};
 use crate::dnsxl::Name;
@@ -25,7 +26,7 @@ use crate::reload::{Plan, Store, ZonePlan};
 use crate::snapshot::Snapshot;
 use crate::zone::Zone;
 use origin::{FoundOrigin, Kind};
-pub(super) use subject::Subject;
+use subject::Subject;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -45,7 +46,7 @@ pub(super) type LiveOf<'l> = &'l dyn Fn(usize) -> Vec<&'l Changes>;
 
 /// What is known of a subject; the form of the JSON too.
 #[derive(Debug, Serialize)]
-pub(super) struct Found {
+struct Found {
     subject: String,
     /// Whether any zone lists it.
     listed: bool,
@@ -97,12 +98,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let name = &store.plan().datasets[event.dataset].name;
         event.result.map_err(|error| anyhow!("dataset {name}: {error}"))?;
     }
+    let mut live = Live::begin(&store, kept_changes(&config)?);
+    live.lay_all(&mut store)?;
     let snapshot = store.snapshot()?;
     let mut out = io::stdout().lock();
     let mut is_any_listed = false;
     for (text, subject) in subjects {
-        // what is added and removed live is the serving process's alone
-        let found = look_up(text, &subject, &snapshot, store.plan(), &|_| Vec::new())?;
+        let found = look_up(text, &subject, &snapshot, store.plan(), &|index| live.over(index))?;
         is_any_listed |= found.listed;
         match arguments.json {
             true => writeln!(out, "{}", serde_json::to_string(&found)?)?,
@@ -132,7 +134,7 @@ fn look_up(text: &str, subject: &Subject, snapshot: &Snapshot, plan: &Plan, live
     let mut zones = Vec::new();
     for (zone, of_plan) in snapshot.zones().iter().zip(&plan.zones) {
         let names = zone.placed.iter().flat_map(|placed| {
-            let names = subject.names(placed.part());
+            let names = subject.names(placed);
             names.into_iter().filter_map(|name| Some((name.under(&placed.under).ok()?, &placed.under)))
         });
         for (name, under) in names.collect::<BTreeMap<Name, &Name>>() {

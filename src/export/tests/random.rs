@@ -72,7 +72,8 @@ fn compare_with(
         }
         vec![changes]
     };
-    let (text, _) = written_with(&plan, options, changes);
+    let all = (0..borrowed.len()).map(|dataset| (dataset, changes(dataset))).collect();
+    let (text, _) = written_with(&plan, options, all);
     let file = MasterFile::read(&text);
     let mut store = Store::new(plan);
     store.load(UnixTime(0));
