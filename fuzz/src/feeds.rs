@@ -24,6 +24,7 @@ pub fn feed(format: Format, bytes: &[u8]) {
         online_only: first & 32 != 0,
         copy: false,
         max_range4: (first & 64 != 0).then_some(256),
+        ..Reading::default()
     };
     let mut laws = Laws { lines: list.split(|&byte| byte == b'\n').count() as u64, ..Laws::default() };
     laws.counted = reading.compression == Compression::Off;

@@ -4,9 +4,11 @@ mod compiled;
 mod feeds;
 #[path = "../../tests/it/hostile.rs"]
 mod hostile;
+mod messages;
 mod packets;
 mod world;
 
 pub use compiled::open;
 pub use feeds::{feed, load};
+pub use messages::{message, object};
 pub use packets::packet;

@@ -70,7 +70,7 @@ fn zone(apex: &str, datasets: Vec<(usize, Name)>, choice: Choice) -> ZonePlan {
         test_entries: TestEntries::Synthesised,
         others: vec![name("b"), name("a.b")],
     };
-    ZonePlan { spec, datasets, access: None }
+    ZonePlan { spec, datasets, allow: Vec::new(), access: None }
 }
 
 /// When everything happens.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::serve::live::{Live, kept_changes};
+use super::serve::live::Live;
 use super::{load, now, serve};
 use crate::dnsxl::Name;
 use crate::export::{Options, Source};
@@ -32,8 +32,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let apex = Name::parse(arguments.zone.as_bytes()).with_context(|| format!("zone {}", arguments.zone))?;
     let config = load::config(arguments.config.as_deref())?;
     let plan = serve::plan_as_served(&config)?;
-    let live = Live::begin(&Store::new(plan.clone()), kept_changes(&config)?);
-    let source = Source::load(&plan, &apex, now(), live.into_changes())?;
+    let mut live = Live::begin(&Store::new(plan.clone()), load::kept_changes(&config)?);
+    let source = Source::load(&plan, &apex, now(), |index| live.take_over(index))?;
     for (dataset, report) in &source.reports {
         if report.total > 0 {
             let name = &config.plan.datasets[*dataset].name;

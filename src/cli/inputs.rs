@@ -125,6 +125,9 @@ impl Inputs {
         for path in judging.reports.iter().chain(&self.reports) {
             tell(&evidence::read_reports(path, at, &mut collector)?);
         }
+        if let Some(path) = &judging.store {
+            evidence::store::collect_reports(path, at, &mut collector)?;
+        }
         Ok(collector.build())
     }
 }
@@ -137,7 +140,7 @@ pub(super) fn tell_skipped(skipped: &Skipped) {
     }
 }
 
-fn tell(problems: &Problems) {
+pub(super) fn tell(problems: &Problems) {
     let path = problems.path.display();
     problems.first.iter().for_each(|(line, error)| eprintln!("{path}:{line}: {error}"));
     let more = problems.total - problems.first.len() as u64;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{config_path, now};
 use crate::config::Config;
+use crate::evidence::store::{Numbered, Reader};
 use crate::reload::{Attempt, Compiled, Event, Load, Plan, Progress, Scope, Store};
 
 /// Reads the configuration that is named, or the usual one.
@@ -23,6 +24,13 @@ pub(super) fn open_to_all(config: &Config) -> Plan {
     plan.access = None;
     plan.zones.iter_mut().for_each(|zone| zone.access = None);
     plan
+}
+
+/// The live changes that the configuration's evidence store keeps, if there is one: what a server that serves this
+/// configuration lays over its datasets.
+pub(super) fn kept_changes(config: &Config) -> anyhow::Result<Vec<Numbered>> {
+    let Some(path) = config.store.as_ref().filter(|path| path.exists()) else { return Ok(Vec::new()) };
+    Ok(Reader::open(path)?.live_changes(now().0)?)
 }
 
 /// Loads all datasets of a store.

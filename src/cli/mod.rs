@@ -12,8 +12,10 @@ mod check;
 mod compile;
 mod control;
 mod diff;
+mod doctor;
 mod dump;
 mod evaluate;
+mod evidence;
 mod inputs;
 mod judge;
 mod load;
@@ -25,6 +27,7 @@ mod report;
 mod selftest;
 mod serve;
 mod status;
+mod withdraw;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -51,6 +54,8 @@ enum Command {
     Check(check::Arguments),
     /// Says what every zone answers about a subject, and why; exits 1 if none lists it
     Lookup(lookup::Arguments),
+    /// Says who said what of a subject, and when; exits 1 if nobody said anything
+    Evidence(evidence::Arguments),
     /// Prints a zone as a standard master file, for BIND, NSD and Knot
     Dump(dump::Arguments),
     /// Makes one file of a dataset's lists, which is opened without reading it
@@ -67,12 +72,16 @@ enum Command {
     Add(add::Arguments),
     /// Has a running server list subjects no more, whatever its files say
     Remove(remove::Arguments),
+    /// Has a running server forget changes that were made live
+    Withdraw(withdraw::Arguments),
     /// Tells a running server what was seen of subjects
     Report(report::Arguments),
     /// Has a running server take a load that it refused for its size
     Accept(accept::Arguments),
     /// Says what changed between generations of a running server
     Diff(diff::Arguments),
+    /// Finds what breaks a list behind a resolver; exits 1 if something does
+    Doctor(doctor::Arguments),
     /// Prints the annotated configuration
     Example,
     /// Writes manual pages and shell completions into a folder
@@ -103,6 +112,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
+        Command::Evidence(arguments) => evidence::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Judge(arguments) => judge::run(&arguments),
@@ -111,9 +121,11 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Add(arguments) => add::run(&arguments),
         Command::Remove(arguments) => remove::run(&arguments),
+        Command::Withdraw(arguments) => withdraw::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Accept(arguments) => accept::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Example => print(EXAMPLE),
         Command::Pages(arguments) => pages::run(&arguments),
         Command::Rbldnsd { arguments } => return crate::rbldnsd::run(arguments.into_iter()),

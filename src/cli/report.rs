@@ -11,10 +11,12 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use hyper::Method;
 use serde::Serialize;
+use serde::de::IgnoredAny;
 
 use super::control::Server;
 use super::print;
 use crate::evidence::Written;
+use crate::evidence::xarf::is_xarf;
 use crate::http::api::{At, Reported};
 use crate::http::client::{Client, Content, PATIENCE};
 
@@ -36,7 +38,7 @@ pub(super) struct Arguments {
     /// How sure the source is, 0 to 1
     #[arg(long, value_name = "NUMBER", default_value_t = 1.0)]
     weight: f64,
-    /// Reports as CSV or JSON lines; `-` is standard input
+    /// Reports as CSV or JSON lines, or one by mail (ARF) or as XARF; `-` is standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// What is in FILE, if its first bytes do not tell
@@ -54,8 +56,10 @@ pub(super) struct Arguments {
 enum Format {
     Csv,
     Jsonl,
-    /// One JSON object, or an array of them
+    /// One JSON object, of XARF too, or an array of them
     Json,
+    /// A message with a feedback report in it
+    Arf,
 }
 
 impl Format {
@@ -64,11 +68,18 @@ impl Format {
         let begin = begin.trim_ascii_start();
         let line = begin.split(|&byte| byte == b'\n').next().unwrap_or_default();
         match begin.first() {
-            Some(b'{') if serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok() => Self::Jsonl,
+            Some(b'{') if serde_json::from_slice::<IgnoredAny>(line).is_ok() && !is_xarf(line) => Self::Jsonl,
             Some(b'{' | b'[') => Self::Json,
+            _ if is_header(line) => Self::Arf,
             _ => Self::Csv,
         }
     }
+}
+
+/// Whether a line is a header field of a message: `Received: …`.
+fn is_header(line: &[u8]) -> bool {
+    let name = line.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-').count();
+    name > 0 && line.get(name) == Some(&b':')
 }
 
 /// A report in words.
@@ -109,11 +120,11 @@ fn send_words(client: &Client, arguments: &Arguments, key: Option<&str>) -> anyh
         weight: arguments.weight,
     };
     let all: Vec<Words<'_>> = arguments.subjects.iter().map(|subject| words(subject)).collect();
-    send_whole(client, serde_json::to_vec(&all)?, key)
+    send_whole(client, JSON, serde_json::to_vec(&all)?, key)
 }
 
-fn send_whole(client: &Client, body: Vec<u8>, key: Option<&str>) -> anyhow::Result<Reported> {
-    Ok(client.send(Method::POST, PATH, Content::Whole("application/json", body), key, PATIENCE)?)
+fn send_whole(client: &Client, kind: &'static str, body: Vec<u8>, key: Option<&str>) -> anyhow::Result<Reported> {
+    Ok(client.send(Method::POST, PATH, Content::Whole(kind, body), key, PATIENCE)?)
 }
 
 fn send_file(client: &Client, path: &Path, format: Option<Format>, key: Option<&str>) -> anyhow::Result<Reported> {
@@ -128,18 +139,17 @@ fn send_file(client: &Client, path: &Path, format: Option<Format>, key: Option<&
         None => Format::of(input.fill_buf().with_context(failed)?),
     };
     let kind = match format {
-        Format::Csv => "text/csv",
-        Format::Jsonl => "application/x-ndjson",
-        Format::Json => {
-            let mut body = Vec::new();
-            input.take(MOST + 1).read_to_end(&mut body).with_context(failed)?;
-            if body.len() as u64 > MOST {
-                bail!("{}: longer than {MOST} bytes: write one report a line", path.display());
-            }
-            return send_whole(client, body, key);
-        }
+        Format::Csv => return Ok(client.stream(PATH, "text/csv", key, input)?),
+        Format::Jsonl => return Ok(client.stream(PATH, "application/x-ndjson", key, input)?),
+        Format::Json => JSON,
+        Format::Arf => "message/rfc822",
     };
-    Ok(client.stream(PATH, kind, key, input)?)
+    let mut body = Vec::new();
+    input.take(MOST + 1).read_to_end(&mut body).with_context(failed)?;
+    if body.len() as u64 > MOST {
+        bail!("{}: longer than {MOST} bytes: write one report a line", path.display());
+    }
+    send_whole(client, kind, body, key)
 }
 
 fn parse_time(text: &str) -> Result<At, String> {
@@ -151,4 +161,5 @@ const PATH: &str = "/v1/reports";
 /// What a file is told by, in bytes: its first line, unless that is very long.
 const BEGIN: usize = 64 * 1024;
 /// What is not sent line by line has at most as many bytes, as the server takes.
-const MOST: u64 = 1024 * 1024;
+const MOST: u64 = 4 * 1024 * 1024;
+const JSON: &str = "application/json";

@@ -27,15 +27,14 @@ use crate::zone::{Choice, TestEntries, ZoneSpec};
 
 /// Checks a configuration.
 pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigError> {
-    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, source)?;
+    let control = super::control::check(&spec, source)?;
+    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, control.store.clone(), source)?;
     let mut checker = Checker { spec: &spec, source, judging: &judging, warnings: Vec::new(), indexes: HashMap::new() };
     let listen = checker.listen()?;
     let confinement = checker.confinement()?;
-    let control = super::control::check(&spec, source)?;
     let plan = checker.plan(&listen)?;
     let mut warnings = checker.warnings;
     warnings.extend(control.warning);
-    let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, source)?;
     Ok(Config {
         path: source.path.to_owned(),
         listen,

@@ -119,6 +119,8 @@ pub struct Judging {
     pub histories: Vec<(SourceId, PathBuf)>,
     /// Files of reports.
     pub reports: Vec<PathBuf>,
+    /// The evidence store.
+    pub store: Option<PathBuf>,
     /// Files of announced prefixes.
     pub routes: Vec<PathBuf>,
     /// Files of guards.
@@ -127,15 +129,17 @@ pub struct Judging {
     pub parameters: Parameters,
 }
 
-/// Checks the two sections.
+/// Checks the two sections; `store` is where `[control]` has what is reported kept.
 pub(super) fn check(
     evidence: &EvidenceSpec,
     neighborhood: &NeighborhoodSpec,
+    store: Option<PathBuf>,
     source: &Source<'_>,
 ) -> Result<Judging, ConfigError> {
     let paths = |files: &OneOrMany| files.0.iter().map(|path| at(source, Path::new(path))).collect();
     let mut judging = Judging {
         reports: paths(&evidence.reports),
+        store,
         routes: paths(&neighborhood.routes),
         guards: paths(&neighborhood.guards),
         parameters: parameters(neighborhood, source)?,

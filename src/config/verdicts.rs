@@ -98,6 +98,7 @@ pub(super) fn standing(spec: &Spec, judging: &Judging, never: &NeverList, source
         sources: judging.sources.clone(),
         histories: judging.histories.clone(),
         reports: judging.reports.clone(),
+        store: judging.store.clone(),
         routes: judging.routes.clone(),
         guards: judging.guards.clone(),
         delegated: paths(&neighborhood.delegated),

@@ -3,6 +3,7 @@
 //! Invariant: a prefix's bits behind its length are zero. An IPv4 address that is written as IPv6 (mapped, 6to4, Teredo,
 //! NAT64) is the IPv4 address, since that is who is there.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::dnsxl::subject::{mask4, mask6};
@@ -66,6 +67,18 @@ impl<'a> Subject<'a> {
         match embedded(address) {
             Some(address) => Self::Ip4 { bits: address.into(), length: 32 },
             None => Self::Ip6 { bits: address.into(), length: 128 },
+        }
+    }
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Ip4 { bits, length: 32 } => Ipv4Addr::from(bits).fmt(f),
+            Self::Ip4 { bits, length } => write!(f, "{}/{length}", Ipv4Addr::from(bits)),
+            Self::Ip6 { bits, length: 128 } => Ipv6Addr::from(bits).fmt(f),
+            Self::Ip6 { bits, length } => write!(f, "{}/{length}", Ipv6Addr::from(bits)),
+            Self::Name(text) => f.write_str(text),
         }
     }
 }

@@ -42,8 +42,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Loads a zone of a plan by its apex. `live` has the live changes over datasets by their indexes in the plan, from
-    /// the lowest layer up.
+    /// Loads a zone of a plan by its apex. `live` gives the live changes over a dataset by its index in the plan, from the
+    /// lowest layer up.
     ///
     /// # Errors
     ///
@@ -52,13 +52,13 @@ impl Source {
         plan: &Plan,
         apex: &Name,
         now: UnixTime,
-        mut live: HashMap<usize, Vec<Changes>>,
+        mut live: impl FnMut(usize) -> Vec<Changes>,
     ) -> Result<Self, ExportError> {
         let apex = apex.to_lowercase();
         // of two zones with one apex the later is served
         let found = plan.zones.iter().rfind(|zone| zone.spec.apex.to_lowercase() == apex);
         let zone_plan = found.ok_or(ExportError::NoZone { apex })?;
-        let mut reports = Vec::new();
+        let (mut reports, mut changed_of) = (Vec::new(), HashMap::new());
         let mut load = |index: usize, under: &Name| -> Result<_, ExportError> {
             let spec = &plan.datasets[index];
             let mut spelt = Vec::new();
@@ -66,7 +66,8 @@ impl Source {
             let (dataset, report) =
                 loaded.map_err(|source| ExportError::Load { dataset: spec.name.clone(), source })?;
             reports.push((index, report));
-            let changes = live.entry(index).or_default();
+            // a dataset may stand in the zone twice
+            let changes = changed_of.entry(index).or_insert_with(|| live(index));
             let layers: Result<Vec<_>, _> = changes.iter_mut().filter_map(|of| of.layer().transpose()).collect();
             let layers = layers.map_err(|source| ExportError::Live { dataset: spec.name.clone(), source })?;
             let subjects: Vec<_> =

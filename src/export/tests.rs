@@ -56,11 +56,11 @@ fn plan(folder: &Path, lists: &[(Format, &str)], choice: Choice) -> Plan {
 }
 
 fn written(plan: &Plan, options: Options) -> (String, Vec<Note>) {
-    written_with(plan, options, HashMap::new())
+    written_with(plan, options, |_| Vec::new())
 }
 
 /// The same with live changes over datasets.
-fn written_with(plan: &Plan, options: Options, live: HashMap<usize, Vec<Changes>>) -> (String, Vec<Note>) {
+fn written_with(plan: &Plan, options: Options, live: impl Fn(usize) -> Vec<Changes>) -> (String, Vec<Note>) {
     let source = Source::load(plan, &plan.zones[0].spec.apex, UnixTime(0), live).unwrap();
     let mut out = Vec::new();
     let notes = source.write_master_file(options, &mut out).unwrap();
@@ -228,6 +228,6 @@ fn test_entries_are_part_of_the_zone() {
 fn a_zone_that_is_not_there_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(folder.path(), &[], Choice::All);
-    let missing = Source::load(&plan, &Name::parse(b"other.example").unwrap(), UnixTime(0), HashMap::new());
+    let missing = Source::load(&plan, &Name::parse(b"other.example").unwrap(), UnixTime(0), |_| Vec::new());
     assert_eq!(missing.unwrap_err().to_string(), "zone other.example: not in the configuration");
 }

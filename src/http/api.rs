@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::control::Key;
+pub use crate::evidence::store::{MAX_NAME, MAX_SUBJECT};
 use crate::evidence::{Time, Written};
 
 /// A time: written as `"2026-07-12T10:00:00Z"`; seconds since 1970 and dates, which mean their end, are read too.
@@ -136,32 +136,13 @@ pub struct ChangeRecord {
     pub reason: Option<String>,
 }
 
-/// A report that was checked, of one subject by one source.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    /// When it was seen; when it came in if that is not written.
-    pub time: Time,
-    /// Who says so; at most [`MAX_WORD`] bytes.
-    pub source: String,
-    /// An address, a prefix, a domain or a URL, as it was written; at most [`MAX_SUBJECT`] bytes.
-    pub subject: String,
-    /// May be empty; at most [`MAX_WORD`] bytes.
-    pub category: String,
-    /// 0–1.
-    pub weight: f64,
-    /// One that came before under the same key is the same report, and is not taken twice.
-    pub key: Option<Key>,
-}
-
-/// What became of some reports. Those that were taken are durable.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What became of some reports. They are durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
     /// How many are news.
     pub accepted: u64,
-    /// How many were known by their id, and so not taken again.
+    /// How many were known by their key, and so not taken again.
     pub known: u64,
-    /// Those that were not taken: which one, counted from zero, and why.
-    pub refused: Vec<(usize, String)>,
 }
 
 /// What became of all reports of a request.
@@ -434,10 +415,6 @@ pub struct WaitQuery {
     pub wait: bool,
 }
 
-/// The longest name of a source, a dataset, a category, in bytes: twice what any has, and what a line of a log can have.
-pub const MAX_WORD: usize = 128;
-/// The longest subject, reason or text, in bytes: the longest URL that browsers are sure to take.
-pub const MAX_SUBJECT: usize = 2048;
 /// How many subjects one change may have: more of them are a list, which belongs into a file.
 pub const MAX_SUBJECTS: usize = 1000;
 /// How many rows an answer may have; what is more is asked for piece by piece.

@@ -7,9 +7,10 @@
 use tokio::sync::oneshot;
 
 use super::api::{
-    ChangeQuery, ChangeRecord, ChangeRequest, Changed, Diff, DiffQuery, Evidence, EvidenceQuery, Reloaded, Report,
-    Status, Taken,
+    ChangeQuery, ChangeRecord, ChangeRequest, Changed, Diff, DiffQuery, Evidence, EvidenceQuery, Reloaded, Status,
+    Taken,
 };
+use crate::evidence::store::Event;
 
 /// The server, as far as it is told what to do.
 pub trait Control: Send + Sync {
@@ -22,21 +23,22 @@ pub trait Control: Send + Sync {
     /// Takes the next load of a dataset whatever its size, and loads.
     fn accept(&self, who: &Who, dataset: String, until: Until, reply: Reply<Reloaded>);
 
-    /// Adds or removes; answered when it is durable, or served.
-    fn change(&self, who: &Who, change: ChangeRequest, key: Option<Key>, until: Until, reply: Reply<Changed>);
+    /// Adds or removes; answered when it is durable, or served. With a key it is done once: each subject's event has the
+    /// key of its place (`IdempotencyKey::of`).
+    fn change(&self, who: &Who, change: ChangeRequest, key: Option<String>, until: Until, reply: Reply<Changed>);
 
-    /// Takes a change back; answered when that is durable, or served. `numbers` has the number of the change.
+    /// Takes a change back; answered when that is durable, or served, with the number of what took it back.
     fn withdraw(&self, who: &Who, number: u64, until: Until, reply: Reply<Changed>);
 
     /// The changes that were taken, the newest first.
     fn changes(&self, query: ChangeQuery, reply: Reply<Vec<ChangeRecord>>);
 
-    /// Takes reports; answered when they are durable.
+    /// Takes reports, which have passed their check, all or none of them; answered when they are durable.
     ///
     /// # Errors
     ///
     /// There is no room for now, and here they are again.
-    fn report(&self, who: &Who, reports: Vec<Report>, reply: Reply<Taken>) -> Result<(), Vec<Report>>;
+    fn report(&self, reports: Vec<Event>, reply: Reply<Taken>) -> Result<(), Vec<Event>>;
 
     /// Who said what of a subject.
     fn evidence(&self, query: EvidenceQuery, reply: Reply<Evidence>);
@@ -59,18 +61,6 @@ pub enum Until {
     Durable,
     /// It is served.
     Served,
-}
-
-/// An Idempotency-Key, with which a request can be sent again when its answer was lost.
-///
-/// The same `id` with the same `content` is the same request: it is answered as before, and done once. With other
-/// content it is [`Refusal::Conflict`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// Of the key and of who sent it.
-    pub id: [u8; 16],
-    /// Of the request.
-    pub content: [u8; 16],
 }
 
 /// Where an answer goes.

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http_body_util::BodyExt;
-use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::api::{LineProblem, MAX_SUBJECT, MAX_TOLD, MAX_WORD, Report, Reported, Taken};
-use super::control::{Control, Key, Refusal, Reply, Who};
+use super::api::{LineProblem, MAX_TOLD, Reported, Taken};
+use super::control::{Control, Refusal, Reply, Who};
 use super::problem::Problem;
+use crate::evidence::store::{Event, IdempotencyKey, Report, What};
 use crate::evidence::{ReportLines, Time, WrittenReport};
 
 /// The reports of one request.
@@ -28,34 +28,20 @@ pub(super) struct Intake {
     key: Option<String>,
     now: Time,
     parser: ReportLines,
-    batch: Batch,
-    in_flight: VecDeque<InFlight>,
+    batch: Vec<Event>,
+    in_flight: VecDeque<oneshot::Receiver<Result<Taken, Refusal>>>,
     reported: Reported,
 }
 
-/// Reports that go to the store together.
-#[derive(Default)]
-struct Batch {
-    reports: Vec<Report>,
-    /// The line of each.
-    lines: Vec<u64>,
-}
-
-/// Reports that the store has.
-struct InFlight {
-    lines: Vec<u64>,
-    answer: oneshot::Receiver<Result<Taken, Refusal>>,
-}
-
 impl Intake {
-    pub(super) fn new(control: Arc<dyn Control>, who: Who, key: Option<String>, now: Time) -> Self {
+    pub(super) fn new(control: Arc<dyn Control>, who: Who, key: Option<String>) -> Self {
         Self {
             control,
             who,
             key,
-            now,
+            now: now(),
             parser: ReportLines::default(),
-            batch: Batch::default(),
+            batch: Vec::new(),
             in_flight: VecDeque::new(),
             reported: Reported::default(),
         }
@@ -85,6 +71,7 @@ impl Intake {
                 Err(_) => return Err(Problem::slow()),
             };
             let Ok(chunk) = frame.into_data() else { continue };
+            self.now = now();
             if lines.feed(&chunk, |number, line| self.take_line(number, line)) {
                 deadline = Instant::now() + patience;
             }
@@ -96,11 +83,24 @@ impl Intake {
         self.settle(0).await
     }
 
-    /// Takes all of these reports, or, if one is wrong, none.
-    pub(super) async fn take_all(mut self, lines: &[Vec<u8>]) -> Result<Reported, Problem> {
+    /// Takes all of these lines, or, if one is wrong, none.
+    pub(super) async fn take_lines_whole(mut self, lines: &[Vec<u8>]) -> Result<Reported, Problem> {
         for (line, number) in lines.iter().zip(1..) {
             self.take_line(number, Ok(line));
         }
+        self.take_whole().await
+    }
+
+    /// Takes all of these reports, or, if one is wrong, none.
+    pub(super) async fn take_reports_whole(mut self, reports: Vec<Report>) -> Result<Reported, Problem> {
+        for (report, number) in reports.into_iter().zip(1..) {
+            let event = self.event(number, report);
+            self.take_event(number, event);
+        }
+        self.take_whole().await
+    }
+
+    async fn take_whole(mut self) -> Result<Reported, Problem> {
         if let Some(first) = self.reported.problems.first() {
             let detail = format!("report {}: {}; none was taken", first.line, first.reason);
             return Err(Problem::unprocessable(detail).after(self.reported));
@@ -120,18 +120,27 @@ impl Intake {
             Ok(line) => self.parser.parse(line).map_err(|error| error.to_string()),
             Err(TooLong) => Err(format!("longer than {MAX_LINE} bytes")),
         };
-        let checked = parsed.and_then(|report| report.map(|report| check(&report, self.now)).transpose());
-        match checked {
-            Ok(Some(mut report)) => {
-                if let (Some(key), Ok(line)) = (&self.key, line) {
-                    report.key = Some(key_of(&self.who, key, number, line));
-                }
-                self.batch.reports.push(report);
-                self.batch.lines.push(number);
+        let report = parsed.and_then(|written| written.map(|written| to_report(written, self.now)).transpose());
+        match report {
+            Ok(Some(report)) => {
+                let event = self.event(number, report);
+                self.take_event(number, event);
             }
             Ok(None) => {}
             Err(reason) => self.refuse(number, reason),
         }
+    }
+
+    fn take_event(&mut self, number: u64, event: Event) {
+        match event.check() {
+            Ok(()) => self.batch.push(event),
+            Err(error) => self.refuse(number, error.to_string()),
+        }
+    }
+
+    fn event(&self, number: u64, report: Report) -> Event {
+        let key = self.key.as_ref().map(|key| IdempotencyKey::of(&self.who.0, key, number));
+        Event { key, at: self.now.0.into(), who: self.who.0.clone(), what: What::Report(report) }
     }
 
     fn refuse(&mut self, line: u64, reason: String) {
@@ -143,16 +152,16 @@ impl Intake {
 
     /// Hands the batch to the store, as soon as that has room.
     async fn hand_on(&mut self) -> Result<(), Problem> {
-        if self.batch.reports.is_empty() {
+        if self.batch.is_empty() {
             return Ok(());
         }
-        let Batch { mut reports, lines } = mem::take(&mut self.batch);
+        let mut reports = mem::take(&mut self.batch);
         let deadline = Instant::now() + STORE;
         loop {
             let (reply, answer) = Reply::new();
-            match self.control.report(&self.who, reports, reply) {
+            match self.control.report(reports, reply) {
                 Ok(()) => {
-                    self.in_flight.push_back(InFlight { lines, answer });
+                    self.in_flight.push_back(answer);
                     return Ok(());
                 }
                 Err(_) if Instant::now() > deadline => return Err(Refusal::Busy.into()),
@@ -165,63 +174,29 @@ impl Intake {
     /// Waits until at most this many batches are under way.
     async fn settle(&mut self, most: usize) -> Result<(), Problem> {
         while self.in_flight.len() > most {
-            let Some(InFlight { lines, answer }) = self.in_flight.pop_front() else { break };
+            let Some(answer) = self.in_flight.pop_front() else { break };
             let answer = timeout(STORE, answer).await.map_err(|_| Problem::late())?;
             let taken = answer.map_err(|_| Refusal::Ending)??;
             self.reported.accepted += taken.accepted;
             self.reported.known += taken.known;
-            for (index, reason) in taken.refused {
-                self.refuse(lines.get(index).copied().unwrap_or_default(), reason);
-            }
         }
         Ok(())
     }
 }
 
-/// What can be wrong with a report, besides what it means.
-fn check(report: &WrittenReport<'_>, now: Time) -> Result<Report, String> {
-    let WrittenReport { time, source, subject, category, weight } = report;
-    report.subject().map_err(|error| error.to_string())?;
-    let subject = String::from_utf8_lossy(subject);
-    for (what, text, most) in
-        [("source", &**source, MAX_WORD), ("subject", &subject, MAX_SUBJECT), ("category", &**category, MAX_WORD)]
-    {
-        if text.len() > most {
-            return Err(format!("{what}: longer than {most} bytes"));
-        }
-        if text.chars().any(char::is_control) {
-            return Err(format!("{what}: has a control character"));
-        }
-    }
+fn to_report(written: WrittenReport<'_>, now: Time) -> Result<Report, String> {
+    let WrittenReport { time, source, subject, category, weight } = written;
     let time = match time {
         None => now,
         Some(time) => time.until(Time(now.0.saturating_add(AHEAD))).ok_or("time: is yet to come")?.min(now),
     };
-    Ok(Report {
-        time,
-        source: source.clone().into_owned(),
-        subject: subject.trim().to_owned(),
-        category: category.clone().into_owned(),
-        weight: *weight,
-        key: None,
-    })
+    let subject = String::from_utf8_lossy(&subject).trim().to_owned();
+    Ok(Report { time, source: source.into_owned(), subject, category: category.into_owned(), weight, text: None })
 }
 
-/// The key of one line of a request that has one.
-fn key_of(who: &Who, key: &str, number: u64, line: &[u8]) -> Key {
-    Key { id: digest(&[who.0.as_bytes(), key.as_bytes(), &number.to_be_bytes()]), content: digest(&[line]) }
-}
-
-/// A digest of parts, which cannot run into each other.
-pub(super) fn digest(parts: &[&[u8]]) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hash.finalize()[..16]);
-    digest
+pub(super) fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Time(since.map_or(0, |since| since.as_secs().min(u32::MAX.into()) as u32))
 }
 
 /// Makes lines of chunks.

@@ -38,7 +38,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use bind::Socket;
-pub use control::{Control, Key, Refusal, Reply, Until, Who};
+pub use control::{Control, Refusal, Reply, Until, Who};
 use door::House;
 use guard::Guard;
 pub use problem::Details;

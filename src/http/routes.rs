@@ -19,12 +19,12 @@ use tokio::time::timeout;
 
 use super::api::{
     Action, At, ChangeQuery, ChangeRecord, ChangeRequest, Changed, Diff, DiffQuery, Evidence, EvidenceQuery,
-    LookupQuery, MAX_ROWS, MAX_SUBJECT, MAX_SUBJECTS, MAX_WORD, Reloaded, Reported, Status, WaitQuery,
+    LookupQuery, MAX_NAME, MAX_ROWS, MAX_SUBJECT, MAX_SUBJECTS, Reloaded, Reported, Status, WaitQuery,
 };
-use super::control::{Control, Key, Refusal, Reply, Until, Who};
-use super::intake::{Intake, digest};
+use super::control::{Control, Refusal, Reply, Until, Who};
+use super::intake::{Intake, now};
 use super::problem::{Problem, no_such_path};
-use crate::evidence::Time;
+use crate::evidence::{Time, arf, xarf};
 
 /// The interface over a server; `patience` is how long a body, or the next line of one, may take.
 pub(super) fn router(control: Arc<dyn Control>, patience: Duration) -> Router {
@@ -85,7 +85,7 @@ async fn accept(
 ) -> Answer<Reloaded> {
     let until = until(wait)?;
     let Path(name) = name.map_err(|_| Problem::bad("the name of a dataset is needed"))?;
-    check_text("dataset", &name, MAX_WORD)?;
+    check_text("dataset", &name, MAX_NAME)?;
     asked(until, |reply| control.accept(&who, name, until, reply)).await
 }
 
@@ -97,11 +97,10 @@ async fn change(
     body: Body,
 ) -> Answer<Changed> {
     let until = until(wait)?;
-    let key = idempotency_key(&headers)?;
-    media_type(&headers, &["application/json"])?;
+    let key = idempotency_key(&headers)?.map(str::to_owned);
+    media_type(&headers, &[JSON])?;
     let body = read_whole(&headers, body, patience).await?;
     let mut request: ChangeRequest = serde_json::from_slice(&body).map_err(|error| Problem::bad(error.to_string()))?;
-    let key = key.map(|key| Key { id: digest(&[who.0.as_bytes(), key.as_bytes()]), content: digest(&[&body]) });
     check_change(&mut request, now())?;
     asked(until, |reply| control.change(&who, request, key, until, reply)).await
 }
@@ -130,20 +129,29 @@ async fn report(
     body: Body,
 ) -> Answer<Reported> {
     let key = idempotency_key(&headers)?.map(str::to_owned);
-    let all = [JSON_LINES, CSV, &["application/json"]].concat();
-    let kind = media_type(&headers, &all)?;
-    let intake = Intake::new(control, who, key, now());
-    if kind != "application/json" {
-        return intake.take_stream(body, patience).await.map(Json);
+    let intake = Intake::new(control, who, key);
+    match media_type(&headers, &[JSON, "application/x-ndjson", "application/jsonl", "text/csv", MAIL])? {
+        JSON => {
+            let body = read_whole(&headers, body, patience).await?;
+            if xarf::is_xarf(&body) {
+                let reports = xarf::read(&body).map_err(|error| Problem::unprocessable(error.to_string()))?;
+                return intake.take_reports_whole(reports).await.map(Json);
+            }
+            let value = serde_json::from_slice(&body).map_err(|error| Problem::bad(error.to_string()))?;
+            let all = match value {
+                serde_json::Value::Array(all) => all,
+                one => vec![one],
+            };
+            let lines: Vec<Vec<u8>> = all.iter().map(|report| report.to_string().into_bytes()).collect();
+            intake.take_lines_whole(&lines).await.map(Json)
+        }
+        MAIL => {
+            let body = read_whole(&headers, body, patience).await?;
+            let reports = arf::read(&body).map_err(|error| Problem::unprocessable(error.to_string()))?;
+            intake.take_reports_whole(reports).await.map(Json)
+        }
+        _ => intake.take_stream(body, patience).await.map(Json),
     }
-    let body = read_whole(&headers, body, patience).await?;
-    let value = serde_json::from_slice(&body).map_err(|error| Problem::bad(error.to_string()))?;
-    let all = match value {
-        serde_json::Value::Array(all) => all,
-        one => vec![one],
-    };
-    let lines: Vec<Vec<u8>> = all.iter().map(|report| report.to_string().into_bytes()).collect();
-    intake.take_all(&lines).await.map(Json)
 }
 
 async fn evidence(State(Served { control, .. }): Shared, query: Asked<EvidenceQuery>) -> Answer<Evidence> {
@@ -188,7 +196,7 @@ fn until(wait: Asked<WaitQuery>) -> Result<Until, Problem> {
 /// What can be wrong with a change, besides what it means to its dataset.
 fn check_change(request: &mut ChangeRequest, now: Time) -> Result<(), Problem> {
     let ChangeRequest { action, dataset, subjects, value, text, ttl, expires, lifetime, reason } = request;
-    check_text("dataset", dataset, MAX_WORD)?;
+    check_text("dataset", dataset, MAX_NAME)?;
     if subjects.is_empty() || subjects.len() > MAX_SUBJECTS {
         return Err(Problem::unprocessable(format!("subjects: a change has 1 to {MAX_SUBJECTS}")));
     }
@@ -262,17 +270,13 @@ async fn read_whole(headers: &HeaderMap, mut body: Body, patience: Duration) -> 
     timeout(patience, read).await.unwrap_or_else(|_| Err(Problem::slow()))
 }
 
-fn now() -> Time {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Time(since.map_or(0, |since| since.as_secs().min(u32::MAX.into()) as u32))
-}
-
 /// The document of the interface.
 const OPENAPI: &str = include_str!("openapi.json");
-const JSON_LINES: &[&str] = &["application/x-ndjson", "application/jsonl"];
-const CSV: &[&str] = &["text/csv"];
-/// The longest body that is taken as a whole, in bytes: a thousand subjects of usual length many times over.
-const MAX_BODY: usize = 1024 * 1024;
+const JSON: &str = "application/json";
+/// A report by mail.
+const MAIL: &str = "message/rfc822";
+/// The longest body that is taken as a whole, in bytes: a report with the message that it is about.
+const MAX_BODY: usize = 4 * 1024 * 1024;
 /// The longest Idempotency-Key: twice a UUID.
 const MAX_KEY: usize = 64;
 /// How long the server behind may take to answer; the disk is what it waits for.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::api::MAX_WORD;
+use super::api::MAX_NAME;
 use super::control::Who;
 
 /// Why a file of tokens lets nobody in.
@@ -142,7 +142,7 @@ fn parse(path: &Path) -> Result<Vec<(Who, [u8; 32])>, TokensError> {
 fn parse_line(line: &[u8]) -> Option<(&str, &str)> {
     let (name, token) = std::str::from_utf8(line).ok()?.split_once(char::is_whitespace)?;
     let token = token.trim_start();
-    let is_name = name.len() <= MAX_WORD && name.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_name = name.len() <= MAX_NAME && name.bytes().all(|byte| byte.is_ascii_graphic());
     // a name that looks like a peer's of the Unix socket would be told from it by nobody
     let is_own = !name.starts_with("uid:");
     let is_token = token.len() >= SHORTEST && token.bytes().all(|byte| byte.is_ascii_graphic());

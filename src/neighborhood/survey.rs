@@ -20,7 +20,7 @@ use super::{
 };
 use crate::dataset::NeverList;
 use crate::evidence::{
-    self, Collector, Evidence, Family, Problems, Source, SourceId, Sources, Speech, Statement, Subject, Time,
+    self, Collector, Evidence, Family, Problems, Source, SourceId, Sources, Speech, Statement, Subject, Time, store,
 };
 use crate::feed::{FileError, Skipped};
 
@@ -33,6 +33,8 @@ pub struct SurveyPlan {
     pub histories: Vec<(SourceId, PathBuf)>,
     /// Files of reports.
     pub reports: Vec<PathBuf>,
+    /// The evidence store, whose reports count as those of files do.
+    pub store: Option<PathBuf>,
     /// Files of announced prefixes.
     pub routes: Vec<PathBuf>,
     /// Files of guards.
@@ -67,7 +69,7 @@ pub struct NamePaths {
 }
 
 impl SurveyPlan {
-    /// All files.
+    /// All files that are read whole when one of them has changed; the store changes with every report.
     pub fn files(&self) -> Vec<PathBuf> {
         let NamePaths { psl, platforms, popular, known_safe, dns } = &self.names;
         let histories = self.histories.iter().map(|(_, path)| path);
@@ -89,7 +91,7 @@ impl SurveyPlan {
         let lists =
             [&mut plan.reports, &mut plan.routes, &mut plan.guards, &mut plan.delegated, platforms, known_safe, dns];
         let histories = plan.histories.iter_mut().map(|(_, path)| path);
-        let singles = [psl, popular, &mut plan.state_directory].into_iter().flatten();
+        let singles = [psl, popular, &mut plan.state_directory, &mut plan.store].into_iter().flatten();
         for one in histories.chain(lists.into_iter().flatten()).chain(singles) {
             *one = path(one).ok_or_else(|| one.clone())?;
         }
@@ -107,6 +109,9 @@ pub enum SurveyError {
     /// A table about names cannot be used.
     #[error(transparent)]
     List(#[from] names::ListError),
+    /// The evidence store cannot be read.
+    #[error(transparent)]
+    Store(#[from] store::LogError),
 }
 
 /// Everything that is known at one time, judged.
@@ -328,13 +333,16 @@ fn read_guards(plan: &SurveyPlan, told: &mut Told) -> Result<Guards, FileError> 
     Ok(builder.build())
 }
 
-fn read_evidence(plan: &SurveyPlan, at: Time, told: &mut Told) -> Result<Evidence, FileError> {
+fn read_evidence(plan: &SurveyPlan, at: Time, told: &mut Told) -> Result<Evidence, SurveyError> {
     let mut collector = Collector::new(plan.sources.clone());
     for (source, path) in &plan.histories {
         told.problems(&evidence::read_history(path, *source, at, &mut collector)?);
     }
     for path in &plan.reports {
         told.problems(&evidence::read_reports(path, at, &mut collector)?);
+    }
+    if let Some(path) = &plan.store {
+        store::collect_reports(path, at, &mut collector)?;
     }
     Ok(collector.build())
 }

@@ -3,7 +3,6 @@
 //! Invariant: stdout has the files and nothing else. A zone that cannot be read whole is not written in part, and makes
 //! the exit code a failure; the others are written all the same.
 
-use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 
 use super::StartError;
@@ -19,7 +18,7 @@ pub(super) fn dump(plan: &Plan, now: UnixTime, log: &Log) -> Result<(), StartErr
     let mut fails = false;
     for zone in &plan.zones {
         let apex = &zone.spec.apex;
-        match Source::load(plan, apex, now, HashMap::new()) {
+        match Source::load(plan, apex, now, |_| Vec::new()) {
             Ok(source) => {
                 for (dataset, report) in &source.reports {
                     show_report(&plan.datasets[*dataset].name, report).iter().for_each(|warning| log.warning(warning));

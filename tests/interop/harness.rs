@@ -30,6 +30,7 @@ impl Program {
             if ended.is_some() || begin.elapsed() > PATIENCE {
                 panic!("not ready ({ended:?}):\n{}", std::fs::read_to_string(log).unwrap_or_default());
             }
+            std::thread::sleep(PAUSE);
         }
     }
 }
@@ -60,10 +61,14 @@ pub(crate) fn ask(server: SocketAddr, query: &[u8]) -> Option<Vec<u8>> {
     socket.send(query).ok()?;
     let mut buffer = [0; 65_535];
     let length = socket.recv(&mut buffer).ok()?;
-    Some(buffer[..length].to_vec())
+    // a socket that was given the very port that nobody has yet hears itself
+    let is_reply = buffer[2] & 0x80 != 0;
+    is_reply.then(|| buffer[..length].to_vec())
 }
 
 /// How long a program may take to answer its first query.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long until it is asked again.
+const PAUSE: Duration = Duration::from_millis(10);
 /// How long one query may take; a port that nobody has yet is refused at once.
 const REPLY: Duration = Duration::from_millis(100);

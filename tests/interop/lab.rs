@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -65,21 +66,38 @@ impl Infamy {
     }
 }
 
-/// Asks a resolver for the A records of a name, again while it does not answer; the RCODE, and the addresses.
+/// Asks a resolver for the A records of a name; the RCODE, and the addresses.
 pub(crate) fn resolve(resolver: SocketAddr, name: &str) -> (u16, Vec<String>) {
+    let query = Query { flags: RD, ..Query::new(name, TYPE_A) };
+    let reply = Message::read(&ask_patiently(resolver, &query.bytes())).unwrap();
+    let addresses = reply.sections[0].iter().filter(|record| record.rtype == TYPE_A);
+    (reply.rcode(), addresses.map(|record| record.data.clone()).collect())
+}
+
+/// Sends a query over UDP, again while there is no reply.
+pub(crate) fn ask_patiently(resolver: SocketAddr, query: &[u8]) -> Vec<u8> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.connect(resolver).unwrap();
-    let query = Query { flags: RD, ..Query::new(name, TYPE_A) };
     for _ in 0..TRIES {
-        socket.send(&query.bytes()).unwrap();
+        socket.send(query).unwrap();
         let mut reply = [0; 4096];
         let Ok(length) = socket.recv(&mut reply) else { continue };
-        let reply = Message::read(&reply[..length]).unwrap();
-        let addresses = reply.sections[0].iter().filter(|record| record.rtype == TYPE_A);
-        return (reply.rcode(), addresses.map(|record| record.data.clone()).collect());
+        return reply[..length].to_vec();
     }
-    panic!("{resolver} does not answer for {name}");
+    panic!("{resolver} does not answer {query:02x?}");
+}
+
+/// Sends a query over TCP.
+pub(crate) fn ask_tcp(resolver: SocketAddr, query: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(resolver).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&[&(query.len() as u16).to_be_bytes(), query].concat()).unwrap();
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let mut reply = vec![0; u16::from_be_bytes(length).into()];
+    stream.read_exact(&mut reply).unwrap();
+    reply
 }
 
 /// Subjects made by chance, always the same for one seed: listed ones, and as many that are not.

@@ -1,11 +1,14 @@
 //! infamy beside real servers and clients: tests that need them are ignored unless asked for.
 
+mod clients;
 mod harness;
 mod lab;
-mod mail;
 mod master_file;
 mod rbldnsd_differential;
+mod relay;
 mod resolvers;
+mod snippet;
 #[path = "../it/wire.rs"]
 #[allow(dead_code)]
 mod wire;
+mod zones;

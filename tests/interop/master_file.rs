@@ -134,7 +134,7 @@ impl Lists {
         }
         for zone in &plan.zones {
             let apex = &zone.spec.apex;
-            let source = Source::load(&plan, apex, UnixTime(0)).unwrap();
+            let source = Source::load(&plan, apex, UnixTime(0), |_| Vec::new()).unwrap();
             let mut file = fs::File::create(folder.path().join(format!("{apex}.zone"))).unwrap();
             let notes = source.write_master_file(Options::default(), &mut file).unwrap();
             assert_eq!(notes, [], "{apex}");

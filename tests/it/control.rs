@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use infamy::evidence::Time;
+use infamy::evidence::store::{Event, Report, What};
 use infamy::http::api::*;
 use infamy::http::client::{Client, Target};
-use infamy::http::{Control, Key, Limits, Listen, Refusal, Reply, Running, Until, Who, bind};
+use infamy::http::{Control, Limits, Listen, Refusal, Reply, Running, Until, Who, bind};
 use tempfile::TempDir;
 
 /// A server that notes what it is told.
@@ -75,7 +76,7 @@ impl Control for Noting {
         });
     }
 
-    fn change(&self, _: &Who, change: ChangeRequest, _: Option<Key>, until: Until, reply: Reply<Changed>) {
+    fn change(&self, _: &Who, change: ChangeRequest, _: Option<String>, until: Until, reply: Reply<Changed>) {
         let ChangeRequest { action, dataset, subjects, value, text, ttl, expires, reason, .. } = change;
         let expires = expires.is_some();
         self.note(format!(
@@ -92,14 +93,14 @@ impl Control for Noting {
         drop(reply);
     }
 
-    fn report(&self, who: &Who, reports: Vec<Report>, reply: Reply<Taken>) -> Result<(), Vec<Report>> {
+    fn report(&self, reports: Vec<Event>, reply: Reply<Taken>) -> Result<(), Vec<Event>> {
         *self.reports.lock().unwrap() += reports.len() as u64;
-        if let Some(report) = reports.last() {
-            let Report { source, subject, category, weight, key, .. } = report;
-            let mut told = self.told.lock().unwrap();
-            *told = vec![format!("{} {source} {subject} {category} {weight} {}", who.0, key.is_some())];
+        if let Some(Event { key, who, what: What::Report(report), .. }) = reports.last() {
+            let Report { source, subject, category, weight, .. } = report;
+            let told = format!("{who} {source} {subject} {category} {weight} {}", key.is_some());
+            *self.told.lock().unwrap() = vec![told];
         }
-        reply.give(Ok(Taken { accepted: reports.len() as u64, ..Taken::default() }));
+        reply.give(Ok(Taken { accepted: reports.len() as u64, known: 0 }));
         Ok(())
     }
 
@@ -159,7 +160,7 @@ impl Site {
         let noting = Arc::new(Noting::default());
         let listen = Listen {
             socket: Some(folder.path().join("infamy.sock")),
-            addresses: vec!["[::1]:0".parse().unwrap()],
+            addresses: vec!["127.0.0.1:0".parse().unwrap()],
             hosts: Vec::new(),
             tokens: Some(tokens),
             limits: Limits::default(),
@@ -261,6 +262,10 @@ fn reports_are_words_or_files() {
     assert_eq!(site.run(&["report", "--file", "reports.json"]), taken(1));
     assert_eq!(site.run_with(&["report", "--file", "-"], &csv), taken(20_000));
     assert_eq!(*site.noting.reports.lock().unwrap(), 60_003);
+    let arf = "From: <abuse@example.net>\nDate: Thu, 8 Mar 2005 17:40:36 EDT\nContent-Type: multipart/report; \
+        report-type=feedback-report; boundary=b\n\n--b\nContent-Type: message/feedback-report\n\nFeedback-Type: abuse\n\
+        User-Agent: x/1\nVersion: 1\nSource-IP: 192.0.2.2\n\n--b--\n";
+    assert_eq!(site.run_with(&["report", "--file", "-"], arf), taken(1));
 
     let wrong = "{\"source\":\"a\",\"subject\":\"192.0.2.2\"}\n{\"source\":\"a\",\"subject\":\"word\"}\n";
     let error =
@@ -338,6 +343,28 @@ fn a_server_is_found_or_it_is_told_why_not() {
     answering.join().unwrap();
     assert!(code == 2 && error.starts_with("error: other.sock: the connection broke: "), "{error}");
     assert_eq!(error.lines().count(), 1);
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn the_guides_examples_do_what_they_say() {
+    let site = Site::new();
+    fs::write(site.path("authorization"), format!("Authorization: Bearer {TOKEN}\n")).unwrap();
+    fs::write(site.path("reports.jsonl"), "{\"source\":\"a\",\"subject\":\"192.0.2.2\"}\n").unwrap();
+    let guide = include_str!("../../docs/operations.md");
+    let examples: Vec<String> = guide
+        .lines()
+        .filter(|line| line.starts_with("curl "))
+        .map(|line| line.replace("http://127.0.0.1:8053", &site.url()))
+        .collect();
+    assert!(examples.len() >= 6);
+    for example in examples {
+        let output = Command::new("sh").args(["-c", &example]).current_dir(site.folder.path()).output().unwrap();
+        let answer: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{example}: {error}: {output:?}"));
+        assert!(output.status.success() && answer["detail"].is_null(), "{example}: {answer}");
+    }
+    assert_eq!(*site.noting.reports.lock().unwrap(), 1);
 }
 
 #[test]

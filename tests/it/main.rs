@@ -4,6 +4,7 @@ mod compile;
 mod compiled;
 mod control;
 mod evaluate;
+mod evidence;
 mod figures;
 mod hostile;
 mod increment_speed;

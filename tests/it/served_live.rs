@@ -87,24 +87,18 @@ fn a_change_is_answered_told_and_taken_back() {
     done(&site, &["add", "192.0.2.1", "--dataset", "list", "--wait"]);
     assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NoError);
 
-    // other processes know it from the store
-    let lookup = done(&site, &["lookup", "203.0.113.7"]);
-    assert!(lookup.contains("    list: 203.0.113.7 added by uid:") && lookup.contains(": a trap"), "{lookup}");
-    let dump = done(&site, &["dump", "bl.example"]);
-    assert!(dump.contains("\n7.113.0.203\t60\tA\t127.0.0.2\n"), "{dump}");
-
+    // the commands that read beside the server see what it serves
+    let looked_up = done(&site, &["lookup", "203.0.113.7"]);
+    assert!(looked_up.contains("a trap"), "{looked_up}");
+    let dumped = done(&site, &["dump", "bl.example"]);
+    assert!(dumped.contains("7.113.0.203") && dumped.contains("Trap: 203.0.113.7"), "{dumped}");
     let status = done(&site, &["status"]);
     assert!(status.contains("dataset list: 1 entries") && status.contains("3 live changes"), "{status}");
     let diff = done(&site, &["diff", "--from", "0"]);
     assert!(diff.contains("+ list 203.0.113.7 (added live by uid:") && diff.contains("a trap"), "{diff}");
-    let withdrawn = Command::new("curl")
-        .args(["-sS", "-X", "DELETE", "--unix-socket"])
-        .arg(site.0.path().join("state/infamy.sock"))
-        .arg(format!("http://localhost/v1/changes/{number}?wait=true"))
-        .output();
-    if withdrawn.is_ok_and(|output| output.status.success()) {
-        await_rcode(&server, name, ResponseCode::NXDomain);
-    }
+    assert_eq!(done(&site, &["withdraw", &number, "--wait"]), format!("change {number} withdrawn\n"));
+    assert_eq!(server.rcode(name), ResponseCode::NXDomain);
+    assert_eq!(infamy(&site, &["withdraw", &number]).status.code(), Some(2), "it is withdrawn already");
     assert!(server.end().success());
 }
 
@@ -324,4 +318,71 @@ fn a_change_is_answered_within_the_second_at_ten_million_listings() {
     );
     assert!(p99 < Duration::from_secs(1), "{p99:?}");
     assert!(Path::new(&site.list()).exists() && server.end().success());
+}
+
+/// A site whose zones are made of evidence alone: what was reported itself, and blocks.
+fn of_evidence() -> Site {
+    let site = Site::new();
+    let folder = site.0.path();
+    fs::write(folder.join("routes.tsv"), "192.0.2.0/24\t64496\n198.51.100.0/24\t64497\n203.0.113.0/24\t64498\n")
+        .unwrap();
+    fs::write(folder.join("reports.csv"), "time,source,subject,category\n").unwrap();
+    site.write_config(
+        r#"
+[evidence]
+reports = "reports.csv"
+
+[[evidence.source]]
+name = "trap"
+trust = 0.9
+family = "send"
+
+[neighborhood]
+routes = "routes.tsv"
+
+[[dataset]]
+name = "reported"
+kind = "exact"
+min-entries = 0
+
+[[zone]]
+apex = "block.example"
+datasets = ["reported"]
+"#,
+    );
+    site
+}
+
+#[test]
+fn a_report_is_answered_and_outlives_the_process() {
+    let site = of_evidence();
+    let server = start(&site);
+    let name = "9.2.0.192.block.example";
+    assert_eq!(server.rcode(name), ResponseCode::NXDomain);
+    let serial = server.serial("block.example");
+    done(&site, &["report", "192.0.2.9", "--source", "trap", "--category", "spam"]);
+    let took = await_rcode(&server, name, ResponseCode::NoError);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(server.serial("block.example") > serial);
+    assert_eq!(server.rcode("8.2.0.192.block.example"), ResponseCode::NXDomain);
+    // verdicts are not for people to change
+    let output = infamy(&site, &["remove", "192.0.2.9", "--dataset", "reported"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is made of evidence"), "{output:?}");
+    kill(server);
+    let server = start(&site);
+    assert_eq!(server.rcode(name), ResponseCode::NoError, "it was acknowledged");
+    let stream: String = (1..=200)
+        .map(|n| {
+            format!(
+                "{{\"time\":\"{}\",\"source\":\"trap\",\"subject\":\"198.51.100.{n}\",\"category\":\"spam\"}}\n",
+                now() as u64
+            )
+        })
+        .collect();
+    let file = site.0.path().join("stream.jsonl");
+    fs::write(&file, stream).unwrap();
+    let told = done(&site, &["report", "--file", file.to_str().unwrap()]);
+    assert!(told.contains("200 reports taken"), "{told}");
+    await_rcode(&server, "200.100.51.198.block.example", ResponseCode::NoError);
+    assert!(server.end().success());
 }

@@ -274,16 +274,17 @@ pub(crate) fn type_number(text: &str) -> Option<u16> {
     known.or_else(|| text.strip_prefix("TYPE")?.parse().ok())
 }
 
-fn type_text(number: u16) -> String {
+pub(crate) fn type_text(number: u16) -> String {
     let known = TYPES.iter().find(|(_, known)| *known == number);
     known.map_or_else(|| format!("TYPE{number}"), |(name, _)| (*name).to_owned())
 }
 
-const TYPES: [(&str, u16); 14] = [
+const TYPES: [(&str, u16); 15] = [
     ("A", TYPE_A),
     ("NS", TYPE_NS),
     ("CNAME", TYPE_CNAME),
     ("SOA", TYPE_SOA),
+    ("PTR", 12),
     ("MX", TYPE_MX),
     ("TXT", TYPE_TXT),
     ("AAAA", TYPE_AAAA),

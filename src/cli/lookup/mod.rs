@@ -16,7 +16,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 
 use super::ask::ask;
-use super::serve::live::{Live, kept_changes};
+use super::serve::live::Live;
 use super::{load, now};
 use crate::dataset::{Emitted, Reasons};
 use crate::dnsxl::Name;
@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let name = &store.plan().datasets[event.dataset].name;
         event.result.map_err(|error| anyhow!("dataset {name}: {error}"))?;
     }
-    let mut live = Live::begin(&store, kept_changes(&config)?);
+    let mut live = Live::begin(&store, load::kept_changes(&config)?);
     live.lay_all(&mut store)?;
     let snapshot = store.snapshot()?;
     let mut out = io::stdout().lock();

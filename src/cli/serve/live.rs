@@ -6,11 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::super::now;
-use crate::config::Config;
 use crate::dataset::values::TooManyValues;
 use crate::dataset::{Emitted, Extent, Listing, Revision};
-use crate::evidence::store::{Action, Numbered, Reader, StoredChange, What};
+use crate::evidence::store::{Action, Numbered, StoredChange, What};
 use crate::live::{By, Change, Changes, Effect, Fold, Folded, Full, Kinds, Layer, OwnedValue, Subject, SubjectError};
 use crate::reload::{Plan, Store};
 
@@ -188,13 +186,10 @@ impl Live {
             .collect()
     }
 
-    /// The changes over each dataset by its index in the plan, from the lowest layer up.
-    pub(in crate::cli) fn into_changes(self) -> HashMap<usize, Vec<Changes>> {
-        let over = |laid: Laid| {
-            let verdicts = laid.verdicts.map(|verdicts| verdicts.changes);
-            (laid.index, verdicts.into_iter().chain([laid.people]).collect())
-        };
-        self.laid.into_values().map(over).collect()
+    /// Gives away what people changed of a dataset, by its index in the plan.
+    pub(in crate::cli) fn take_over(&mut self, index: usize) -> Vec<Changes> {
+        let name = self.laid.iter().find(|(_, laid)| laid.index == index).map(|(name, _)| name.clone());
+        name.and_then(|name| self.laid.remove(&name)).map(|laid| laid.people).into_iter().collect()
     }
 
     /// Lays what there is of a dataset over it.
@@ -242,14 +237,6 @@ impl Live {
             (Some(changes), None) => changes.give_up_fold(),
             (None, _) => {}
         }
-    }
-}
-
-/// The changes that hold by now in the store of a configuration, whether or not a server has it open; none without one.
-pub(in crate::cli) fn kept_changes(config: &Config) -> anyhow::Result<Vec<Numbered>> {
-    match config.store.as_deref().filter(|path| path.exists()) {
-        Some(path) => Ok(Reader::open(path)?.live_changes(now().0)?),
-        None => Ok(Vec::new()),
     }
 }
 

@@ -18,6 +18,7 @@ mod place;
 mod prune;
 mod read;
 mod sqlite;
+mod write;
 
 pub use event::{
     Action, DatasetCount, Event, EventError, Generation, GenerationEntry, IdempotencyKey, MAX_GENERATION_ENTRIES,
@@ -27,7 +28,7 @@ pub use journal::{Ack, Health, Journal, MAX_QUEUED, Refusal, SubmitError};
 pub use log::{Appended, Conflict, EvidenceLog, LogError};
 pub use place::Scope;
 pub use prune::Retention;
-pub use read::{GenerationSummary, Reader};
+pub use read::{GenerationSummary, Reader, collect_reports};
 pub use sqlite::SqliteLog;
 
 #[cfg(test)]

@@ -68,15 +68,13 @@ impl Reader {
         whole().map_err(|error| error_of(&self.path, &error))
     }
 
-    /// Hands all reports up to a time to a collector, as a file of them would be read, and says the number of the last
-    /// event that is kept: what comes later has a higher one.
+    /// Hands all reports up to a time to a collector, as a file of them would be read.
     ///
     /// # Errors
     ///
     /// The store cannot be read to its end.
-    pub fn collect(&self, at: Time, collector: &mut Collector) -> Result<u64, LogError> {
+    pub fn collect(&self, at: Time, collector: &mut Collector) -> Result<(), LogError> {
         self.read(|connection| {
-            let next: i64 = connection.query_row("SELECT value FROM meta WHERE name = 'next'", [], |row| row.get(0))?;
             let mut names = std::collections::HashMap::new();
             let mut read = connection.prepare("SELECT id, text FROM name")?;
             let mut rows = read.query([])?;
@@ -99,7 +97,7 @@ impl Reader {
                 let (begin, weight, speech) = (Time(row.get(0)?), row.get(4)?, Speech::Stream);
                 collector.add(Statement { source, family, subject, begin, end: Some(begin), weight, speech });
             }
-            Ok(next.saturating_sub(1).max(0) as u64)
+            Ok(())
         })
     }
 
@@ -111,14 +109,17 @@ impl Reader {
     pub fn reports(&self, scope: &Scope, since: Time, limit: usize) -> Result<Vec<Numbered>, LogError> {
         self.read(|connection| {
             let mut found: Vec<Numbered> = Vec::new();
-            let mut by_place = connection
-                .prepare(&format!("{REPORT} WHERE r.at / 86400 = ?1 AND r.place BETWEEN ?2 AND ?3 AND r.time >= ?4"))?;
-            let mut before = connection.prepare("SELECT max(at / 86400) FROM report WHERE at / 86400 < ?1")?;
+            let mut by_place = connection.prepare(&format!(
+                "{REPORT} WHERE r.number >> 16 = ?1 AND r.place BETWEEN ?2 AND ?3 AND r.time >= ?4"
+            ))?;
+            let number = |which: &str| {
+                let sql = format!("SELECT coalesce({which}(number), 0) FROM report");
+                connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
+            };
             let ranges = scope.ranges();
-            let mut day: Option<i64> = before.query_row([i64::MAX], |row| row.get(0))?;
-            while let Some(today) = day {
+            for part in number("min")? >> 16..=number("max")? >> 16 {
                 for (first, last) in &ranges {
-                    let mut rows = by_place.query(params![today, first, last, since.0])?;
+                    let mut rows = by_place.query(params![part, first, last, since.0])?;
                     while let Some(row) = rows.next()? {
                         let report = report_of(row)?;
                         if matches!(&report.event.what, What::Report(report) if scope.touches(&report.subject)) {
@@ -127,7 +128,6 @@ impl Reader {
                     }
                 }
                 keep_latest(&mut found, limit);
-                day = before.query_row([today], |row| row.get(0))?;
             }
             found.sort_by_key(order);
             Ok(found)
@@ -211,6 +211,18 @@ impl Reader {
     pub fn replay(&self, after: u64, each: &mut dyn FnMut(Numbered)) -> Result<(), LogError> {
         self.read(|connection| replay(connection, after, each))
     }
+}
+
+/// Hands all reports of a store up to a time to a collector; a store that nobody has made yet has none.
+///
+/// # Errors
+///
+/// The store cannot be read to its end.
+pub fn collect_reports(path: &Path, at: Time, collector: &mut Collector) -> Result<(), LogError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    Reader::open(path)?.collect(at, collector)
 }
 
 /// Whether a file is a store that this program knows.

@@ -72,8 +72,7 @@ fn compare_with(
         }
         vec![changes]
     };
-    let all = (0..borrowed.len()).map(|dataset| (dataset, changes(dataset))).collect();
-    let (text, _) = written_with(&plan, options, all);
+    let (text, _) = written_with(&plan, options, changes);
     let file = MasterFile::read(&text);
     let mut store = Store::new(plan);
     store.load(UnixTime(0));

@@ -139,7 +139,7 @@ fn a_body_without_end_is_refused_before_it_is_read() {
     let head = "POST /v1/changes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
     let answer = Answered::read(site.unix(), &format!("{head}Content-Length: 1073741824\r\n\r\n{{"));
     assert_eq!(answer.status, 413);
-    assert!(answer.detail().contains("at most 1048576 bytes"));
+    assert!(answer.detail().contains("at most 4194304 bytes"));
     // the same without saying so: it ends at the limit, however long the client goes on
     let mut stream = site.unix();
     stream.write_all(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).unwrap();

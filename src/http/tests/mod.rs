@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use super::api::*;
 use super::*;
 use crate::evidence::Time;
+use crate::evidence::store::{Event, Report, What};
 
 /// A server that keeps what it is told, and does nothing.
 #[derive(Default)]
@@ -26,8 +27,8 @@ pub(super) struct Kept {
 
 #[derive(Default)]
 struct State {
-    changes: Vec<(Who, ChangeRequest, Option<Key>, Until)>,
-    reports: Vec<Report>,
+    changes: Vec<(Who, ChangeRequest, Option<String>, Until)>,
+    reports: Vec<Event>,
     /// How often reports find no room before they do.
     busy: usize,
     /// What the store says to reports.
@@ -39,6 +40,14 @@ struct State {
 impl Kept {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    fn reports(&self) -> Vec<Report> {
+        let report = |event: &Event| match &event.what {
+            What::Report(report) => report.clone(),
+            other => panic!("{other:?}"),
+        };
+        self.state().reports.iter().map(report).collect()
     }
 
     /// That nothing of all that was asked got here.
@@ -78,15 +87,16 @@ impl Control for Kept {
         reply.give(answer);
     }
 
-    fn change(&self, who: &Who, change: ChangeRequest, key: Option<Key>, until: Until, reply: Reply<Changed>) {
+    fn change(&self, who: &Who, change: ChangeRequest, key: Option<String>, until: Until, reply: Reply<Changed>) {
         let mut state = self.state();
-        let same = key.and_then(|key| {
-            state.changes.iter().position(|(_, _, known, _)| known.is_some_and(|known| known.id == key.id))
-        });
+        let is_same = |(by, _, known, _): &(Who, _, Option<String>, _)| key.is_some() && (by, known) == (who, &key);
+        let same = state.changes.iter().position(is_same);
         let first = same.unwrap_or(state.changes.len()) as u64 * 1000;
         let numbers = (first..first + change.subjects.len() as u64).collect();
         match same {
-            Some(index) if state.changes[index].2 != key => return reply.give(Err(Refusal::Conflict)),
+            Some(index) if state.changes[index].1.subjects != change.subjects => {
+                return reply.give(Err(Refusal::Conflict));
+            }
             Some(_) => {}
             None => state.changes.push((who.clone(), change, key, until)),
         }
@@ -103,7 +113,7 @@ impl Control for Kept {
         reply.give(Ok(Vec::new()));
     }
 
-    fn report(&self, _: &Who, reports: Vec<Report>, reply: Reply<Taken>) -> Result<(), Vec<Report>> {
+    fn report(&self, reports: Vec<Event>, reply: Reply<Taken>) -> Result<(), Vec<Event>> {
         let mut state = self.state();
         if state.busy > 0 {
             state.busy -= 1;
@@ -113,15 +123,12 @@ impl Control for Kept {
             Some(failure) => Err(failure),
             None => {
                 let mut taken = Taken::default();
-                for (index, report) in reports.into_iter().enumerate() {
-                    let is_known = report.key.is_some() && state.reports.iter().any(|known| known.key == report.key);
-                    match (is_known, report.subject.contains("never")) {
-                        (true, _) => taken.known += 1,
-                        (false, true) => taken.refused.push((index, "never".to_owned())),
-                        (false, false) => {
-                            taken.accepted += 1;
-                            state.reports.push(report);
-                        }
+                for report in reports {
+                    if report.key.is_some() && state.reports.iter().any(|known| known.key == report.key) {
+                        taken.known += 1;
+                    } else {
+                        taken.accepted += 1;
+                        state.reports.push(report);
                     }
                 }
                 Ok(taken)

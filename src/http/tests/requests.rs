@@ -146,7 +146,7 @@ fn a_change_is_handed_on_and_told_when_it_is_durable() {
     let state = site.kept.state();
     let (who, change, key, wanted) = &state.changes[0];
     assert_eq!(who.0, format!("uid:{}", nix::unistd::getuid()));
-    assert_eq!((change.reason.as_deref(), *key, *wanted), (Some("ü"), None, Until::Durable));
+    assert_eq!((change.reason.as_deref(), key.as_deref(), *wanted), (Some("ü"), None, Until::Durable));
     let expires = change.expires.unwrap().0.0;
     assert!((before + 60..before + 120).contains(&expires) && change.lifetime.is_none());
     assert_eq!(state.changes[1].3, Until::Served);
@@ -181,7 +181,7 @@ fn what_cannot_be_meant_is_told() {
     for (from, to, status, detail) in [
         ("\"add\"", "\"hide\"", 400, "unknown variant `hide`, expected `add` or `remove`"),
         ("dataset", "datasets", 400, "unknown field `datasets`"),
-        ("\"drop\"", "\"\"", 422, "dataset: 1 to 128 bytes are possible"),
+        ("\"drop\"", "\"\"", 422, "dataset: 1 to 255 bytes are possible"),
         ("drop", "dr\\u000aop", 422, "dataset: has a control character"),
         ("[\"192.0.2.1\"]", "[]", 422, "subjects: a change has 1 to 1000"),
         ("[\"192.0.2.1\"]", &many, 422, "subjects: a change has 1 to 1000"),
