@@ -190,5 +190,7 @@ fn scopes_join() {
     let of = |names: &[&str]| Scope::changed(names.iter().map(|name| (*name).to_owned()).collect());
     assert_eq!(of(&["a"]).join(of(&["b"])), of(&["a", "b"]));
     assert_eq!(of(&["a"]).join(Scope::all()), Scope::all());
-    assert_eq!(Scope::one("a").join(of(&["b"])), Scope::one("b").join(of(&["a"])));
+    let named = |name: &str| Scope::named([name.to_owned()].into());
+    assert_eq!(named("a").join(of(&["b"])), named("b").join(of(&["a"])));
+    assert_eq!(named("a").join(Scope::all()), Scope::all());
 }

@@ -107,7 +107,7 @@ impl Control for Desk {
             Ok(journal) => journal,
             Err(refusal) => return reply.give(Err(refusal)),
         };
-        match self.events(who, change, key) {
+        match self.events(who, change, key.as_deref()) {
             Ok(events) => self.keep(&journal, events, until, reply),
             Err(refusal) => reply.give(Err(refusal)),
         }
@@ -166,7 +166,7 @@ impl Control for Desk {
                 return Ok(());
             }
         };
-        if self.board.behind().is_far() {
+        if self.board.behind().is_far() || !journal.has_room() {
             return Err(reports);
         }
         let (send, receive) = std::sync::mpsc::channel();
@@ -181,9 +181,8 @@ impl Control for Desk {
                 Err(refusal) => Err(refused(refusal)),
             });
         };
-        match journal.submit(reports.clone(), Box::new(ack)) {
+        match journal.submit(reports, Box::new(ack)) {
             Ok(()) => drop(send.send(reply)),
-            Err(SubmitError::Busy) => return Err(reports),
             Err(error) => reply.give(Err(unsubmitted(error))),
         }
         Ok(())
@@ -276,7 +275,7 @@ impl Control for Desk {
 
 impl Desk {
     /// The events that a request comes to, all of them checked.
-    fn events(&self, who: &Who, request: ChangeRequest, key: Option<String>) -> Result<Vec<Event>, Refusal> {
+    fn events(&self, who: &Who, request: ChangeRequest, key: Option<&str>) -> Result<Vec<Event>, Refusal> {
         let ChangeRequest { action, dataset, subjects, value, text, ttl, expires, reason, .. } = request;
         let shown = self.board.shown();
         let spec = shown.plan.datasets.iter().find(|spec| spec.name == dataset);
@@ -309,7 +308,7 @@ impl Desk {
                 expires,
                 reason: reason.clone(),
             });
-            let key = key.as_deref().map(|key| IdempotencyKey::of(&who.0, key, index));
+            let key = key.map(|key| IdempotencyKey::of(&who.0, key, index));
             Ok(Event { key, at: came, who: who.0.clone(), what })
         };
         (0..).zip(&subjects).map(event).collect()
