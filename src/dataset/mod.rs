@@ -11,6 +11,7 @@ pub mod bounds;
 pub mod clients;
 mod collect;
 pub mod compiled;
+pub mod difference;
 mod emitted;
 pub mod hashes;
 pub mod names;
@@ -142,6 +143,11 @@ impl Dataset {
     /// Anything that is not as it was written.
     pub fn verify(&self) -> Result<(), CompiledError> {
         self.compiled.as_ref().map_or(Ok(()), Compiled::verify)
+    }
+
+    /// How much it lists: addresses, prefixes, names, digests, records and clients.
+    pub fn listings(&self) -> u64 {
+        compiled::listings(self)
     }
 
     /// Memory of all parts in bytes, of the heap or of a mapped file.
@@ -415,6 +421,7 @@ fn load_files(
 ) -> Result<(Dataset, Report), LoadError> {
     let nothing = NeverList::empty();
     let never = if spec.heeds_never_list { never } else { &nothing };
+    room::keep_large_apart();
     let mut collector = Collector::new(spec, never, threads);
     let mut modified = 0;
     for path in &spec.files {

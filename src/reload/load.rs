@@ -20,30 +20,45 @@ use crate::zone::UnixTime;
 pub struct Scope {
     /// Datasets by their names; all of them, if none.
     names: Option<BTreeSet<String>>,
-    /// Whether what failed is tried again although nothing about it has changed.
-    again: bool,
+    least: Least,
+}
+
+/// Because of what a dataset is read at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Least {
+    /// Something about it has changed.
+    #[default]
+    Changed,
+    /// It failed before.
+    Failed,
+    /// It is named.
+    Named,
 }
 
 impl Scope {
     /// All datasets, also those that failed before: somebody asks for it, and may have mended what no file shows.
     pub fn all() -> Self {
-        Self { names: None, again: true }
+        Self { names: None, least: Least::Failed }
     }
 
     /// Datasets that have changed, by their names.
     pub fn changed(names: BTreeSet<String>) -> Self {
-        Self { names: Some(names), again: false }
+        Self { names: Some(names), least: Least::Changed }
     }
 
-    /// One dataset, also if it failed before.
-    pub fn one(name: &str) -> Self {
-        Self { names: Some([name.to_owned()].into()), again: true }
+    /// Datasets by their names, whether or not anything about them has changed.
+    pub fn named(names: BTreeSet<String>) -> Self {
+        Self { names: Some(names), least: Least::Named }
     }
 
     /// What two loads would look at.
     pub fn join(self, other: Self) -> Self {
+        // what only one of them would read although nothing has changed may be read for the other's sake too
         let names = self.names.zip(other.names).map(|(mine, theirs)| &mine | &theirs);
-        Self { names, again: self.again || other.again }
+        let least = self.least.max(other.least);
+        // everything there is, is not read for nothing
+        let least = if names.is_none() { least.min(Least::Failed) } else { least };
+        Self { names, least }
     }
 
     fn has(&self, name: &str) -> bool {
@@ -122,7 +137,7 @@ impl Load {
         }
         // taken before reading: a change meanwhile is then seen
         let mut before = stamps(spec);
-        if !slot.is_due(spec, &before, self.scope.again, now) {
+        if !slot.is_due(spec, &before, self.scope.least, now) {
             return None;
         }
         let begin = Instant::now();

@@ -17,6 +17,8 @@ pub use load::{Attempt, Compiled, Load, Scope};
 pub use progress::{Loading, Progress};
 pub use watch::Watch;
 
+use load::Least;
+
 use crate::dataset::{self, Dataset, Emitted, LoadError, NeverList, Report, Stamp};
 use crate::dnsxl::Name;
 use crate::live::Layer;
@@ -116,14 +118,15 @@ pub struct Failure {
 }
 
 impl Slot {
-    /// Whether the dataset is to be read, its files looking like `stamps`; `again` if it is although it failed before.
-    fn is_due(&self, spec: &dataset::Spec, stamps: &[Option<Stamp>], again: bool, now: UnixTime) -> bool {
+    /// Whether the dataset is to be read, its files looking like `stamps`.
+    fn is_due(&self, spec: &dataset::Spec, stamps: &[Option<Stamp>], least: Least, now: UnixTime) -> bool {
         let Some((tried, at)) = &self.tried else { return true };
         let interval = spec.emitted.as_ref().and_then(|Emitted(emitter)| emitter.interval());
         let has_passed = interval.is_some_and(|interval| !(0..interval).contains(&(now.0 - at.0)));
         let failure = self.failure.as_ref();
-        let is_ready = failure.is_some_and(|failure| again || failure.ready.is_some_and(|ready| ready <= now));
-        self.accepts || tried != stamps || has_passed || is_ready
+        let is_ready =
+            failure.is_some_and(|failure| least >= Least::Failed || failure.ready.is_some_and(|ready| ready <= now));
+        self.accepts || least == Least::Named || tried != stamps || has_passed || is_ready
     }
 }
 

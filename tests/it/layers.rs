@@ -83,7 +83,7 @@ fn sources() -> Vec<(PathBuf, String)> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
                 let text = fs::read_to_string(&path).unwrap();
                 let program = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
                 let code: Vec<&str> = program.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
@@ -93,6 +93,11 @@ fn sources() -> Vec<(PathBuf, String)> {
     }
     assert!(files.len() > 40, "the sources are not where they were");
     files
+}
+
+/// Whether a file is tests alone.
+fn is_test(path: &Path) -> bool {
+    path.ends_with("tests.rs") || path.parent().is_some_and(|folder| folder.ends_with("tests"))
 }
 
 /// The room that a file is in: its folder in `src`, or its own name.

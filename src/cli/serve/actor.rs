@@ -115,6 +115,8 @@ pub(super) struct Pending {
     causes: Option<Causes>,
     notes: Notes,
     reports: Vec<Box<Numbered>>,
+    /// Datasets that can take no more reports before they are emitted anew.
+    full: BTreeSet<String>,
     /// Who waits until it is served.
     tellers: Vec<Box<dyn FnOnce() + Send>>,
     /// Who waits for the load that has yet to begin, and for the one that is running.
@@ -171,7 +173,7 @@ impl Actor<'_> {
             }
             let mut wait = wake.saturating_duration_since(Instant::now());
             if let Some(expiry) = self.live.next_expiry() {
-                wait = wait.min(until_second(expiry));
+                wait = wait.min(until_second(expiry)).min(TICK);
             }
             match events.recv_timeout(wait) {
                 Ok(happening) => {
@@ -240,7 +242,7 @@ impl Actor<'_> {
                     return reply.give(Err(Refusal::Missing { what: format!("dataset {dataset}") }));
                 }
                 self.promise(until, reply);
-                let scope = Scope::one(&dataset);
+                let scope = Scope::named([dataset.clone()].into());
                 self.want(Request::changed(scope, Cause::Accepted { who, dataset }));
             }
         }
@@ -278,6 +280,10 @@ impl Actor<'_> {
         let names: BTreeSet<String> = timed.map(|index| plan.datasets[index].name.clone()).collect();
         if !names.is_empty() {
             self.want(Request::changed(Scope::changed(names), Cause::Verdicts));
+        }
+        let full = std::mem::take(&mut self.pending.full);
+        if !full.is_empty() {
+            self.want(Request::changed(Scope::named(full), Cause::Reported));
         }
     }
 
@@ -371,9 +377,7 @@ impl Actor<'_> {
             }
         }
         self.board.behind().catch_up(reports.len());
-        if !wanted.is_empty() {
-            self.want(Request::changed(Scope::changed(wanted), Cause::Reported));
-        }
+        self.pending.full.append(&mut wanted);
     }
 
     fn fold(&self, name: String, of: Of, build: impl FnOnce() -> Option<Folded> + Send + 'static) {
@@ -397,12 +401,13 @@ impl Actor<'_> {
 /// How long it is until a second begins, by the clock.
 fn until_second(second: i64) -> Duration {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    // changes that end long from now are looked at again with every glance
     Duration::from_secs(u64::try_from(second).unwrap_or(0)).saturating_sub(since)
 }
 
 /// How often it is looked whether verdicts are to be judged again: the age of a report by which one can be missed.
 const GLANCE: Duration = Duration::from_secs(60);
+/// How long the clock is believed while something ends by it: it may be set.
+const TICK: Duration = Duration::from_secs(1);
 /// How often it is looked what of the store need no longer be kept.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// The least time between two generations of live changes: ten serials a second are as many as anybody follows, and a

@@ -22,7 +22,7 @@ use crate::http::api::{
     self, ChangeQuery, ChangeRecord, ChangeRequest, Changed, DatasetCounts, Diff, DiffEntry, DiffQuery, Evidence,
     EvidenceQuery, EvidenceRecord, GenerationRecord, MAX_ROWS, Movement, Reloaded, Status, Taken,
 };
-use crate::http::{Control, Key, Refusal, Reply, Until, Who};
+use crate::http::{Control, Refusal, Reply, Until, Who};
 use crate::live::Subject;
 use crate::reload::Store;
 
@@ -102,12 +102,12 @@ impl Control for Desk {
         self.ask(Ask::Accept { who: who.0.clone(), dataset, until, reply });
     }
 
-    fn change(&self, who: &Who, change: ChangeRequest, key: Option<Key>, until: Until, reply: Reply<Changed>) {
+    fn change(&self, who: &Who, change: ChangeRequest, key: Option<String>, until: Until, reply: Reply<Changed>) {
         let journal = match self.journal() {
             Ok(journal) => journal,
             Err(refusal) => return reply.give(Err(refusal)),
         };
-        match self.events(who, change, key) {
+        match self.events(who, change, key.as_deref()) {
             Ok(events) => self.keep(&journal, events, until, reply),
             Err(refusal) => reply.give(Err(refusal)),
         }
@@ -158,7 +158,7 @@ impl Control for Desk {
         });
     }
 
-    fn report(&self, who: &Who, reports: Vec<api::Report>, reply: Reply<Taken>) -> Result<(), Vec<api::Report>> {
+    fn report(&self, reports: Vec<Event>, reply: Reply<Taken>) -> Result<(), Vec<Event>> {
         let journal = match self.journal() {
             Ok(journal) => journal,
             Err(refusal) => {
@@ -166,49 +166,26 @@ impl Control for Desk {
                 return Ok(());
             }
         };
-        if self.board.behind().is_far() {
+        if self.board.behind().is_far() || !journal.has_room() {
             return Err(reports);
-        }
-        let came = now().0;
-        let mut refused = Vec::new();
-        let mut events = Vec::with_capacity(reports.len());
-        for (index, report) in reports.iter().enumerate() {
-            let api::Report { time, source, subject, category, weight, key } = report.clone();
-            let key = key.map(|key| IdempotencyKey(key.id));
-            let what = What::Report(Report { time, source, subject, category, weight, text: None });
-            let event = Event { key, at: came, who: who.0.clone(), what };
-            match event.check() {
-                Ok(()) => events.push(event),
-                Err(why) => refused.push((index, why.to_string())),
-            }
-        }
-        if events.is_empty() {
-            reply.give(Ok(Taken { refused, ..Taken::default() }));
-            return Ok(());
         }
         let (send, receive) = std::sync::mpsc::channel();
         let ack = move |result: Result<Vec<Appended>, LogRefusal>| {
-            let Ok((reply, refused)) = receive.recv() else { return };
+            let Ok(reply) = receive.recv() else { return };
             let reply: Reply<Taken> = reply;
             reply.give(match result {
                 Ok(appended) => {
                     let accepted = appended.iter().filter(|appended| appended.is_new).count() as u64;
-                    Ok(Taken { accepted, known: appended.len() as u64 - accepted, refused })
+                    Ok(Taken { accepted, known: appended.len() as u64 - accepted })
                 }
-                Err(refusal) => Err(super::desk::refused(refusal)),
+                Err(refusal) => Err(refused(refusal)),
             });
         };
-        match journal.submit(events, Box::new(ack)) {
-            Ok(()) => {
-                drop(send.send((reply, refused)));
-                Ok(())
-            }
-            Err(SubmitError::Busy) => Err(reports),
-            Err(error) => {
-                reply.give(Err(unsubmitted(error)));
-                Ok(())
-            }
+        match journal.submit(reports, Box::new(ack)) {
+            Ok(()) => drop(send.send(reply)),
+            Err(error) => reply.give(Err(unsubmitted(error))),
         }
+        Ok(())
     }
 
     fn evidence(&self, query: EvidenceQuery, reply: Reply<Evidence>) {
@@ -298,7 +275,7 @@ impl Control for Desk {
 
 impl Desk {
     /// The events that a request comes to, all of them checked.
-    fn events(&self, who: &Who, request: ChangeRequest, key: Option<Key>) -> Result<Vec<Event>, Refusal> {
+    fn events(&self, who: &Who, request: ChangeRequest, key: Option<&str>) -> Result<Vec<Event>, Refusal> {
         let ChangeRequest { action, dataset, subjects, value, text, ttl, expires, reason, .. } = request;
         let shown = self.board.shown();
         let spec = shown.plan.datasets.iter().find(|spec| spec.name == dataset);
@@ -331,7 +308,7 @@ impl Desk {
                 expires,
                 reason: reason.clone(),
             });
-            let key = key.map(|key| IdempotencyKey::of(&who.0, &format!("{:x?}", key.id), index));
+            let key = key.map(|key| IdempotencyKey::of(&who.0, key, index));
             Ok(Event { key, at: came, who: who.0.clone(), what })
         };
         (0..).zip(&subjects).map(event).collect()

@@ -13,18 +13,20 @@ use std::time::{Duration, Instant};
 
 use super::super::now;
 use super::super::selftest::{self, Finding};
-use super::audit::{Audit, Notes};
+use super::audit::Audit;
 use super::cause::{Cause, Causes};
+use super::compare::Loaded;
 use super::live::Live;
 use super::loads::{Brought, Outcome, Request, Task};
 use super::starting_at;
-use super::state::State;
+use super::state::{Lasting, State};
 use crate::config::Config;
 use crate::dataset::{Dataset, Emitted};
 use crate::dnsxl::Name;
 use crate::reload::{Event, Plan, Store};
 use crate::snapshot::{Published, Snapshot};
 use crate::table::CompiledError;
+use crate::table::memory::give_back_unused;
 
 /// A dataset in a compiled file that is not as it was written.
 #[derive(Debug)]
@@ -56,7 +58,7 @@ pub(super) struct Generations {
     state: State,
     /// Why there is the current generation.
     causes: Causes,
-    retire: Sender<Arc<Snapshot>>,
+    retire: Sender<Retired>,
 }
 
 impl Generations {
@@ -194,8 +196,13 @@ impl Generations {
             if config.is_some() { Taken::ConfigRefused } else { taken }
         };
         let Some((next, snapshot)) = self.tested(next, &news, config.is_some()) else {
+            if config.is_some() {
+                // what is laid over datasets goes by their places in the plan
+                live.replan(&self.store);
+            }
             return refused(Taken::Withheld);
         };
+        let loaded = news.iter().filter_map(|&index| self.loaded(&next, index)).collect();
         self.publish(next, snapshot, &causes);
         if let Some(config) = config {
             tracing::info!("configuration taken over: {}", config.path.display());
@@ -206,9 +213,23 @@ impl Generations {
                 tracing::warn!("states of verdicts are not kept for the next start: {error}");
             }
         }
-        audit.keep(self, &causes, Notes::default(), |name| live.listings(name, &self.store));
+        audit.compare(self, &causes, loaded);
         tracing::info!(took = ?began.elapsed(), "reloaded");
         Taken::Published
+    }
+
+    /// A dataset as it was loaded at the start, by its index.
+    pub(super) fn at_start(&self, index: usize) -> Option<Loaded> {
+        let after = self.store.dataset(index)?.clone();
+        Some(Loaded { spec: self.store.plan().datasets[index].clone(), before: None, after })
+    }
+
+    /// A dataset of the next store that is another than what is served, by its index there.
+    fn loaded(&self, next: &Store, index: usize) -> Option<Loaded> {
+        let (spec, after) = (next.plan().datasets[index].clone(), next.dataset(index)?.clone());
+        let place = self.store.plan().datasets.iter().position(|before| before.name == spec.name);
+        let before = place.and_then(|place| self.store.dataset(place)).cloned();
+        Some(Loaded { spec, before, after }).filter(|loaded| !loaded.is_same())
     }
 
     /// Makes a generation that stands the test. What `news` a zone that fails has is left out, unless the zones themselves are
@@ -252,7 +273,7 @@ impl Generations {
     /// Makes `snapshot`, which is of `next`, the current generation.
     fn publish(&mut self, next: Store, snapshot: Snapshot, causes: &Causes) {
         // first, so that whoever has seen a serial never sees a lesser one, whatever happens
-        self.state.next_generation(&next);
+        self.state.next_generation(&next, if causes.is_live() { Lasting::Process } else { Lasting::Power });
         let before = self.published.publish(snapshot);
         for zone in self.published.load().zones() {
             let serial = zone.soa.serial;
@@ -270,7 +291,7 @@ impl Generations {
             false => tracing::info!(number, cause = %causes, "generation published"),
         }
         // without the thread it is dropped here
-        drop(self.retire.send(before));
+        drop(self.retire.send(Retired { generation: before, is_large: !causes.is_live() }));
     }
 }
 
@@ -312,16 +333,26 @@ pub(super) fn log(plan: &Plan, event: &Event) {
     }
 }
 
+/// A generation that is to be dropped.
+struct Retired {
+    generation: Arc<Snapshot>,
+    /// Whether datasets may go with it, and not layers of live changes alone.
+    is_large: bool,
+}
+
 /// A thread that drops each generation it is sent once no query holds it any more.
-fn retirement() -> io::Result<Sender<Arc<Snapshot>>> {
-    let (sender, generations) = channel::<Arc<Snapshot>>();
+fn retirement() -> io::Result<Sender<Retired>> {
+    let (sender, generations) = channel::<Retired>();
     let retire = move || {
-        for generation in generations {
+        for Retired { generation, is_large } in generations {
             let begin = Instant::now();
             while Arc::strong_count(&generation) > 1 && begin.elapsed() < LONGEST_QUERY {
                 thread::sleep(Duration::from_millis(1));
             }
             drop(generation);
+            if is_large {
+                give_back_unused();
+            }
         }
     };
     thread::Builder::new().name("retire".to_owned()).spawn(retire)?;

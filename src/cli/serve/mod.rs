@@ -9,6 +9,7 @@ mod actor;
 mod audit;
 mod board;
 mod cause;
+mod compare;
 mod desk;
 mod generations;
 pub(super) mod live;
@@ -45,7 +46,7 @@ use desk::Desk;
 use generations::Generations;
 use live::Live;
 use loads::{Loads, Request, Task};
-use state::State;
+use state::{Lasting, State};
 use watch::Watcher;
 
 #[derive(Debug, clap::Args)]
@@ -69,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let control = confined_control(&config)?;
     let (sender, events) = mpsc::channel();
     forward::<Happening>(sender.clone()).context("signals")?;
-    let mut state = State::open(directory)?;
+    let mut state = State::open(directory.clone())?;
     let mut store = Store::new(starting_at(plan, state.serials()));
     if load_first(&mut store, &state, &sender, &events)? == First::Ended {
         return Ok(ExitCode::SUCCESS);
@@ -89,7 +90,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(FAILURE));
     }
     let interface = http::bind(&control.listen).context("[control]")?;
-    state.next_generation(&store);
+    state.next_generation(&store, Lasting::Power);
     let watcher = Watcher::start(&config, &store, sender.clone()).context("starting a thread")?;
     let generations = Generations::new(config, store, snapshot, state).context("starting a thread")?;
     let running = bound.run(generations.published(), None)?;
@@ -113,7 +114,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         _ => None,
     };
-    let audit = Audit::new(journal);
+    let spellings = directory.map(|directory| directory.join(SPELLINGS));
+    let audit = Audit::start(journal.as_ref(), spellings).context("starting a thread")?;
+    let of_start = (0..generations.store().plan().datasets.len()).filter_map(|index| generations.at_start(index));
+    audit.spell(of_start.collect());
     audit.keep(&generations, &Cause::Start.into(), Notes::default(), |name| live.listings(name, generations.store()));
     let desk = Arc::new(Desk::new(board.clone(), sender.clone()));
     let interface = (!control.listen.is_off()).then(|| interface.run(desk)).transpose().context("[control]")?;
@@ -226,3 +230,5 @@ fn start_logging() {
 
 /// One line a change of state, and nothing that a client can cause.
 const DEFAULT_FILTER: &str = "info,hickory_server=warn,hickory_proto=error";
+/// The folder in the state directory with the names of lists as they were spelt last.
+const SPELLINGS: &str = "spelt";

@@ -16,6 +16,15 @@ use anyhow::{Context, bail};
 use crate::dnsxl::Name;
 use crate::reload::Store;
 
+/// What files are to outlast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasting {
+    /// The end of the process, however it ends: live changes come by the second, and a busy disk would hold each of them up.
+    Process,
+    /// A loss of power too.
+    Power,
+}
+
 /// The files, and what was last written to them.
 pub(super) struct State {
     directory: Option<PathBuf>,
@@ -67,7 +76,7 @@ impl State {
     }
 
     /// Counts a generation, and keeps what is to be known of it.
-    pub(super) fn next_generation(&mut self, store: &Store) {
+    pub(super) fn next_generation(&mut self, store: &Store, lasting: Lasting) {
         self.generation += 1;
         for (index, spec) in store.plan().datasets.iter().enumerate() {
             if let Some(entries) = store.entries(index) {
@@ -76,7 +85,7 @@ impl State {
         }
         let serials = self.serials.clone();
         self.serials.extend(store.serials().map(|(apex, serial)| (apex.to_lowercase(), serial)));
-        match self.write(self.serials != serials) {
+        match self.write(self.serials != serials, lasting) {
             Ok(()) if self.is_failing => {
                 self.is_failing = false;
                 tracing::info!("state-directory: can be written again");
@@ -89,17 +98,17 @@ impl State {
         }
     }
 
-    fn write(&self, with_serials: bool) -> io::Result<()> {
+    fn write(&self, with_serials: bool, lasting: Lasting) -> io::Result<()> {
         let Some(directory) = &self.directory else { return Ok(()) };
         if with_serials || self.is_failing {
             let mut lines: Vec<String> =
                 self.serials.iter().map(|(apex, serial)| format!("{apex} {serial}\n")).collect();
             lines.sort_unstable();
-            put(directory, SERIALS, &lines.concat())?;
+            put(directory, SERIALS, &lines.concat(), lasting)?;
         }
         let entries = self.entries.iter().map(|(name, count)| format!("entries {name} {count}\n"));
         let lines = [format!("generation {}\n", self.generation)].into_iter().chain(entries);
-        put(directory, GENERATION, &lines.collect::<String>())
+        put(directory, GENERATION, &lines.collect::<String>(), lasting)
     }
 }
 
@@ -118,12 +127,14 @@ fn each_line(path: &Path, form: &str, mut read: impl FnMut(&str) -> Option<()>) 
 }
 
 /// Writes a file aside and gives it its name.
-fn put(directory: &Path, name: &str, text: &str) -> io::Result<()> {
+fn put(directory: &Path, name: &str, text: &str, lasting: Lasting) -> io::Result<()> {
     let aside = directory.join(format!("{name}.new"));
     let at_path = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", aside.display()));
     let mut file = File::create(&aside).map_err(at_path)?;
     file.write_all(text.as_bytes()).map_err(at_path)?;
-    file.sync_all().map_err(at_path)?;
+    if lasting == Lasting::Power {
+        file.sync_all().map_err(at_path)?;
+    }
     fs::rename(&aside, directory.join(name)).map_err(at_path)
 }
 

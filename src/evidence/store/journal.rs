@@ -132,6 +132,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether there is room for more: a submission that comes now need not be refused.
+    pub fn has_room(&self) -> bool {
+        self.shared.lock().health.waiting < MAX_QUEUED
+    }
+
     /// Has what need no longer be kept dropped, at a Unix time in seconds, a step between two commits at a time.
     pub fn prune(&self, retention: Retention, now: i64) {
         self.shared.lock().prune = Some((retention, now));

@@ -18,6 +18,7 @@ mod place;
 mod prune;
 mod read;
 mod sqlite;
+mod write;
 
 pub use event::{
     Action, DatasetCount, Event, EventError, Generation, GenerationEntry, IdempotencyKey, MAX_GENERATION_ENTRIES,

@@ -36,8 +36,10 @@ impl Retention {
             last.unwrap_or(0).saturating_sub(most),
         )?;
         dropped += run(
-            "DELETE FROM report WHERE number IN (SELECT number FROM report WHERE at / 86400 < ?1 LIMIT ?2)",
-            now.saturating_sub(self.report_age).div_euclid(86_400),
+            // the oldest are those that came first
+            "DELETE FROM report WHERE number IN
+                (SELECT number FROM (SELECT number, at FROM report ORDER BY number LIMIT ?2) WHERE at < ?1)",
+            now.saturating_sub(self.report_age),
         )?;
         dropped += run(
             "DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE at < ?1 LIMIT ?2)",

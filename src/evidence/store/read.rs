@@ -109,14 +109,17 @@ impl Reader {
     pub fn reports(&self, scope: &Scope, since: Time, limit: usize) -> Result<Vec<Numbered>, LogError> {
         self.read(|connection| {
             let mut found: Vec<Numbered> = Vec::new();
-            let mut by_place = connection
-                .prepare(&format!("{REPORT} WHERE r.at / 86400 = ?1 AND r.place BETWEEN ?2 AND ?3 AND r.time >= ?4"))?;
-            let mut before = connection.prepare("SELECT max(at / 86400) FROM report WHERE at / 86400 < ?1")?;
+            let mut by_place = connection.prepare(&format!(
+                "{REPORT} WHERE r.number >> 16 = ?1 AND r.place BETWEEN ?2 AND ?3 AND r.time >= ?4"
+            ))?;
+            let number = |which: &str| {
+                let sql = format!("SELECT coalesce({which}(number), 0) FROM report");
+                connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
+            };
             let ranges = scope.ranges();
-            let mut day: Option<i64> = before.query_row([i64::MAX], |row| row.get(0))?;
-            while let Some(today) = day {
+            for part in number("min")? >> 16..=number("max")? >> 16 {
                 for (first, last) in &ranges {
-                    let mut rows = by_place.query(params![today, first, last, since.0])?;
+                    let mut rows = by_place.query(params![part, first, last, since.0])?;
                     while let Some(row) = rows.next()? {
                         let report = report_of(row)?;
                         if matches!(&report.event.what, What::Report(report) if scope.touches(&report.subject)) {
@@ -125,7 +128,6 @@ impl Reader {
                     }
                 }
                 keep_latest(&mut found, limit);
-                day = before.query_row([today], |row| row.get(0))?;
             }
             found.sort_by_key(order);
             Ok(found)

@@ -21,8 +21,9 @@ CREATE TABLE report (
     text TEXT
 ) STRICT;
 
--- By the day first: so what is written today goes into one small part of the index, however much there is of days before.
-CREATE INDEX report_place ON report (at / 86400, place);
+-- By the 65,536 reports first that come together: what is written goes into one small part of the index, however many
+-- there are, and whoever looks for a place looks into each part.
+CREATE INDEX report_place ON report (number >> 16, place);
 
 -- A live change: add, remove, or withdraw of an earlier one. Of one subject in one dataset the highest number counts.
 CREATE TABLE change (

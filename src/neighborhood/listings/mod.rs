@@ -24,11 +24,11 @@ pub use verdicts::code;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Region;
 use crate::dataset::{Asked, Emit, EmitError, Holds, Reasons, Reported, Revisions};
-use crate::evidence::Family;
+use crate::evidence::{Family, Time};
 use crate::feed::Sink;
 
 /// What a dataset says of a survey.
@@ -59,6 +59,8 @@ pub enum OriginForm {
 pub struct Listings {
     standing: Arc<Standing>,
     emission: Emission,
+    /// When the survey was taken that it was emitted from last.
+    emitted: Mutex<Option<Time>>,
     /// The regions of which it has said something else than its table does.
     revised: Mutex<HashSet<Region>>,
 }
@@ -66,7 +68,11 @@ pub struct Listings {
 impl Listings {
     /// What a dataset says of a survey.
     pub fn new(standing: Arc<Standing>, emission: Emission) -> Self {
-        Self { standing, emission, revised: Mutex::default() }
+        Self { standing, emission, emitted: Mutex::default(), revised: Mutex::default() }
+    }
+
+    fn emitted(&self) -> MutexGuard<'_, Option<Time>> {
+        self.emitted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,8 +97,16 @@ impl Emit for Listings {
     }
 
     fn interval(&self) -> Option<i64> {
-        let changes = self.standing.plan().at.is_none() && !matches!(self.emission, Emission::Origin(_));
-        changes.then_some(INTERVAL)
+        if matches!(self.emission, Emission::Origin(_)) {
+            return None;
+        }
+        let known = self.standing.look(|increment| (increment.is_full(), increment.survey().at));
+        let Some((is_full, at)) = known else { return Some(LEAST_INTERVAL) };
+        if *self.emitted() != Some(at) {
+            // another dataset had reason for a survey, and what is revised goes over that
+            return Some(0);
+        }
+        if is_full { Some(LEAST_INTERVAL) } else { self.standing.plan().at.is_none().then_some(INTERVAL) }
     }
 
     fn holds(&self) -> Holds {
@@ -102,6 +116,7 @@ impl Emit for Listings {
 
     fn emit(&self, now: i64, sink: &mut dyn Sink) -> Result<(), EmitError> {
         let survey = self.standing.survey(now)?;
+        *self.emitted() = Some(survey.at);
         match self.emission {
             Emission::Origin(form) => origin::origins(&survey, form, sink),
             emission => verdicts::emit(&survey, emission, sink),
@@ -154,3 +169,5 @@ impl Emit for Listings {
 
 /// Seconds after which evidence has faded enough to be judged again.
 pub const INTERVAL: i64 = 3600;
+/// Seconds between surveys, however much is reported: taking one is some seconds of a core.
+const LEAST_INTERVAL: i64 = 60;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::super::survey::{Survey, SurveyError, SurveyPlan};
 use super::super::{Increment, Previous, Report};
-use super::INTERVAL;
+use super::{INTERVAL, LEAST_INTERVAL};
 use crate::dataset::{Reported, Stamp};
 use crate::evidence::{Family, Time};
 use crate::feed::FileError;
@@ -214,5 +214,133 @@ fn time(now: i64) -> Time {
     Time(u32::try_from(now).unwrap_or(0))
 }
 
-/// Seconds between surveys, however much is reported: taking one is some seconds of a core.
-const LEAST_INTERVAL: i64 = 60;
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::super::super::{Region, State};
+    use super::super::{Emission, Listings};
+    use super::*;
+    use crate::dataset::{Emit, Extent, Listing};
+
+    const NOW: i64 = 1_780_272_000;
+
+    /// A block that two groups report day after day, in a network of quiet ones.
+    fn plan(folder: &Path) -> SurveyPlan {
+        let (routes, reports) = (folder.join("routes"), folder.join("reports"));
+        fs::write(&routes, "11.0.0.0/12\t64500\n11.16.0.0/14\t64501\n").unwrap();
+        let mut text = "time,source,subject,category\n".to_owned();
+        for host in 0..40 {
+            let time = NOW - i64::from(host % 9) * 86_400;
+            text += &format!("{time},a,11.7.1.{host},scan\n{time},b,11.7.1.{host},scan\n");
+        }
+        fs::write(&reports, text).unwrap();
+        SurveyPlan { routes: vec![routes], reports: vec![reports], ..SurveyPlan::default() }
+    }
+
+    fn report(number: u64, subject: &str) -> Reported<'_> {
+        Reported { number, time: (NOW - 60) as u32, source: "a", subject, category: "scan", weight: 1.0 }
+    }
+
+    fn addresses(listings: &Listings, since: u64) -> Vec<(u32, usize)> {
+        let revisions = listings.revise(since).all.into_iter();
+        let of = |extent| if let Extent::Ip4 { first, .. } = extent { first } else { 0 };
+        revisions.map(|revision| (of(revision.extent), revision.listings.len())).collect()
+    }
+
+    #[test]
+    fn a_report_is_taken_once_and_said_until_the_dataset_is_emitted_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let standing = Arc::new(Standing::new(plan(folder.path())));
+        let listings = Listings::new(Arc::clone(&standing), Emission::Exact);
+        listings.report(&[report(1, "11.3.3.3")], NOW);
+        assert_eq!(addresses(&listings, 0), [], "nothing is emitted yet");
+        standing.survey(NOW).unwrap();
+        listings.report(&[report(1, "11.3.3.3"), report(2, "11.4.4.4"), report(3, "11.5.5.5")], NOW);
+        assert_eq!(addresses(&listings, 0), [(0x0b04_0400, 1), (0x0b05_0500, 1)], "the first is known");
+        let until = listings.revise(0).until;
+        listings.report(&[report(2, "11.4.4.4")], NOW);
+        assert_eq!(addresses(&listings, until), []);
+        // what says nothing that the table does not is no revision
+        let verdicts = Listings::new(Arc::clone(&standing), Emission::Verdicts(None));
+        assert_eq!(addresses(&verdicts, 0), []);
+        let Listing::Listed { text, .. } = &listings.revise(0).all[0].listings[0].1 else { panic!("it is listed") };
+        assert!(text.starts_with("S=60 state=exact family=send groups=1 last=2026-05-31T23Z"), "{text}");
+        let asked = crate::dataset::Asked::Address("11.4.4.4".parse().unwrap());
+        let reasons = listings.explain(NOW, &asked).unwrap().unwrap();
+        assert!(reasons.text.starts_with("11.4.4.4/32 send: exact, P = 0.60 by 1 groups"), "{}", reasons.text);
+        // a survey that has not read them takes their place
+        standing.survey(NOW + INTERVAL).unwrap();
+        assert_eq!(addresses(&listings, 0), []);
+    }
+
+    #[test]
+    fn datasets_of_one_survey_are_emitted_anew_together() {
+        struct Nowhere;
+        impl crate::feed::Sink for Nowhere {
+            fn entry(&mut self, _: u64, _: crate::feed::Entry<'_>) {}
+            fn special(&mut self, _: u64, _: crate::feed::Special<'_>) {}
+            fn problem(&mut self, _: u64, _: crate::feed::LineError) {}
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let standing = Arc::new(Standing::new(plan(folder.path())));
+        let [a, b] = [Emission::Exact, Emission::Score].map(|emission| Listings::new(Arc::clone(&standing), emission));
+        [&a, &b].iter().for_each(|listings| listings.emit(NOW, &mut Nowhere).unwrap());
+        assert_eq!([a.interval(), b.interval()], [Some(INTERVAL); 2]);
+        a.emit(NOW + INTERVAL, &mut Nowhere).unwrap();
+        assert_eq!([a.interval(), b.interval()], [Some(INTERVAL), Some(0)]);
+        b.emit(NOW + INTERVAL, &mut Nowhere).unwrap();
+        assert_eq!(b.interval(), Some(INTERVAL));
+    }
+
+    #[test]
+    fn reports_do_not_wait_for_a_survey_and_are_not_lost_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = plan(folder.path());
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        plan.reports.push(pipe.clone());
+        let standing = Arc::new(Standing::new(plan));
+        let (done, is_done) = mpsc::channel();
+        let survey = thread::spawn({
+            let standing = Arc::clone(&standing);
+            move || {
+                standing.survey(NOW).map(drop).unwrap();
+                done.send(()).unwrap();
+            }
+        });
+        // opening returns once the survey reads
+        let mut pipe = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+        standing.report(&[report(1, "11.4.4.4")], NOW);
+        assert!(is_done.try_recv().is_err(), "the survey waits for the pipe");
+        writeln!(pipe, "time,source,subject,category").unwrap();
+        drop(pipe);
+        survey.join().unwrap();
+        let touched = standing.look(|increment| increment.touched_after(0).cloned().collect::<Vec<Region>>());
+        assert_eq!(touched, Some(vec![Region::Ip4(0x0b_0404)]));
+    }
+
+    #[test]
+    fn states_outlive_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = plan(folder.path());
+        plan.state_directory = Some(folder.path().to_owned());
+        let standing = Standing::new(plan.clone());
+        standing.keep().unwrap();
+        assert!(!folder.path().join("states-send.tsv").exists(), "nothing is known yet");
+        standing.survey(NOW).unwrap();
+        standing.keep().unwrap();
+        let next = Standing::new(plan);
+        next.survey(NOW + 1).unwrap();
+        let before = next.look(|increment| increment.survey().judgements[0].previous.state(0x0b_0701)).unwrap();
+        assert!(before > State::None);
+        fs::write(folder.path().join("states-host.tsv"), "192.0.2.0/24\tawful\n").unwrap();
+        let error = next.survey(NOW + 2 * INTERVAL).map(drop).err();
+        assert!(error.is_none(), "only a start reads them");
+        let error = Standing::new(next.plan().clone()).survey(NOW).map(drop).unwrap_err().to_string();
+        assert!(error.contains("states-host.tsv:1: "), "{error}");
+    }
+}

@@ -90,7 +90,7 @@ fn a_store_that_another_program_has_locked_is_written_once_it_is_not() {
     log.connection().busy_timeout(Duration::ZERO).unwrap();
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert_eq!(log.append(&[&[report("192.0.2.1", 1)]]), Err(LogError::Locked { path: path.clone() }));
+    assert_eq!(log.append(&[&[report("192.0.2.1", 1)]]), Err(LogError::Locked { path }));
     other.execute_batch("COMMIT").unwrap();
     assert_eq!(append(&mut log, &[report("192.0.2.1", 1)]), [1]);
 }
@@ -106,7 +106,7 @@ fn a_full_disk_heals_by_itself_and_keeps_what_was_there() {
     limit(&log, 1);
     let keyed = [with_key(report("192.0.2.2", 1), 7)];
     let large: Vec<Event> = (0..5000).map(|n| report("192.0.2.2", n)).collect();
-    assert_eq!(log.append(&[&keyed, &large]), Err(LogError::Full { path: path.clone() }));
+    assert_eq!(log.append(&[&keyed, &large]), Err(LogError::Full { path }));
     assert_eq!(all_of(&mut log).len(), 1);
     limit(&log, 100_000);
     // neither a number nor a name nor a key is left of what failed
@@ -120,7 +120,7 @@ fn a_store_that_became_read_only_is_told_and_written_again_later() {
     let (_folder, path) = folder();
     let mut log = SqliteLog::open(&path).unwrap();
     log.connection().execute_batch("PRAGMA query_only = ON").unwrap();
-    assert_eq!(log.append(&[&[report("192.0.2.1", 1)]]), Err(LogError::ReadOnly { path: path.clone() }));
+    assert_eq!(log.append(&[&[report("192.0.2.1", 1)]]), Err(LogError::ReadOnly { path }));
     log.connection().execute_batch("PRAGMA query_only = OFF").unwrap();
     assert_eq!(append(&mut log, &[report("192.0.2.1", 1)]), [1]);
 }
