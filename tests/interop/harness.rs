@@ -22,6 +22,11 @@ impl Program {
         Self { child: child.unwrap_or_else(|why| panic!("{command:?}: {why}")) }
     }
 
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until `is_ready`; fails with what was printed if the program ends first or takes too long.
     pub(crate) fn wait_until(&mut self, log: &Path, mut is_ready: impl FnMut() -> bool) {
         let begin = Instant::now();

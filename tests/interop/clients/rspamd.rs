@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -58,7 +59,14 @@ struct Rspamd {
     address: SocketAddr,
     log: PathBuf,
     mail: PathBuf,
-    _program: Program,
+    program: Program,
+}
+
+impl Drop for Rspamd {
+    /// Its workers would outlive it, and go on asking.
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.program.id())]).status();
+    }
 }
 
 impl Rspamd {
@@ -77,10 +85,11 @@ impl Rspamd {
         assert!(Command::new("chown").args(["-R", "_rspamd"]).arg(&folder).status().unwrap().success());
         let log = lists.path().join("rspamd.log");
         let mut command = Command::new("rspamd");
+        command.process_group(0);
         command.args(["-f", "-i", "-u", "_rspamd", "-g", "_rspamd", "-c"]).arg(folder.join("rspamd.conf"));
         let mut program = Program::start(&mut command, &log);
         program.wait_until(&log, || std::net::TcpStream::connect(address).is_ok());
-        Self { address, log, mail: lists.path().join("mail"), _program: program }
+        Self { address, log, mail: lists.path().join("mail"), program }
     }
 
     /// Waits until each zone has been asked for what must not be there, and found as it should be.
