@@ -82,7 +82,7 @@ impl Test<'_> {
 
     fn test_place(&mut self, under: &Name) {
         let there = || self.zone.placed.iter().filter(|placed| placed.under == *under);
-        let holds = |pick: fn(&Holds) -> bool| there().any(|placed| pick(&placed.part().holds));
+        let holds = |pick: fn(&Holds) -> bool| there().any(|placed| pick(&placed.holds));
         // names that the configuration gives are told with their line there
         let mut own = there().flat_map(|placed| &placed.part().under).flat_map(|name| name::labels(name.as_wire()));
         if own.any(is_like_address) {

@@ -273,7 +273,6 @@ impl<T: Address, A: Row<T>, B: Row<T>> Iterator for Runs<'_, T, A, B> {
         let narrow = self.narrow.split_first();
         let first = narrow.map(|(row, _)| row.unpack(self.base));
         let is_before = |other: T| first.is_none_or(|block| other < block.first);
-        // most pieces have narrow rows alone
         if !self.wide.is_empty() || !self.rest.is_empty() {
             let wide = self.wide.first().map(|row| row.unpack(self.base)).filter(|block| is_before(block.first));
             let rest = self.rest.split_first().filter(|(run, _)| is_before(run.first));
@@ -291,6 +290,18 @@ impl<T: Address, A: Row<T>, B: Row<T>> Iterator for Runs<'_, T, A, B> {
         }
         self.narrow = narrow?.1;
         Some(first?.run())
+    }
+
+    fn fold<F, G: FnMut(F, Run<T>) -> F>(mut self, first: F, mut add: G) -> F {
+        // most pieces have narrow rows alone
+        if self.wide.is_empty() && self.rest.is_empty() {
+            return self.narrow.iter().map(|row| row.unpack(self.base).run()).fold(first, add);
+        }
+        let mut folded = first;
+        while let Some(run) = self.next() {
+            folded = add(folded, run);
+        }
+        folded
     }
 }
 

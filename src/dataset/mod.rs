@@ -421,6 +421,7 @@ fn load_files(
 ) -> Result<(Dataset, Report), LoadError> {
     let nothing = NeverList::empty();
     let never = if spec.heeds_never_list { never } else { &nothing };
+    room::keep_large_apart();
     let mut collector = Collector::new(spec, never, threads);
     let mut modified = 0;
     for path in &spec.files {

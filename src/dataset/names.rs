@@ -9,24 +9,24 @@
 //!
 //! Sorting all names of a list would take longer than all else, and is not needed: what is said of a name depends on
 //! its ancestors alone. So statements are parted, while they come in, by a hash of their last two labels. A part holds
-//! whole families, fits a cache, and is resolved by itself: most families are one name; the others are sorted by their
-//! labels from the right, so that ancestors come right before their descendants and one pass with a stack does it.
-//! Names of one label, above all families, are few, and are looked up. A statement, and later a key, is a length, a
-//! number, and the name in wire form, one behind the other:
-//!
-//! ```text
-//! statement  length 1   value and scope, LEB128: (0 for an exclusion, else 1 + Met) · 4 + scope   name
-//! key        length 1   kind, LEB128: index of what it says                                      name
-//! ```
+//! whole families, fits a cache, and is resolved by itself. Most families are one name. Others are sorted by their labels
+//! from the right, so that ancestors come right before their descendants and one pass with a stack does it; but a family
+//! of very many is parted by one label more, and so on. Names of one label, above all families, are few, and are looked
+//! up.
 
-use std::collections::{BTreeMap, HashMap};
+mod keys;
+mod packed;
+
+use std::collections::BTreeMap;
+
+pub use keys::{Key, NameKeys};
+use packed::{Statement, pack_statement, read_statement, statements, unpack};
 
 use super::room::make_room;
 use super::sort;
-use super::values::{ListId, Lists, Met};
-use crate::dnsxl::name::{MAX_LABELS, MAX_WIRE, labels, reverse_labels};
+use super::values::{Lists, Met};
+use crate::dnsxl::name::{MAX_LABELS, MAX_WIRE, reverse_labels};
 use crate::feed::Scope;
-use crate::table::{NameKey, ValueId};
 
 /// What a list says of names, as collected.
 #[derive(Debug, Default)]
@@ -36,67 +36,6 @@ pub struct NameStatements {
     /// Those about names of at most one label.
     top: Vec<u8>,
     count: usize,
-}
-
-/// A statement as it was packed.
-#[derive(Clone, Copy, Debug)]
-struct Statement<'s> {
-    wire: &'s [u8],
-    scope: Scope,
-    said: Option<Met>,
-}
-
-/// What a key says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Key {
-    /// What the name itself has.
-    pub here: Option<ListId>,
-    /// How many labels the listed name has that says so; 0 without one.
-    pub here_depth: u8,
-    /// What names below have that are not keys.
-    pub below: Option<ListId>,
-    /// How many labels the listed name has that says so.
-    pub below_depth: u8,
-    /// Whether anything is listed at a deeper key.
-    pub deeper: bool,
-}
-
-impl Key {
-    /// The key of a name that nothing is said of but what its parent says of all below it.
-    fn inherited(parent: &Self) -> Self {
-        Self { here: parent.below, here_depth: parent.below_depth, deeper: false, ..*parent }
-    }
-
-    /// What is said of a name of so many labels, laid over what it inherits.
-    fn say(&mut self, exact: Option<Option<ListId>>, below: Option<Option<ListId>>, labels: u8) {
-        if let Some(list) = exact {
-            (self.here, self.here_depth) = (list, list.map_or(0, |_| labels));
-        }
-        if let Some(list) = below {
-            (self.below, self.below_depth) = (list, list.map_or(0, |_| labels));
-        }
-    }
-
-    fn lists_any(&self) -> bool {
-        self.here.is_some() || self.below.is_some()
-    }
-
-    /// Whether it says anything that its parent does not say of it.
-    fn differs_from(&self, parent: &Self) -> bool {
-        let inherited = (parent.below, parent.below_depth);
-        (self.here, self.here_depth) != inherited || (self.below, self.below_depth) != inherited
-    }
-
-    /// The key as the table takes it.
-    pub fn numbered(&self, id: impl Fn(Option<ListId>) -> ValueId) -> NameKey {
-        NameKey {
-            here: id(self.here),
-            here_depth: self.here_depth,
-            below: id(self.below),
-            below_depth: self.below_depth,
-            deeper: self.deeper,
-        }
-    }
 }
 
 impl NameStatements {
@@ -143,6 +82,11 @@ impl NameStatements {
 
     /// Resolves the statements.
     pub fn resolve(self, lists: &mut Lists) -> NameKeys {
+        self.resolve_parting(CROWD, lists)
+    }
+
+    /// As [`Self::resolve`], with the size from which on families are parted again; for tests, as crowds are large.
+    fn resolve_parting(self, crowd: usize, lists: &mut Lists) -> NameKeys {
         let mut keys = NameKeys::default();
         if self.count == 0 {
             return keys;
@@ -150,9 +94,7 @@ impl NameStatements {
         let top = self.top;
         let mut tops = Tops::of(&top, lists, &mut keys);
         for part in self.parts {
-            let mut out = Vec::new();
-            make_room(&mut out, part.len());
-            resolve_part(&part, &mut tops, lists, &mut keys, &mut out);
+            let out = resolve_part(&part, crowd, &mut tops, lists, &mut keys);
             keys.parts.push(out);
         }
         tops.finish(&mut keys);
@@ -242,54 +184,139 @@ impl Tops {
     }
 }
 
-/// Resolves the families of a part; their keys go to `out`.
-fn resolve_part(part: &[u8], tops: &mut Tops, lists: &mut Lists, keys: &mut NameKeys, out: &mut Vec<u8>) {
+/// Resolves the families of a part; their keys, packed.
+fn resolve_part(part: &[u8], crowd: usize, tops: &mut Tops, lists: &mut Lists, keys: &mut NameKeys) -> Vec<u8> {
+    let mut families = Families { part, crowd, lists, keys, out: Vec::new(), family_order: FamilyOrder::default() };
+    make_room(&mut families.out, part.len());
     let mut order: Vec<u64> = Vec::new();
     let mut rest = part;
     while !rest.is_empty() {
         let at = (part.len() - rest.len()) as u64;
         let Some((_, wire)) = unpack(&mut rest) else { break };
-        let family = last_two_labels(wire).unwrap_or_default();
-        order.push(hash(family) >> 8 << PLACE_BITS | at & PLACE_MASK);
+        order.push(placed(last_two_labels(wire).unwrap_or_default(), at));
     }
-    sort::sort(&mut order);
-    let statement_at = |place: u64| {
-        let mut rest = part.get((place & PLACE_MASK) as usize..).unwrap_or_default();
-        read_statement(&mut rest)
-    };
-    let mut family_order = FamilyOrder::default();
-    let mut together = Vec::new();
-    for same_hash in order.chunk_by(|a, b| a >> PLACE_BITS == b >> PLACE_BITS) {
-        if let &[place] = same_hash
-            && let Some(one) = statement_at(place)
-            && last_two_labels(one.wire) == Some(one.wire)
+    each_family(
+        part,
+        order,
+        |wire| last_two_labels(wire).unwrap_or_default(),
+        |name, places| {
+            let label = &name[1 + usize::from(name.first().copied().unwrap_or_default())..];
+            let top = Open { wire: label, key: tops.inherited(label), labels: 1, needed: false };
+            let (needed, deeper) = families.resolve(&top, places);
+            tops.note(label, needed, deeper);
+        },
+    );
+    families.out
+}
+
+/// The families of a part while they are resolved.
+struct Families<'s, 'l> {
+    part: &'s [u8],
+    /// How many statements about a family have it parted again.
+    crowd: usize,
+    lists: &'l mut Lists,
+    keys: &'l mut NameKeys,
+    /// Their keys, packed.
+    out: Vec<u8>,
+    family_order: FamilyOrder,
+}
+
+impl<'s> Families<'s, '_> {
+    /// Resolves the family right below `top` of which the statements at some places are; whether it has keys, and whether
+    /// anything is listed in it.
+    fn resolve(&mut self, top: &Open<'s>, places: &[u64]) -> (bool, bool) {
+        if places.len() >= self.crowd {
+            return self.resolve_crowd(top, places);
+        }
+        let part = self.part;
+        if let &[place] = places
+            && let Some(one) = statement_at(part, place)
+            && child_of(top.wire, one.wire).len() == one.wire.len()
         {
-            let label = &one.wire[1 + usize::from(one.wire[0])..];
-            let parent = tops.inherited(label);
-            let mut key = Key::inherited(&parent);
-            let list = one.said.map(|met| lists.of_one(met));
-            let exact = (one.scope != Scope::Below).then_some(list);
-            let below = (one.scope != Scope::Exact).then_some(list);
-            keys.exact += u64::from(exact.is_some());
-            keys.below += u64::from(below.is_some());
-            key.say(exact, below, 2);
-            let needed = key.differs_from(&parent);
-            if needed {
-                keys.emit(out, one.wire, key, 2);
+            // most families are one name
+            return self.resolve_name(top, &[one], one.wire, |_, _| {});
+        }
+        let mut family: Vec<Statement<'s>> = places.iter().filter_map(|&place| statement_at(part, place)).collect();
+        self.family_order.sort(&mut family);
+        resolve_sorted(top, &family, self.lists, self.keys, &mut self.out)
+    }
+
+    /// As [`Self::resolve`], for a family of very many, as all names below `co.uk`. Sorting it would be most of a load; it
+    /// is parted by a label more instead.
+    fn resolve_crowd(&mut self, top: &Open<'s>, places: &[u64]) -> (bool, bool) {
+        let part = self.part;
+        let Some(first) = places.first().and_then(|&place| statement_at(part, place)) else { return (false, false) };
+        let name = child_of(top.wire, first.wire);
+        let (mut own, mut below) = (Vec::new(), Vec::new());
+        for &place in places {
+            let Some(statement) = statement_at(part, place) else { continue };
+            if statement.wire.len() == name.len() {
+                own.push(statement);
+            } else {
+                below.push(placed(child_of(name, statement.wire), place & PLACE_MASK));
             }
-            tops.note(label, needed, key.lists_any());
+        }
+        self.resolve_name(top, &own, name, |families, open| {
+            each_family(
+                part,
+                below,
+                |wire| child_of(name, wire),
+                |_, places| {
+                    let (needed, deeper) = families.resolve(open, places);
+                    open.needed |= needed;
+                    open.key.deeper |= deeper;
+                },
+            );
+        })
+    }
+
+    /// Resolves a name right below `top`, and what is below it with it; whether there are keys, and whether anything is listed.
+    fn resolve_name(
+        &mut self,
+        top: &Open<'s>,
+        own: &[Statement<'s>],
+        wire: &'s [u8],
+        resolve_below: impl FnOnce(&mut Self, &mut Open<'s>),
+    ) -> (bool, bool) {
+        let mut open = Open { wire, key: Key::inherited(&top.key), labels: top.labels + 1, needed: false };
+        let (exact, below) = self.keys.join(own, self.lists);
+        open.key.say(exact, below, open.labels);
+        let lists_any = !own.is_empty() && open.key.lists_any();
+        resolve_below(self, &mut open);
+        let needed = open.needed || open.key.differs_from(&top.key);
+        if needed {
+            self.keys.emit(&mut self.out, wire, open.key, open.labels);
+        }
+        (needed, open.key.deeper || lists_any)
+    }
+}
+
+/// A family's hash and a place, as one number.
+fn placed(family: &[u8], place: u64) -> u64 {
+    hash(family) >> 8 << PLACE_BITS | place & PLACE_MASK
+}
+
+fn statement_at(part: &[u8], place: u64) -> Option<Statement<'_>> {
+    read_statement(&mut part.get((place & PLACE_MASK) as usize..)?)
+}
+
+/// Hands on each family's name, and the places of its statements; `placed` gave the places by what `name_of` says of them.
+fn each_family<'s>(
+    part: &'s [u8],
+    mut order: Vec<u64>,
+    name_of: impl Fn(&'s [u8]) -> &'s [u8],
+    mut each: impl FnMut(&'s [u8], &[u64]),
+) {
+    sort::sort(&mut order);
+    let name = |&place: &u64| statement_at(part, place).map_or(&[][..], |statement| name_of(statement.wire));
+    for same_hash in order.chunk_by_mut(|a, b| a >> PLACE_BITS == b >> PLACE_BITS) {
+        let first = name(&same_hash[0]);
+        if same_hash[1..].iter().all(|place| name(place) == first) {
+            each(first, same_hash);
             continue;
         }
-        together.clear();
-        together.extend(same_hash.iter().filter_map(|&place| statement_at(place)));
-        family_order.sort(&mut together);
-        let families = |a: &Statement<'_>, b: &Statement<'_>| last_two_labels(a.wire) == last_two_labels(b.wire);
-        for family in together.chunk_by(families) {
-            let last_two = last_two_labels(family[0].wire).unwrap_or_default();
-            let label = &last_two[1 + usize::from(last_two.first().copied().unwrap_or_default())..];
-            let (needed, deeper) = resolve_family(tops.inherited(label), label, family, lists, keys, out);
-            tops.note(label, needed, deeper);
-        }
+        same_hash.sort_unstable_by_key(name);
+        same_hash.chunk_by(|a, b| name(a) == name(b)).for_each(|places| each(name(&places[0]), places));
     }
 }
 
@@ -328,19 +355,19 @@ impl FamilyOrder {
 }
 
 /// Resolves a sorted family below `top`; whether it has keys, and whether anything is listed in it.
-fn resolve_family<'s>(
-    top: Key,
-    label: &'s [u8],
+fn resolve_sorted<'s>(
+    top: &Open<'s>,
     family: &[Statement<'s>],
     lists: &mut Lists,
     keys: &mut NameKeys,
     out: &mut Vec<u8>,
 ) -> (bool, bool) {
-    let mut open = vec![Open { wire: label, key: Key { deeper: false, ..top }, labels: 1, needed: false }];
+    let key = Key { deeper: false, ..top.key };
+    let mut open = vec![Open { wire: top.wire, key, labels: top.labels, needed: false }];
     for same in family.chunk_by(|a, b| a.wire == b.wire) {
         let wire = same[0].wire;
         let is_above = |open: &Open<'_>| is_at_or_below(wire, open.wire);
-        // the family's last label is above all of it
+        // `top` is above all of it
         let shared = open.iter().rposition(is_above).unwrap_or(0);
         close(&mut open, shared + 1, keys, out);
         push_ancestors(&mut open, wire);
@@ -383,142 +410,6 @@ fn close(open: &mut Vec<Open<'_>>, depth: usize, keys: &mut NameKeys, out: &mut 
     }
 }
 
-/// The resolved form of a list of names.
-#[derive(Debug, Default)]
-pub struct NameKeys {
-    parts: Vec<Vec<u8>>,
-    kinds: Kinds,
-    /// How many entries there are for names themselves.
-    pub exact: u64,
-    /// How many entries there are for all names below one.
-    pub below: u64,
-}
-
-impl NameKeys {
-    /// The keys with their names in lower case, in wire form without the root byte, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Key)> + Clone {
-        let kinds = &self.kinds;
-        self.parts.iter().flat_map(move |part| {
-            let mut rest = &**part;
-            std::iter::from_fn(move || {
-                let (kind, wire) = unpack(&mut rest)?;
-                let key = kinds.all.get(kind as usize)?;
-                let labels = labels(wire).count() as u8;
-                // kept as labels up from the key, so that millions of keys say the same
-                let depth = |list: Option<ListId>, up: u8| list.map_or(0, |_| labels.saturating_sub(up));
-                let (here_depth, below_depth) = (depth(key.here, key.here_depth), depth(key.below, key.below_depth));
-                Some((wire, Key { here_depth, below_depth, ..*key }))
-            })
-        })
-    }
-
-    /// Whether nothing is listed and nothing excluded.
-    pub fn is_empty(&self) -> bool {
-        self.parts.iter().all(Vec::is_empty)
-    }
-
-    fn emit(&mut self, out: &mut Vec<u8>, wire: &[u8], key: Key, labels: u8) {
-        let up = |list: Option<ListId>, depth: u8| list.map_or(0, |_| labels - depth);
-        let (here_depth, below_depth) = (up(key.here, key.here_depth), up(key.below, key.below_depth));
-        let kind = self.kinds.number(Key { here_depth, below_depth, ..key });
-        pack(out, kind.into(), wire);
-    }
-
-    /// What the statements about one name say together of itself and of those below it: nothing, an exclusion, or a list.
-    #[allow(clippy::type_complexity)]
-    fn join(&mut self, same: &[Statement<'_>], lists: &mut Lists) -> (Option<Option<ListId>>, Option<Option<ListId>>) {
-        let mut joined = [Scope::Below, Scope::Exact].map(|not| {
-            let mut said: Vec<Option<Met>> =
-                same.iter().filter(|statement| statement.scope != not).map(|statement| statement.said).collect();
-            said.sort_unstable();
-            said.dedup();
-            // one exclusion outweighs the listings of the very same name
-            let listed = || said.iter().copied().collect::<Option<Vec<Met>>>().map(|mut list| lists.intern(&mut list));
-            let said_anything = !said.is_empty();
-            (said.len() as u64, said_anything.then(listed))
-        });
-        self.exact += joined[0].0;
-        self.below += joined[1].0;
-        (joined[0].1.take(), joined[1].1.take())
-    }
-}
-
-/// The different things that keys say, with depths as labels up from the key.
-#[derive(Debug, Default)]
-struct Kinds {
-    all: Vec<Key>,
-    ids: HashMap<(u32, u32, u8, u8, bool), u32>,
-    /// Kinds met lately.
-    recent: Vec<u32>,
-}
-
-impl Kinds {
-    fn number(&mut self, key: Key) -> u32 {
-        let list = |list: Option<ListId>| list.map_or(0, |list| list.0 + 1);
-        let place = (list(key.here) ^ list(key.below).rotate_left(3) ^ u32::from(key.deeper)) as usize % RECENT;
-        if let Some(&kind) = self.recent.get(place)
-            && self.all.get(kind as usize) == Some(&key)
-        {
-            return kind;
-        }
-        let whole = (list(key.here), list(key.below), key.here_depth, key.below_depth, key.deeper);
-        let kind = *self.ids.entry(whole).or_insert_with(|| {
-            self.all.push(key);
-            self.all.len() as u32 - 1
-        });
-        self.recent.resize(RECENT, u32::MAX);
-        self.recent[place] = kind;
-        kind
-    }
-}
-
-/// Appends a length, a number and a name.
-fn pack(out: &mut Vec<u8>, mut number: u64, wire: &[u8]) {
-    make_room(out, wire.len() + LARGEST_HEAD);
-    // a name has at most 254 bytes
-    out.push(wire.len() as u8);
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-    out.extend_from_slice(wire);
-}
-
-/// Takes from the front what [`pack`] appended.
-fn unpack<'s>(rest: &mut &'s [u8]) -> Option<(u64, &'s [u8])> {
-    let (&length, mut after) = rest.split_first()?;
-    let (mut number, mut shift) = (0, 0);
-    loop {
-        let (&byte, behind) = after.split_first()?;
-        after = behind;
-        number |= u64::from(byte & 0x7f) << shift;
-        shift += 7;
-        if byte < 0x80 {
-            break;
-        }
-    }
-    let (wire, behind) = after.split_at_checked(length.into())?;
-    *rest = behind;
-    Some((number, wire))
-}
-
-fn pack_statement(out: &mut Vec<u8>, statement: Statement<'_>) {
-    let said = u64::from(statement.said.map_or(0, |met| met.0 + 1));
-    pack(out, said << 2 | statement.scope as u64, statement.wire);
-}
-
-fn read_statement<'s>(rest: &mut &'s [u8]) -> Option<Statement<'s>> {
-    let (number, wire) = unpack(rest)?;
-    let scope = [Scope::Exact, Scope::Below, Scope::Both][(number & 3) as usize % 3];
-    let said = ((number >> 2) as u32).checked_sub(1).map(Met);
-    Some(Statement { wire, scope, said })
-}
-
-fn statements(mut rest: &[u8]) -> impl Iterator<Item = Statement<'_>> {
-    std::iter::from_fn(move || read_statement(&mut rest))
-}
-
 /// The last two labels of a name; none if it has fewer.
 fn last_two_labels(wire: &[u8]) -> Option<&[u8]> {
     let (mut before, mut last, mut at) = (None, None, 0);
@@ -527,6 +418,18 @@ fn last_two_labels(wire: &[u8]) -> Option<&[u8]> {
         at += 1 + usize::from(wire[at]);
     }
     wire.get(before?..)
+}
+
+/// The name right below `ancestor` that a name, which is below it, is or is below.
+fn child_of<'s>(ancestor: &[u8], wire: &'s [u8]) -> &'s [u8] {
+    let mut rest = wire;
+    loop {
+        let Some(below) = rest.first().and_then(|&length| rest.get(1 + usize::from(length)..)) else { return rest };
+        if below.len() <= ancestor.len() {
+            return rest;
+        }
+        rest = below;
+    }
 }
 
 /// Whether a name is another one or below it, both in wire form.
@@ -556,15 +459,14 @@ fn hash(bytes: &[u8]) -> u64 {
     state
 }
 
-/// A length, and a number of up to 64 bits in pieces of seven.
-const LARGEST_HEAD: usize = 11;
 /// Parts of some ten thousand names each in a list of millions: they fit a second-level cache.
 const PARTS: usize = 256;
 /// Where a statement stands in its part: 36 bits, so that a part holds 64 GB; the rest is hash.
 const PLACE_BITS: u32 = 36;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
-/// As many kinds of key, and top-level labels, as stay in the first-level cache.
-const RECENT: usize = 256;
+/// A family of so many names or more is parted again: fewer fit the first-level cache, where sorting them is cheap.
+const CROWD: usize = 256;
+/// As many top-level labels as stay in the first-level cache.
 const SEEN: usize = 256;
 /// An odd number without a pattern: the golden ratio's digits.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;

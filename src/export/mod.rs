@@ -10,6 +10,7 @@ mod rdata;
 mod space;
 mod verdicts;
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -57,7 +58,7 @@ impl Source {
         // of two zones with one apex the later is served
         let found = plan.zones.iter().rfind(|zone| zone.spec.apex.to_lowercase() == apex);
         let zone_plan = found.ok_or(ExportError::NoZone { apex })?;
-        let mut reports = Vec::new();
+        let (mut reports, mut changed_of) = (Vec::new(), HashMap::new());
         let mut load = |index: usize, under: &Name| -> Result<_, ExportError> {
             let spec = &plan.datasets[index];
             let mut spelt = Vec::new();
@@ -65,7 +66,8 @@ impl Source {
             let (dataset, report) =
                 loaded.map_err(|source| ExportError::Load { dataset: spec.name.clone(), source })?;
             reports.push((index, report));
-            let mut changes = live(index);
+            // a dataset may stand in the zone twice
+            let changes = changed_of.entry(index).or_insert_with(|| live(index));
             let layers: Result<Vec<_>, _> = changes.iter_mut().filter_map(|of| of.layer().transpose()).collect();
             let layers = layers.map_err(|source| ExportError::Live { dataset: spec.name.clone(), source })?;
             let subjects: Vec<_> =

@@ -74,6 +74,11 @@ impl Kinds {
                 scope = Scope::Exact;
             }
             Format::Dnset | Format::Hosts => (holds.names, scope) = (true, Scope::Exact),
+            // what its sections are about is known once it is loaded
+            Format::Combined if dataset.is_none() => {
+                (holds.ip4, holds.ip6, holds.names) = (true, true, true);
+                scope = Scope::Exact;
+            }
             Format::Combined => scope = Scope::Exact,
             Format::Generic | Format::Acl | Format::Hashes => {}
         }

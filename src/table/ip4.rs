@@ -27,7 +27,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::file::{Compiled, Kind, Malformed, Place, Sections};
 use super::leaf::{self, Draft, FORK_BIT, Leaf, Point, Run};
-use super::line::{LINE_BYTES, Line, width_of};
+use super::line::{LINE_BYTES, Line, Lines, width_of};
 use super::memory::{self, Array};
 use super::{MAX_VALUES, ValueId};
 use crate::dnsxl::Block4;
@@ -59,17 +59,14 @@ impl Ip4 {
     /// Builds from ascending, disjoint runs. They are read twice, and again for each time the slots prove too wide.
     pub fn build<I: Iterator<Item = Run4> + Clone>(runs: I) -> Self {
         let (mut count, mut listed) = (0_u64, 0);
-        for run in merged(runs.clone()) {
-            count += 1 + u64::from(run.last > run.first);
-            listed += run.last - run.first + 1;
-        }
+        let counted = widened(runs.clone()).inspect(|run| listed += run.last - run.first + 1);
+        leaf::each_point(counted, |_| count += 1);
         if count == 0 {
             return Self::default();
         }
         let mut slot_bits = 32 - count.next_power_of_two().ilog2().clamp(MIN_DIRECTORY_BITS, MAX_DIRECTORY_BITS);
         loop {
-            let points = leaf::points(merged(runs.clone()));
-            if let Some(packed) = Packer::new(slot_bits).pack(points) {
+            if let Some(packed) = Packer::new(slot_bits).pack(widened(runs.clone())) {
                 return Self { listed, ..packed };
             }
             slot_bits = (slot_bits - REFINE_BITS).max(SAFE_SLOT_BITS);
@@ -213,25 +210,32 @@ fn separator_width(fork: &Line) -> usize {
     usize::from(fork.u8(0) & !FORK_BIT) + 1
 }
 
-fn merged(runs: impl Iterator<Item = Run4>) -> impl Iterator<Item = Run> {
-    leaf::merge(runs.map(|run| {
+/// Runs as leaves have them.
+fn widened(runs: impl Iterator<Item = Run4>) -> impl Iterator<Item = Run> {
+    runs.map(|run| {
         debug_assert!(run.first <= run.last && run.value.is_listed() && run.value.0 <= MAX_VALUES);
         Run { first: run.first.into(), last: run.last.into(), value: run.value.0 }
-    }))
+    })
 }
 
 /// Fills leaves from left to right.
 struct Packer {
     slot_bits: u32,
     directory: Vec<Line>,
-    leaves: Vec<Line>,
-    parts: Vec<Line>,
-    /// The leaf that is being filled; it starts at the beginning of a slot.
+    leaves: Lines,
+    parts: Lines,
+    /// The leaf that is being filled; it starts at the beginning of a slot, and is marked where the slot at hand begins.
     open: Draft,
+    /// The slot at hand; none before the first point.
+    slot: Option<u64>,
+    /// All points of the slot at hand, once they prove more than fill a line.
+    crowd: Vec<Point>,
     /// The first slot that no leaf covers, if the next leaf has to begin there even if nothing is listed in it.
     uncovered: Option<u64>,
-    /// The last point seen; if it reaches, a leaf that begins behind it begins with its value.
+    /// The last point before the slot at hand; if it reaches, a leaf that begins behind it begins with its value.
     previous: Option<Point>,
+    /// Whether a slot held more than a fork does.
+    is_too_wide: bool,
 }
 
 impl Packer {
@@ -239,26 +243,23 @@ impl Packer {
         Self {
             slot_bits,
             directory: Vec::new(),
-            leaves: Vec::new(),
-            parts: Vec::new(),
+            leaves: Lines::default(),
+            parts: Lines::default(),
             open: Draft::new(START_AT),
+            slot: None,
+            crowd: Vec::new(),
             uncovered: Some(0),
             previous: None,
+            is_too_wide: false,
         }
     }
 
     /// The table but for its number of listings, or nothing if a slot holds more than a fork does.
-    fn pack(mut self, points: impl Iterator<Item = Point>) -> Option<Ip4> {
-        let mut points = points.peekable();
-        let mut group = Vec::new();
-        while let Some(point) = points.next() {
-            let slot = point.key >> self.slot_bits;
-            group.clear();
-            group.push(point);
-            while let Some(point) = points.next_if(|point| point.key >> self.slot_bits == slot) {
-                group.push(point);
-            }
-            self.add(slot, &group)?;
+    fn pack(mut self, runs: impl Iterator<Item = Run>) -> Option<Ip4> {
+        leaf::each_point(runs, |point| self.add(point));
+        self.end_slot();
+        if self.is_too_wide {
+            return None;
         }
         let slots = 1 << (32 - self.slot_bits);
         if let Some(slot) = self.uncovered {
@@ -271,30 +272,56 @@ impl Packer {
         Some(Ip4 {
             slot_bits: self.slot_bits,
             directory: self.directory.into(),
-            leaves: self.leaves.into(),
-            parts: self.parts.into(),
+            leaves: self.leaves.finish(),
+            parts: self.parts.finish(),
             listed: 0,
         })
     }
 
-    /// Adds the points of one slot.
-    fn add(&mut self, slot: u64, points: &[Point]) -> Option<()> {
-        let first_key = points.first()?.key;
-        if let Some(uncovered) = self.uncovered.take() {
-            self.begin(uncovered, first_key);
-        }
-        if !self.open.extend(points) {
-            if self.open.start >> self.slot_bits != slot {
-                self.close();
-                self.begin(slot, first_key);
+    #[inline]
+    fn add(&mut self, point: Point) {
+        let slot = point.key >> self.slot_bits;
+        if self.slot != Some(slot) {
+            self.end_slot();
+            self.slot = Some(slot);
+            if let Some(uncovered) = self.uncovered.take() {
+                self.begin(uncovered, point.key);
             }
-            if !self.open.extend(points) {
-                self.fork(points)?;
-                self.uncovered = Some(slot + 1);
+            self.open.mark();
+        }
+        if !self.crowd.is_empty() || !self.open.push(point) {
+            self.overflow(slot, point);
+        }
+    }
+
+    /// Adds a point of the slot at hand that the open leaf has no room for.
+    #[inline(never)]
+    fn overflow(&mut self, slot: u64, point: Point) {
+        if !self.crowd.is_empty() {
+            return self.crowd.push(point);
+        }
+        self.crowd.extend(self.open.take_back());
+        self.crowd.push(point);
+        if self.open.start >> self.slot_bits != slot {
+            self.close();
+            self.begin(slot, self.crowd[0].key);
+            self.open.mark();
+            if self.crowd.iter().all(|&point| self.open.push(point)) {
+                self.crowd.clear();
+            } else {
+                drop(self.open.take_back());
             }
         }
-        self.previous = points.last().copied();
-        Some(())
+    }
+
+    /// Does what has to wait until all points of the slot at hand are there.
+    fn end_slot(&mut self) {
+        self.previous = self.crowd.last().or(self.open.points().last()).copied();
+        if !self.crowd.is_empty() {
+            self.is_too_wide |= self.fork().is_none();
+            self.crowd.clear();
+            self.uncovered = self.slot.map(|slot| slot + 1);
+        }
     }
 
     /// Opens a leaf at a slot, whose first point to come is at `next_key`.
@@ -304,7 +331,7 @@ impl Packer {
         if let Some(point) = self.previous.filter(|point| point.reaches && start < next_key) {
             let carried = Point { key: start, value: point.value, reaches: next_key - start > 1 };
             // one point fits every line
-            let _ = self.open.extend(&[carried]);
+            let _ = self.open.push(carried);
         }
     }
 
@@ -312,8 +339,8 @@ impl Packer {
         self.push(self.open.line());
     }
 
-    /// Divides the open leaf, which holds at most a carried point, and the points of its slot among parts.
-    fn fork(&mut self, points: &[Point]) -> Option<()> {
+    /// Divides the open leaf, which holds at most a carried point, and the crowd among parts.
+    fn fork(&mut self) -> Option<()> {
         let start = self.open.start;
         let mut line = Line::ZERO;
         let width = width_of((1 << self.slot_bits) - 1);
@@ -321,12 +348,11 @@ impl Packer {
         line.put_uint(FIRST_PART_AT, 4, self.parts.len() as u64);
         let mut part = Draft::new(START_AT);
         part.begin(start);
-        let carried = self.open.points().to_vec();
-        for point in carried.iter().chain(points) {
-            if !part.extend(std::slice::from_ref(point)) {
+        for &point in self.open.points().iter().chain(&self.crowd) {
+            if !part.push(point) {
                 self.parts.push(begun_at(part.line(), part.start));
                 part.begin(point.key);
-                let _ = part.extend(std::slice::from_ref(point));
+                let _ = part.push(point);
                 count += 1;
                 if SEPARATORS_AT + (count + 1) * width > START_AT {
                     return None;

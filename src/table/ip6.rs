@@ -26,7 +26,7 @@ use zerocopy::little_endian::{U32, U64};
 
 use super::file::{Compiled, Kind, Malformed, Place, Sections};
 use super::leaf::{self, Draft, Leaf, Point, Run};
-use super::line::{LINE_BYTES, Line};
+use super::line::{LINE_BYTES, Line, Lines};
 use super::memory::{self, Array};
 use super::{MAX_VALUES, ValueId};
 use crate::dnsxl::Block6;
@@ -78,22 +78,21 @@ impl Ip6 {
     /// Builds from ascending, disjoint prefixes, which are read once.
     pub fn build<I: Iterator<Item = Prefix6>>(prefixes: I) -> Self {
         let mut highs = Highs { prefixes: prefixes.peekable(), groups: Groups::default(), low: Vec::new() };
-        let mut leaves = Vec::new();
+        let mut leaves = Lines::default();
         let mut keys = Vec::new();
         let mut open = Draft::new(LINE_BYTES);
-        for point in leaf::points(leaf::merge(&mut highs)) {
-            if open.points().is_empty() {
-                open.begin(point.key);
-            } else if !open.extend(&[point]) {
+        leaf::each_point(&mut highs, |point| {
+            if !open.points().is_empty() {
+                if open.push(point) {
+                    return;
+                }
                 keys.push(open.start);
                 leaves.push(open.line());
-                open.begin(point.key);
-            } else {
-                continue;
             }
+            open.begin(point.key);
             // one point fits every line
-            let _ = open.extend(&[point]);
-        }
+            let _ = open.push(point);
+        });
         if open.points().is_empty() {
             return Self::default();
         }
@@ -101,7 +100,7 @@ impl Ip6 {
         leaves.push(open.line());
         let groups = highs.groups.finish();
         let levels = levels(leaves.len());
-        let mut built = Self { tree: grow(keys), levels, leaves: leaves.into(), groups, listed: 0 };
+        let mut built = Self { tree: grow(keys), levels, leaves: leaves.finish(), groups, listed: 0 };
         built.listed = built.prefixes().count() as u64;
         built
     }
@@ -245,10 +244,10 @@ impl Groups<Vec<U32>, Vec<U64>> {
     fn push(&mut self, runs: &[Run]) -> u32 {
         let number = self.begins.len() as u32;
         self.begins.push(U32::new(self.keys.len() as u32));
-        for point in leaf::points(runs.iter().copied()) {
+        leaf::each_point(runs.iter().copied(), |point| {
             self.keys.push(U64::new(point.key));
             self.values.push(U32::new(point.value | if point.reaches { FLAG } else { 0 }));
-        }
+        });
         number
     }
 

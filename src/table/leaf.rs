@@ -48,25 +48,34 @@ pub(super) fn merge(runs: impl Iterator<Item = Run>) -> impl Iterator<Item = Run
     })
 }
 
-/// The points of ascending, disjoint, merged runs.
-pub(super) fn points(runs: impl Iterator<Item = Run>) -> impl Iterator<Item = Point> {
-    let mut runs = runs.peekable();
-    let mut end = None;
-    std::iter::from_fn(move || {
-        if let Some(point) = end.take() {
-            return Some(point);
+/// Hands on the points of ascending, disjoint runs; those that touch and have one value are joined, as equal content
+/// must have equal points.
+///
+/// It takes the iterator through to its end by itself: a hundred million runs are not to be asked for one by one.
+pub(super) fn each_point(runs: impl Iterator<Item = Run>, mut each: impl FnMut(Point)) {
+    let mut open: Option<Run> = None;
+    let mut close = |run: Run, is_met: bool| {
+        let Run { first, last, value } = run;
+        let is_one = last == first || is_met;
+        each(Point { key: first, value, reaches: last - first > u64::from(!is_one) });
+        if !is_one {
+            each(Point { key: last, value, reaches: false });
         }
-        let Run { first, last, value } = runs.next()?;
-        let is_met = runs.peek().is_some_and(|next| last.checked_add(1) == Some(next.first));
-        if last == first || is_met {
-            return Some(Point { key: first, value, reaches: last > first });
+    };
+    runs.for_each(|run| match &mut open {
+        Some(before) if before.value == run.value && touches(*before, run.first) => before.last = run.last,
+        Some(before) => {
+            let is_met = touches(*before, run.first);
+            close(std::mem::replace(before, run), is_met);
         }
-        end = Some(Point { key: last, value, reaches: false });
-        Some(Point { key: first, value, reaches: last - first > 1 })
-    })
+        None => open = Some(run),
+    });
+    if let Some(run) = open {
+        close(run, false);
+    }
 }
 
-/// The runs of ascending points, merged: what [`points`] was given.
+/// The runs of ascending points, merged: what [`each_point`] was given.
 ///
 /// They ascend whatever the points are: what a damaged leaf has out of order, or without a value, is left out.
 pub(super) fn runs(points: impl Iterator<Item = Point>) -> impl Iterator<Item = Run> {
@@ -96,13 +105,14 @@ pub(super) struct Draft {
     pub(super) start: u64,
     points: Vec<Point>,
     shape: Shape,
+    /// How many points, of which shape, there were at the last [`Self::mark`].
+    marked: (usize, Shape),
     /// Bytes of the line.
     room: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Shape {
-    count: usize,
     last_key: u64,
     /// The bits of all values, and the bits in which any two differ.
     any_value: u32,
@@ -112,7 +122,6 @@ struct Shape {
 
 impl Shape {
     fn with(mut self, first_value: u32, point: Point) -> Self {
-        self.count += 1;
         self.last_key = point.key;
         self.any_value |= point.value;
         self.differing |= point.value ^ first_value;
@@ -124,17 +133,17 @@ impl Shape {
         if self.differing == 0 { 0 } else { width_of(self.any_value.into()) }
     }
 
-    fn bytes(self, start: u64) -> usize {
-        let values = if self.differing == 0 { SHARED_BYTES } else { self.count * self.value_width() };
-        let mask = if self.reaches { self.count.div_ceil(8) } else { 0 };
-        KEYS_AT + self.count * width_of(self.last_key.saturating_sub(start)) + values + mask
+    fn bytes(self, count: usize, start: u64) -> usize {
+        let values = if self.differing == 0 { SHARED_BYTES } else { count * self.value_width() };
+        let mask = if self.reaches { count.div_ceil(8) } else { 0 };
+        KEYS_AT + count * width_of(self.last_key.saturating_sub(start)) + values + mask
     }
 }
 
 impl Draft {
     /// A draft for a leaf at the beginning of a line, of which it may fill so many bytes.
     pub(super) fn new(room: usize) -> Self {
-        Self { start: 0, points: Vec::new(), shape: Shape::default(), room }
+        Self { start: 0, points: Vec::new(), shape: Shape::default(), marked: (0, Shape::default()), room }
     }
 
     /// Empties the draft for a leaf that starts at `start`.
@@ -142,23 +151,30 @@ impl Draft {
         self.start = start;
         self.points.clear();
         self.shape = Shape::default();
+        self.mark();
     }
 
-    /// Adds all points, or none if the leaf would not fit its line.
+    /// Adds a point, unless the leaf would not fit its line.
     #[must_use]
-    pub(super) fn extend(&mut self, points: &[Point]) -> bool {
-        let Some(first) = self.points.first().or_else(|| points.first()) else { return true };
-        let mut shape = self.shape;
-        for &point in points {
-            shape = shape.with(first.value, point);
-            // a slot may hold thousands of points, and the first few dozen tell
-            if shape.bytes(self.start) > self.room {
-                return false;
-            }
+    pub(super) fn push(&mut self, point: Point) -> bool {
+        let shape = self.shape.with(self.points.first().unwrap_or(&point).value, point);
+        let fits = shape.bytes(self.points.len() + 1, self.start) <= self.room;
+        if fits {
+            self.shape = shape;
+            self.points.push(point);
         }
-        self.shape = shape;
-        self.points.extend_from_slice(points);
-        true
+        fits
+    }
+
+    /// Has [`Self::take_back`] go back to here.
+    pub(super) fn mark(&mut self) {
+        self.marked = (self.points.len(), self.shape);
+    }
+
+    /// Takes off the points that were added since the mark.
+    pub(super) fn take_back(&mut self) -> impl Iterator<Item = Point> {
+        self.shape = self.marked.1;
+        self.points.drain(self.marked.0..)
     }
 
     pub(super) fn points(&self) -> &[Point] {
@@ -175,16 +191,16 @@ impl Draft {
         line.put(0, &[(key_width - 1) as u8 | (value_width as u8) << VALUE_WIDTH_SHIFT | mask, count as u8]);
         let values_at = KEYS_AT + count * key_width;
         let mask_at = values_at + if value_width == 0 { SHARED_BYTES } else { count * value_width };
-        for (index, point) in self.points.iter().enumerate() {
-            line.put_uint(KEYS_AT + index * key_width, key_width, point.key - self.start);
-            match value_width {
-                0 => line.put_uint(values_at, SHARED_BYTES, point.value.into()),
-                width => line.put_uint(values_at + index * width, width, point.value.into()),
-            }
-            if point.reaches {
-                let at = mask_at + index / 8;
-                line.put(at, &[line.u8(at) | 1 << (index % 8)]);
-            }
+        line.put_uints(KEYS_AT, key_width, self.points.iter().map(|point| point.key - self.start));
+        match value_width {
+            0 => line.put_uint(values_at, SHARED_BYTES, self.shape.any_value.into()),
+            width => line.put_uints(values_at, width, self.points.iter().map(|point| point.value.into())),
+        }
+        for (index, _) in
+            self.points.iter().enumerate().filter(|_| self.shape.reaches).filter(|(_, point)| point.reaches)
+        {
+            let at = mask_at + index / 8;
+            line.put(at, &[line.u8(at) | 1 << (index % 8)]);
         }
         line
     }
@@ -288,18 +304,23 @@ mod tests {
         Run { first, last, value }
     }
 
+    fn points(listed: &[Run]) -> Vec<Point> {
+        let mut all = Vec::new();
+        each_point(listed.iter().copied(), |point| all.push(point));
+        all
+    }
+
     fn leaf_of(start: u64, listed: &[Run]) -> Line {
         let mut draft = Draft::new(LINE_BYTES);
         draft.begin(start);
-        let points: Vec<_> = points(listed.iter().copied()).collect();
-        assert!(draft.extend(&points));
+        assert!(points(listed).into_iter().all(|point| draft.push(point)));
         draft.line()
     }
 
     #[test]
     fn runs_survive_being_points() {
         let listed = [run(3, 3, 1), run(5, 6, 1), run(7, 9, 2), run(10, 10, 3), run(12, u64::MAX, 1)];
-        let all: Vec<_> = points(listed.into_iter()).collect();
+        let all = points(&listed);
         assert_eq!(all.len(), 1 + 1 + 1 + 1 + 2);
         assert_eq!(runs(all.into_iter()).collect::<Vec<_>>(), listed);
     }
@@ -308,6 +329,7 @@ mod tests {
     fn touching_runs_of_one_value_merge() {
         let parts = [run(0, 4, 7), run(5, 5, 7), run(6, u64::MAX, 7)];
         assert_eq!(merge(parts.into_iter()).collect::<Vec<_>>(), [run(0, u64::MAX, 7)]);
+        assert_eq!(points(&parts), points(&[run(0, u64::MAX, 7)]));
     }
 
     #[test]
@@ -327,7 +349,7 @@ mod tests {
     fn one_value_is_stored_once_and_narrow_leaves_hold_more() {
         let fill = |step: u64, value: fn(u64) -> u32| {
             let mut draft = Draft::new(LINE_BYTES);
-            (0..).take_while(|&n| draft.extend(&[Point { key: n * step, value: value(n), reaches: false }])).count()
+            (0..).take_while(|&n| draft.push(Point { key: n * step, value: value(n), reaches: false })).count()
         };
         assert_eq!(fill(2, |_| 70_000), 58);
         assert_eq!(fill(2, |n| n as u32), 31);

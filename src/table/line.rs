@@ -8,6 +8,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::memory::Array;
+
 /// One aligned cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C, align(64))]
@@ -57,6 +59,24 @@ impl Line {
         self.put(at, &value.to_le_bytes()[..width]);
     }
 
+    /// Writes the low `width` bytes, 1–8, of one number after the other from `at` on, as many as fit.
+    ///
+    /// As [`Self::rank`], with steps of a fixed width: copies of a length that is not known beforehand are calls.
+    #[inline]
+    pub(super) fn put_uints(&mut self, at: usize, width: usize, values: impl Iterator<Item = u64>) {
+        let lanes = self.0.get_mut(at..).unwrap_or_default();
+        match width {
+            1 => put_lanes::<1>(lanes, values),
+            2 => put_lanes::<2>(lanes, values),
+            3 => put_lanes::<3>(lanes, values),
+            4 => put_lanes::<4>(lanes, values),
+            5 => put_lanes::<5>(lanes, values),
+            6 => put_lanes::<6>(lanes, values),
+            7 => put_lanes::<7>(lanes, values),
+            _ => put_lanes::<8>(lanes, values),
+        }
+    }
+
     /// Moves `length` bytes from `from` to `to`, which may overlap.
     pub(super) fn shift(&mut self, from: usize, to: usize, length: usize) {
         self.0.copy_within(from..from + length, to);
@@ -91,6 +111,25 @@ impl Line {
     }
 }
 
+/// Lines as they are collected by the million. They are not aligned yet, so that a vector of them grows without a copy.
+#[derive(Debug, Default)]
+pub(super) struct Lines(Vec<[u8; LINE_BYTES]>);
+
+impl Lines {
+    pub(super) fn push(&mut self, line: Line) {
+        self.0.push(line.0);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The lines where they are to stay.
+    pub(super) fn finish(self) -> Array<Line> {
+        Array::collected(self.0)
+    }
+}
+
 fn rank_of<const WIDTH: usize>(keys: &[u8], count: usize, wanted: u64) -> usize {
     let at_most = |key: &[u8; WIDTH]| {
         let mut bytes = [0; 8];
@@ -98,6 +137,12 @@ fn rank_of<const WIDTH: usize>(keys: &[u8], count: usize, wanted: u64) -> usize 
         u64::from_le_bytes(bytes) <= wanted
     };
     keys.as_chunks().0.iter().take(count).map(|key| usize::from(at_most(key))).sum()
+}
+
+fn put_lanes<const WIDTH: usize>(lanes: &mut [u8], values: impl Iterator<Item = u64>) {
+    for (lane, value) in lanes.as_chunks_mut::<WIDTH>().0.iter_mut().zip(values) {
+        lane.copy_from_slice(&value.to_le_bytes()[..WIDTH]);
+    }
 }
 
 /// How many bytes a number needs; at least one.
@@ -118,8 +163,8 @@ mod tests {
             let mut line = Line::ZERO;
             let top = u64::MAX >> (64 - 8 * width);
             let keys = [0, 1, 7, top - 1, top];
+            line.put_uints(3, width, keys.into_iter());
             for (index, &key) in keys.iter().enumerate() {
-                line.put_uint(3 + index * width, width, key);
                 assert_eq!(line.uint(3 + index * width, width), key);
             }
             for wanted in [0, 1, 6, 7, 8, top - 2, top - 1, top, u64::MAX] {

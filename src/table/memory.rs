@@ -208,12 +208,14 @@ impl<T: FromBytes + IntoBytes + Immutable> Array<T> {
     }
 }
 
-impl<T: FromBytes + IntoBytes + Immutable> From<Vec<T>> for Array<T> {
-    /// Moves elements from where they were collected to where they are to stay.
+impl<T: FromBytes + IntoBytes + Immutable> Array<T> {
+    /// Moves elements from where they were collected to where they are to stay. `U` is as large as `T`, and may be less
+    /// aligned: no allocator moves a vector of what is aligned to more than 16 bytes without copying it.
     ///
     /// They are taken from the end and the vector is cut shorter as they go, so that many of them are never there twice:
     /// giving back the end of a large allocation is cheap.
-    fn from(mut elements: Vec<T>) -> Self {
+    pub(crate) fn collected<U: IntoBytes + Immutable>(mut elements: Vec<U>) -> Self {
+        const { assert!(size_of::<U>() == size_of::<T>()) }
         let mut array = Self::zeroed(elements.len());
         let whole = array.to_mut();
         let piece = (PIECE_BYTES / size_of::<T>().max(1)).max(1);
@@ -226,6 +228,12 @@ impl<T: FromBytes + IntoBytes + Immutable> From<Vec<T>> for Array<T> {
             end = begin;
         }
         array
+    }
+}
+
+impl<T: FromBytes + IntoBytes + Immutable> From<Vec<T>> for Array<T> {
+    fn from(elements: Vec<T>) -> Self {
+        Self::collected(elements)
     }
 }
 
@@ -267,6 +275,22 @@ impl<T> fmt::Debug for Array<T> {
         write!(f, "{} elements", self.len())
     }
 }
+
+/// Has the allocator keep [`LARGE`] memory in pages of its own from now on, which grow where they are or move without
+/// being copied, and go back when they are freed.
+///
+/// glibc does so at first, but with every large piece that is freed it keeps larger ones in its heap, up to 32 MB: there a
+/// vector that grows leaves its former places behind, as large together as itself.
+pub(crate) fn keep_large_apart() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt(3) may be called at any time from any thread, and decides about memory that is asked for later.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE as libc::c_int);
+    }
+}
+
+/// Bytes from which on memory is large.
+pub(crate) const LARGE: usize = 512 << 10;
 
 /// Gives back to the system what the allocator holds and nobody uses.
 ///
@@ -319,7 +343,7 @@ const HUGE_PAGE: usize = 2 << 20;
 /// Memory from here on is offered for huge pages: what is rounded up is then little beside it.
 const HUGE_FROM: usize = 4 * HUGE_PAGE;
 /// How much is moved at once: what is there twice meanwhile.
-const PIECE_BYTES: usize = 4 * HUGE_PAGE;
+const PIECE_BYTES: usize = HUGE_PAGE;
 
 #[cfg(test)]
 mod tests {

@@ -30,11 +30,12 @@ fn resident_bytes_a_listing() {
     };
     let address = |n: u64| Ipv4Addr::from(mixed(n) as u32);
     type Kind<'a> = (&'static str, &'static str, u64, &'a dyn Fn(u64) -> String);
-    let kinds: [Kind<'_>; 7] = [
+    let kinds: [Kind<'_>; 8] = [
         ("one entry", "plain", 1, &|_| "192.0.2.1\n".to_owned()),
         ("a hundred entries", "plain", 100, &|n| format!("{}\n", address(n))),
         ("/32 with one value", "plain", 10_000_000, &|n| format!("{}\n", address(n))),
         ("/32 with a value each", "ip4set", 10_000_000, &|n| format!("{} :{}:Reason {1}\n", address(n), 1 + n % 200)),
+        ("/32 with a value each", "ip4set", 100_000_000, &|n| format!("{} :{}:Reason {1}\n", address(n), 1 + n % 200)),
         ("domains with all below", "plain", 10_000_000, &|n| format!("n{:x}.z{}.example\n", mixed(n) >> 24, n % 1000)),
         ("IPv6 /64", "plain", 10_000_000, &|n| {
             let (provider, customer) = (0x2a00 + mixed(n) % 4000, mixed(n + (1 << 40)) >> 32);

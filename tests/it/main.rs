@@ -16,6 +16,7 @@ mod packaging;
 mod phishing;
 mod rbldnsd;
 mod real_lists;
+mod reloads;
 mod rfc8020;
 mod rfc8906;
 mod scenarios;

@@ -95,6 +95,9 @@ fn what_fades_leaves_as_time_passes() {
     };
     let first = listed(&example);
     assert!(!example.glance(UnixTime(NOON.0 + HOUR)).is_empty());
+    // a clock that was set back
+    assert!(!example.glance(UnixTime(NOON.0 - DAY)).is_empty());
+    assert_eq!(example.glance(UnixTime(NOON.0 - DAY + 1)), []);
     let events = example.load(UnixTime(NOON.0 + 300 * DAY));
     assert!(events.contains(&("exact".to_owned(), Some(true))), "{events:?}");
     assert!(listed(&example).bytes() < first.bytes());

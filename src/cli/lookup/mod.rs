@@ -26,7 +26,7 @@ use crate::reload::{Plan, Store, ZonePlan};
 use crate::snapshot::Snapshot;
 use crate::zone::Zone;
 use origin::{FoundOrigin, Kind};
-pub(super) use subject::Subject;
+use subject::Subject;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -46,7 +46,7 @@ pub(super) type LiveOf<'l> = &'l dyn Fn(usize) -> Vec<&'l Changes>;
 
 /// What is known of a subject; the form of the JSON too.
 #[derive(Debug, Serialize)]
-pub(super) struct Found {
+struct Found {
     subject: String,
     /// Whether any zone lists it.
     listed: bool,
@@ -134,7 +134,7 @@ fn look_up(text: &str, subject: &Subject, snapshot: &Snapshot, plan: &Plan, live
     let mut zones = Vec::new();
     for (zone, of_plan) in snapshot.zones().iter().zip(&plan.zones) {
         let names = zone.placed.iter().flat_map(|placed| {
-            let names = subject.names(placed.part());
+            let names = subject.names(placed);
             names.into_iter().filter_map(|name| Some((name.under(&placed.under).ok()?, &placed.under)))
         });
         for (name, under) in names.collect::<BTreeMap<Name, &Name>>() {

@@ -5,13 +5,14 @@
 use std::net::IpAddr;
 
 use super::super::selftest::{reversed4, reversed6};
-use crate::dataset::{Asked, Part};
+use crate::dataset::Asked;
 use crate::dnsxl::url::{CanonicalUrl, Host};
 use crate::dnsxl::{KeyShape, Name, QueryName};
+use crate::zone::Placed;
 
 /// A subject as it is written on the command line.
 #[derive(Clone, Debug)]
-pub(in crate::cli) enum Subject {
+pub(super) enum Subject {
     /// An address.
     Address(IpAddr),
     /// A domain name.
@@ -25,11 +26,11 @@ pub(in crate::cli) enum Subject {
 /// The text is nothing that a list can be asked about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}: is no address, domain, URL, e-mail address or hash")]
-pub(in crate::cli) struct NoSubject(String);
+pub(super) struct NoSubject(String);
 
 impl Subject {
     /// Reads a subject.
-    pub(in crate::cli) fn parse(text: &str) -> Result<Self, NoSubject> {
+    pub(super) fn parse(text: &str) -> Result<Self, NoSubject> {
         let wrong = || NoSubject(text.to_owned());
         let domain = |text: &str| match text.is_ascii() {
             true => Name::parse(text.to_ascii_lowercase().as_bytes()).ok().filter(|name| !name.is_root()),
@@ -53,9 +54,9 @@ impl Subject {
     }
 
     /// The names that ask a part about the subject, in front of the place where the part stands.
-    pub(super) fn names(&self, part: &Part) -> Vec<Name> {
-        let holds = part.holds;
-        let is_record = |name: &Name| part.records.find(QueryName::from(name).labels()).is_some();
+    pub(super) fn names(&self, placed: &Placed) -> Vec<Name> {
+        let holds = placed.holds;
+        let is_record = |name: &Name| placed.part().records.find(QueryName::from(name).labels()).is_some();
         let mut names = Vec::new();
         if let Some(address) = self.address() {
             let (is_asked, name) = match address {

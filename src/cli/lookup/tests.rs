@@ -79,3 +79,9 @@ fn what_was_added_to_an_allow_list_allows() {
     assert_eq!((&origins[1]["kind"], &origins[1]["dataset"]), (&json!("allowed"), &json!("good")), "{found}");
     assert!(found["shown"].as_str().unwrap().contains("allowed by good: 192.0.200.0/24 added by anna"));
 }
+
+#[test]
+fn a_list_is_asked_about_what_is_only_added_to_it() {
+    let found = found("www.new.example", &[(".new.example", Effect::add(OwnedValue::default()), None)], &[]);
+    assert_eq!((&found["listed"], &found["qname"]), (&json!(true), &json!("www.new.example.bl.example")), "{found}");
+}

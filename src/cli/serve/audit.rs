@@ -38,13 +38,20 @@ struct Keeper {
     is_failing: Arc<AtomicBool>,
 }
 
-/// A generation of which it has yet to be found what moved.
+/// What is to be read and compared.
 #[derive(Debug)]
 struct Comparison {
+    /// What becomes known by it; at a start nothing does.
+    of: Option<Record>,
+    loaded: Vec<Loaded>,
+}
+
+/// A generation as it is kept.
+#[derive(Debug)]
+struct Record {
     generation: Generation,
     who: String,
     at: i64,
-    loaded: Vec<Loaded>,
 }
 
 /// What moved between two generations.
@@ -80,14 +87,14 @@ impl Notes {
         if self.entries.len() >= MAX_GENERATION_ENTRIES {
             return None;
         }
-        self.entries.push(entry);
+        self.entries.push(GenerationEntry { why: on_one_line(&entry.why), ..entry });
         Some(self.entries.len() - 1)
     }
 
     /// Says why an entry is, unless that is known.
     pub(super) fn because(&mut self, entry: usize, why: impl FnOnce() -> String) {
         if let Some(entry) = self.entries.get_mut(entry).filter(|entry| entry.why.is_empty()) {
-            entry.why = why();
+            entry.why = on_one_line(&why());
         }
     }
 }
@@ -121,29 +128,37 @@ impl Audit {
         listings: impl Fn(&str) -> u64,
     ) {
         let Some(keeper) = &self.keeper else { return };
-        let Comparison { mut generation, who, at, .. } = Comparison::of(generations, causes, Vec::new());
-        generation.datasets = notes.counted(listings);
-        generation.entries = notes.entries;
-        keeper.keep(generation, who, at);
+        let mut record = Record::of(generations, causes);
+        record.generation.datasets = notes.counted(listings);
+        record.generation.entries = notes.entries;
+        keeper.keep(record);
+    }
+
+    /// Has the names of datasets spelt that were loaded at the start, so that it is known which of them leave.
+    pub(super) fn spell(&self, loaded: Vec<Loaded>) {
+        if let Some(comparing) = &self.comparing {
+            // it is the first, and so there is room
+            drop(comparing.try_send(Comparison { of: None, loaded }));
+        }
     }
 
     /// Keeps the current generation, in which these datasets were loaded, once it is known what moved in them.
     pub(super) fn compare(&self, generations: &Generations, causes: &Causes, loaded: Vec<Loaded>) {
         let (Some(keeper), Some(comparing)) = (&self.keeper, &self.comparing) else { return };
-        match comparing.try_send(Comparison::of(generations, causes, loaded)) {
-            Ok(()) => {}
-            // to wait would hold up what is served, and to keep many would hold many generations in memory
-            Err(TrySendError::Full(comparison) | TrySendError::Disconnected(comparison)) => {
-                let Comparison { mut generation, who, at, loaded } = comparison;
-                generation.datasets = loaded.iter().map(by_size).collect();
-                keeper.keep(generation, who, at);
-            }
+        let of = Some(Record::of(generations, causes));
+        // to wait would hold up what is served, and to keep many would hold many generations in memory
+        if let Err(TrySendError::Full(left) | TrySendError::Disconnected(left)) =
+            comparing.try_send(Comparison { of, loaded })
+            && let Some(mut record) = left.of
+        {
+            record.generation.datasets = left.loaded.iter().map(by_size).collect();
+            keeper.keep(record);
         }
     }
 }
 
-impl Comparison {
-    fn of(generations: &Generations, causes: &Causes, loaded: Vec<Loaded>) -> Self {
+impl Record {
+    fn of(generations: &Generations, causes: &Causes) -> Self {
         let serials = generations.store().serials().map(|(apex, serial)| (apex.to_string(), serial));
         let generation = Generation {
             number: generations.current().0,
@@ -152,7 +167,7 @@ impl Comparison {
             serials: serials.collect(),
             entries: Vec::new(),
         };
-        Self { generation, who: causes.who().unwrap_or(OURSELVES).to_owned(), at: now().0, loaded }
+        Self { generation, who: causes.who().unwrap_or(OURSELVES).to_owned(), at: now().0 }
     }
 }
 
@@ -177,26 +192,26 @@ fn by_size(Loaded { spec, before, after }: &Loaded) -> DatasetCount {
 }
 
 impl Keeper {
-    fn compare(&self, comparison: Comparison, folder: Option<&Path>) {
-        let Comparison { mut generation, who, at, loaded } = comparison;
+    fn compare(&self, Comparison { of, loaded }: Comparison, folder: Option<&Path>) {
         let mut notes = Notes::default();
         for loaded in &loaded {
             compare(loaded, folder, &mut notes);
         }
-        let compared = notes.counted(|name| {
-            loaded.iter().find(|loaded| loaded.spec.name == name).map_or(0, |loaded| loaded.after.listings())
-        });
-        let is_told = |name: &str| compared.iter().any(|count| count.dataset == name);
-        // what has news and no subject that moved has moved in what is not compared: records, access lists
-        let others = loaded.iter().filter(|loaded| !is_told(&loaded.spec.name)).map(by_size).collect::<Vec<_>>();
-        generation.datasets = compared.into_iter().chain(others).collect();
-        generation.entries = notes.entries;
+        if let Some(mut record) = of {
+            let of_name = |name: &str| loaded.iter().find(|loaded| loaded.spec.name == name);
+            let mut datasets = notes.counted(|name| of_name(name).map_or(0, |loaded| loaded.after.listings()));
+            // what has news although no subject moved has moved in what is not compared: records, access lists
+            let others = loaded.iter().filter(|loaded| !notes.counts.contains_key(&loaded.spec.name));
+            datasets.extend(others.map(by_size));
+            record.generation.datasets = datasets;
+            record.generation.entries = notes.entries;
+            self.keep(record);
+        }
         drop(loaded);
         give_back_unused();
-        self.keep(generation, who, at);
     }
 
-    fn keep(&self, generation: Generation, who: String, at: i64) {
+    fn keep(&self, Record { generation, who, at }: Record) {
         // without a journal the server is ending
         let Some(journal) = self.journal.upgrade() else { return };
         let event = Event { key: None, at, who, what: What::Generation(generation) };
@@ -216,6 +231,11 @@ impl Keeper {
             told(Err(error.to_string()));
         }
     }
+}
+
+/// Names of files may have anything in them.
+fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, "?")
 }
 
 /// Loads that wait to be compared: each holds the datasets that it replaced.

@@ -26,6 +26,7 @@ use crate::dnsxl::Name;
 use crate::reload::{Event, Plan, Store};
 use crate::snapshot::{Published, Snapshot};
 use crate::table::CompiledError;
+use crate::table::memory::give_back_unused;
 
 /// A dataset in a compiled file that is not as it was written.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub(super) struct Generations {
     state: State,
     /// Why there is the current generation.
     causes: Causes,
-    retire: Sender<Arc<Snapshot>>,
+    retire: Sender<Retired>,
 }
 
 impl Generations {
@@ -290,7 +291,7 @@ impl Generations {
             false => tracing::info!(number, cause = %causes, "generation published"),
         }
         // without the thread it is dropped here
-        drop(self.retire.send(before));
+        drop(self.retire.send(Retired { generation: before, is_large: !causes.is_live() }));
     }
 }
 
@@ -332,16 +333,26 @@ pub(super) fn log(plan: &Plan, event: &Event) {
     }
 }
 
+/// A generation that is to be dropped.
+struct Retired {
+    generation: Arc<Snapshot>,
+    /// Whether datasets may go with it, and not layers of live changes alone.
+    is_large: bool,
+}
+
 /// A thread that drops each generation it is sent once no query holds it any more.
-fn retirement() -> io::Result<Sender<Arc<Snapshot>>> {
-    let (sender, generations) = channel::<Arc<Snapshot>>();
+fn retirement() -> io::Result<Sender<Retired>> {
+    let (sender, generations) = channel::<Retired>();
     let retire = move || {
-        for generation in generations {
+        for Retired { generation, is_large } in generations {
             let begin = Instant::now();
             while Arc::strong_count(&generation) > 1 && begin.elapsed() < LONGEST_QUERY {
                 thread::sleep(Duration::from_millis(1));
             }
             drop(generation);
+            if is_large {
+                give_back_unused();
+            }
         }
     };
     thread::Builder::new().name("retire".to_owned()).spawn(retire)?;

@@ -39,7 +39,7 @@ use crate::server::notify::Notifier;
 use crate::server::privileges::{PidFile, confine};
 use crate::server::signals::{Signal, forward};
 use actor::{Actor, Happening, Pending};
-use audit::Audit;
+use audit::{Audit, Notes};
 use board::Board;
 use cause::Cause;
 use desk::Desk;
@@ -117,7 +117,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let spellings = directory.map(|directory| directory.join(SPELLINGS));
     let audit = Audit::start(journal.as_ref(), spellings).context("starting a thread")?;
     let of_start = (0..generations.store().plan().datasets.len()).filter_map(|index| generations.at_start(index));
-    audit.compare(&generations, &Cause::Start.into(), of_start.collect());
+    audit.spell(of_start.collect());
+    audit.keep(&generations, &Cause::Start.into(), Notes::default(), |name| live.listings(name, generations.store()));
     let desk = Arc::new(Desk::new(board.clone(), sender.clone()));
     let interface = (!control.listen.is_off()).then(|| interface.run(desk)).transpose().context("[control]")?;
     welcome::say_control(interface.as_ref());

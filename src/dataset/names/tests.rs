@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dataset::spelling::SpeltNames;
+use crate::dataset::values::ListId;
 use crate::dnsxl::Name;
 
 /// What a name comes to by the keys: the deepest key decides alone.
@@ -62,13 +63,14 @@ proptest! {
             0..12,
         ),
         asked in proptest::collection::vec(a_name(), 12),
+        crowd in prop_oneof![Just(1), Just(3), Just(CROWD)],
     ) {
         let mut lists = Lists::default();
         let mut statements = NameStatements::default();
         for (name, scope, said) in &all {
             statements.push(name.as_wire(), *scope, *said);
         }
-        let keys = statements.resolve(&mut lists);
+        let keys = statements.resolve_parting(crowd, &mut lists);
         let spelt = SpeltNames::of(&keys);
         let named: std::collections::BTreeSet<_> = keys.iter().map(|(wire, _)| Name::from_wire(wire).unwrap()).collect();
         prop_assert_eq!(named.len(), keys.iter().count(), "a key twice");

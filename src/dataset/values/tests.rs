@@ -1,6 +1,7 @@
 //! Templates, and numbers that do not depend on an order.
 
 use super::*;
+use crate::feed;
 
 fn rendered(text: &[u8], defaults: &Defaults) -> String {
     let mut collected = Collected::default();

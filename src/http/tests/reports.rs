@@ -71,17 +71,7 @@ fn a_wrong_line_costs_itself_and_is_told_by_its_number() {
     let long = format!(r#"{{"source":"a","subject":"{}.example"}}"#, "x".repeat(3000));
     let longer = "x".repeat(20_000);
     let control = r#"{"source":"a\u0000","subject":"192.0.2.1"}"#;
-    let body = [
-        good,
-        "",
-        "{",
-        r#"{"source":"a","subject":"word"}"#,
-        control,
-        &long,
-        &longer,
-        good,
-    ]
-    .join("\r\n");
+    let body = [good, "", "{", r#"{"source":"a","subject":"word"}"#, control, &long, &longer, good].join("\r\n");
     let answer = site.ask(LINES, &body);
     assert_eq!(answer.status, 200, "{answer:?}");
     let told = answer.json();
