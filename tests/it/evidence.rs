@@ -53,7 +53,7 @@ fn csv() -> String {
 fn reports_count_the_same_in_a_file_and_in_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let in_folder = |name: &str| folder.path().join(name);
-    fs::write(in_folder("routes.tsv"), "192.0.2.0/24\t64496\n2001:db8::/32\t64496\n198.51.100.0/24\t64497\n").unwrap();
+    fs::write(in_folder("routes.tsv"), "10.0.0.0/8\t64497\n192.0.2.0/24\t64496\n2001:db8::/32\t64496\n").unwrap();
     fs::write(in_folder("reports.csv"), csv()).unwrap();
     let mut log = SqliteLog::open(&in_folder("evidence.db")).unwrap();
     log.append(&[&reports(&csv())]).unwrap();
