@@ -298,7 +298,8 @@ impl<T: Address, A: Row<T>, B: Row<T>> Iterator for Runs<'_, T, A, B> {
             return self.narrow.iter().map(|row| row.unpack(self.base).run()).fold(first, add);
         }
         let mut folded = first;
-        while let Some(run) = self.next() {
+        // `for` is this very function where the compiler sees through it, and the pieces that come here have few runs
+        for run in self.by_ref() {
             folded = add(folded, run);
         }
         folded

@@ -120,11 +120,10 @@ impl Draft {
         let text = value.text.as_deref().map_or(feed::Text::Unsaid, feed::Text::Template);
         let encoded = values::encode(feed::Value { a: value.a, text }, value.ttl.or(defaults.ttl), defaults);
         let next = Met(self.encoded.len() as u32);
-        let met = *self.value_numbers.entry(encoded).or_insert_with_key(|encoded| {
+        *self.value_numbers.entry(encoded).or_insert_with_key(|encoded| {
             self.encoded.push(encoded.clone());
             next
-        });
-        met
+        })
     }
 }
 

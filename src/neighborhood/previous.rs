@@ -63,7 +63,7 @@ impl Previous {
     ///
     /// The folder cannot be written to.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let mut aside = tempfile::NamedTempFile::new_in(folder)?;
         let mut out = BufWriter::new(aside.as_file_mut());
         writeln!(out, "#prefix\tstate")?;

@@ -316,7 +316,7 @@ impl Packer {
 
     /// Does what has to wait until all points of the slot at hand are there.
     fn end_slot(&mut self) {
-        self.previous = self.crowd.last().or(self.open.points().last()).copied();
+        self.previous = self.crowd.last().or_else(|| self.open.points().last()).copied();
         if !self.crowd.is_empty() {
             self.is_too_wide |= self.fork().is_none();
             self.crowd.clear();

@@ -222,7 +222,7 @@ fn test_entries(placed: &[Placed]) -> Dataset {
     for under in places {
         let there = || placed.iter().filter(|placed| placed.under == *under);
         let holds = |pick: fn(&Holds) -> bool| there().any(|placed| pick(&placed.holds));
-        let listed = |give: &dyn Fn(&Placed, &mut dyn FnMut(Listed))| {
+        let listed = |give: &Give<'_>| {
             let mut is_listed = false;
             there().for_each(|placed| give(placed, &mut |_| is_listed = true));
             is_listed
@@ -246,6 +246,9 @@ fn test_entries(placed: &[Placed]) -> Dataset {
     }
     dataset("test entries", parts)
 }
+
+/// Gives what a part lists of a test entry.
+type Give<'g> = dyn Fn(&Placed, &mut dyn FnMut(Listed)) + 'g;
 
 fn test_name() -> QueryName {
     QueryName::from(&Name::from_wire(TEST_NAME).expect("a label is a name"))

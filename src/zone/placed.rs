@@ -153,7 +153,7 @@ impl Placed {
         let layer = |layer: u8| self.layers.get(usize::from(layer));
         let values: &Values = match teller {
             Teller::Live { layer: index, is_recent } => {
-                layer(index).map_or(&self.part().values, |layer| layer.values(is_recent))
+                layer(index).map_or_else(|| &self.part().values, |layer| layer.values(is_recent))
             }
             Teller::Dataset => &self.part().values,
         };

@@ -49,7 +49,7 @@ pub(super) enum Happening {
     Folded {
         name: String,
         of: Of,
-        folded: Option<Folded>,
+        folded: Option<Box<Folded>>,
     },
 }
 
@@ -114,7 +114,7 @@ pub(super) struct Pending {
     datasets: BTreeSet<String>,
     causes: Option<Causes>,
     notes: Notes,
-    reports: Vec<Box<Numbered>>,
+    reports: Vec<Numbered>,
     /// Datasets that can take no more reports before they are emitted anew.
     full: BTreeSet<String>,
     /// Who waits until it is served.
@@ -208,14 +208,14 @@ impl Actor<'_> {
             Happening::Loaded(outcome) => self.take_load(*outcome),
             Happening::Kept(numbered) => self.take_event(numbered),
             Happening::Asked(ask) => self.answer(ask),
-            Happening::Folded { name, of, folded } => self.live.end_fold(&name, of, folded),
+            Happening::Folded { name, of, folded } => self.live.end_fold(&name, of, folded.map(|folded| *folded)),
         }
         Next::Goes
     }
 
     fn take_event(&mut self, numbered: Box<Numbered>) {
         match &numbered.event.what {
-            What::Report(_) => self.pending.reports.push(numbered),
+            What::Report(_) => self.pending.reports.push(*numbered),
             What::Change(_) => {
                 let plan = self.generations.store().shared_plan();
                 let noted = numbered.clone();
@@ -290,7 +290,7 @@ impl Actor<'_> {
     fn take_load(&mut self, outcome: Outcome) {
         self.loads.end();
         let (scope, causes) = (outcome.request.scope.clone(), outcome.request.causes.clone());
-        let taken = self.generations.take(outcome, &mut self.live, &mut self.audit);
+        let taken = self.generations.take(outcome, &mut self.live, &self.audit);
         match taken {
             // the data of the plan before has yet to be looked at
             Taken::ConfigRefused => self.loads.want(Request { scope, causes, with_config: false }),
@@ -383,7 +383,7 @@ impl Actor<'_> {
     fn fold(&self, name: String, of: Of, build: impl FnOnce() -> Option<Folded> + Send + 'static) {
         let (sender, fallback) = (self.sender.clone(), name.clone());
         let work = move || {
-            let folded = catch_unwind(AssertUnwindSafe(build)).ok().flatten();
+            let folded = catch_unwind(AssertUnwindSafe(build)).ok().flatten().map(Box::new);
             // without a receiver the server is ending
             drop(sender.send(Happening::Folded { name, of, folded }));
         };

@@ -152,7 +152,7 @@ impl Comparison<'_> {
             reader.file = file;
             reader.part = (!is_combined).then_some(0);
             let parsed = feed::parse_file(file, spec.format, &spec.reading, &mut reader);
-            result = result.and(parsed.map_err(io::Error::other));
+            result = result.and_then(|()| parsed.map(|_| ()).map_err(io::Error::other));
         }
         let Reading { out, failed, .. } = reader;
         let written = failed.map_or(Ok(()), Err);
@@ -291,7 +291,7 @@ fn hex_of(bytes: &[u8]) -> String {
 fn bytes_of(hex: &str) -> Option<Box<[u8]>> {
     let digits = hex.as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    (digits.len() % 2 == 0).then(|| digits.chunks(2).map(byte).collect())?
+    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(byte).collect())?
 }
 
 /// The text form of a range of IPv6 addresses: a prefix, or both ends.

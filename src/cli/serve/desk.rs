@@ -39,7 +39,7 @@ impl Desk {
     }
 
     fn journal(&self) -> Result<Arc<Journal>, Refusal> {
-        self.board.store().map(|(_, journal)| journal.clone()).ok_or_else(|| off())
+        self.board.store().map(|(_, journal)| journal.clone()).ok_or_else(off)
     }
 
     /// Answers on a thread of its own, with what the store has.
@@ -213,7 +213,7 @@ impl Control for Desk {
         let served = self.board.shown().generation;
         self.read(reply, move |reader| {
             let to = query.to.unwrap_or(served).min(served);
-            let from = query.from.unwrap_or(to.saturating_sub(1));
+            let from = query.from.unwrap_or_else(|| to.saturating_sub(1));
             let limit = query.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
             let is_wanted = |name: &str| query.dataset.as_ref().is_none_or(|dataset| dataset == name);
             let mut generations: Vec<GenerationRecord> = Vec::new();

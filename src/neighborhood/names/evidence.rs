@@ -179,8 +179,8 @@ impl NameEvidence {
 
     /// What was reported at some hosts alone.
     pub(super) fn of_hosts(&self, hosts: &[Box<str>]) -> Self {
-        let of_host = |host: &Box<str>| Some((host.clone(), self.hosts.get(host)?.clone()));
-        let hosts = hosts.iter().filter_map(of_host).collect();
+        let of_host = |host: &str| Some((host.into(), self.hosts.get(host)?.clone()));
+        let hosts = hosts.iter().filter_map(|host| of_host(host)).collect();
         Self { groups: self.groups.clone(), hosts, ..Self::until(self.until) }
     }
 

@@ -26,7 +26,7 @@ fn the_transcript_of_dig_is_what_dig_prints() {
         // TCP is not the relay's; it is the server that is asked
         let output = program.arg(format!("@{}", lists.server.ip())).args(words).output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
-        println!("$ {command}\n{printed}");
+        eprintln!("$ {command}\n{printed}");
         assert_eq!(printed, expected, "{command}");
     }
 }

@@ -44,7 +44,7 @@ impl Lists {
     /// Tells what became of a mail, and what was asked for it; the queries.
     fn tell(&self, what: &str, verdict: &str) -> Vec<String> {
         let asked = self.relay.take();
-        println!("{what}: {verdict}\n    {} queries: {}", asked.len(), asked.join(", "));
+        eprintln!("{what}: {verdict}\n    {} queries: {}", asked.len(), asked.join(", "));
         asked
     }
 }

@@ -86,7 +86,7 @@ fn filters_against_rebinding_are_found_and_mended() {
         let place = Place::new();
         let resolver = place.start(kind, printed, filter);
         let found = resolve(resolver.address, "2.2.0.192.bl.example");
-        println!("{kind:?}, with its filter: {found:?}");
+        eprintln!("{kind:?}, with its filter: {found:?}");
         assert_eq!(found, (broken, Vec::new()), "{kind:?}");
         let told = place.doctor(resolver.address, 1);
         assert!(told.contains("trouble  A 2.0.0.127.bl.example: ") && told.contains("TXT is there"), "{told}");
@@ -189,7 +189,7 @@ fn lists_get_through(kind: Kind, printed: &[&str], own: &str) {
         let reply = ask(resolver.address, name, qtype, "udp");
         let asked = place.relay.take();
         let answers: Vec<String> = reply.sections[0].iter().map(ToString::to_string).collect();
-        println!(
+        eprintln!(
             "{kind:?} {printed:?}, {name}: RCODE {}, {answers:?}\n    {} queries: {}",
             reply.rcode(),
             asked.len(),
@@ -270,7 +270,7 @@ fn doctor(resolver: SocketAddr, server: &str, code: i32) -> String {
     command.args(["doctor", &format!("--resolver={resolver}"), server, ZONE]);
     let output = command.output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    println!("$ infamy doctor --resolver={resolver} {server} {ZONE}\n{told}");
+    eprintln!("$ infamy doctor --resolver={resolver} {server} {ZONE}\n{told}");
     assert_eq!(output.status.code(), Some(code), "{told}{}", String::from_utf8_lossy(&output.stderr));
     told
 }

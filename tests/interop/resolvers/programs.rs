@@ -30,7 +30,7 @@ impl Drop for Running {
     /// What it said is told with what the test has to say.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("{}", fs::read_to_string(&self.log).unwrap_or_default());
+            eprintln!("{}", fs::read_to_string(&self.log).unwrap_or_default());
         }
     }
 }
