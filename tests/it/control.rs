@@ -409,7 +409,7 @@ fn reports_a_second() {
         let took: Duration = begin.elapsed();
         assert_eq!(reported.accepted, u64::from(MANY));
         let rate = f64::from(MANY) / took.as_secs_f64();
-        println!("{MANY} reports of {bytes} bytes, key {key:?}: {took:?}, {rate:.0} a second");
+        eprintln!("{MANY} reports of {bytes} bytes, key {key:?}: {took:?}, {rate:.0} a second");
         assert!(rate > 50_000.0);
     }
 }

@@ -36,7 +36,7 @@ impl Numbers {
     /// An address in one of half a million /24s, the first of them with most of the reports.
     fn address(&mut self) -> std::net::Ipv4Addr {
         let rank = self.below(1 << 20).pow(3) >> 41;
-        let block = 1 << 16 | Numbers(rank).below(0xdf_0000);
+        let block = 1 << 16 | Self(rank).below(0xdf_0000);
         std::net::Ipv4Addr::from((block << 8 | self.below(256)) as u32)
     }
 }
