@@ -148,18 +148,25 @@ pub(crate) fn is_listed(zone: &Zone, name: Labels<'_>, now: UnixTime) -> bool {
 ///
 /// The hits go to where they stay: there is room for many, and moving it costs more than all of the search.
 pub(crate) fn find(zone: &Zone, sought: Sought<'_>, now: UnixTime, hits: &mut Hits) -> bool {
-    let names_below = search(zone, sought, now, hits);
-    if !zone.allow.is_empty() && !hits.is_empty() {
-        hits.retain(|hit| {
-            let relative = zone.placed[hit.placed].relative(sought.subject.labels);
-            relative.is_none_or(|relative| allowed_by(zone, relative, hit.about).is_none())
-        });
+    if zone.allow.is_empty() {
+        return search(zone, sought, now, hits);
     }
-    names_below
+    collect(zone, sought, now, hits, |relative, about| allowed_by(zone, relative, about).is_none())
 }
 
 /// As [`find`], but what is allowed is found too.
 pub(crate) fn search(zone: &Zone, sought: Sought<'_>, now: UnixTime, hits: &mut Hits) -> bool {
+    collect(zone, sought, now, hits, |_, _| true)
+}
+
+/// Both; what is not to be kept counts as not listed, so that under [`Choice::One`] the next dataset is asked.
+fn collect(
+    zone: &Zone,
+    sought: Sought<'_>,
+    now: UnixTime,
+    hits: &mut Hits,
+    is_kept: impl Fn(Labels<'_>, About) -> bool,
+) -> bool {
     let mut names_below = false;
     for (index, placed, relative) in parts(zone, sought.subject.labels) {
         if zone.choice == Choice::One
@@ -168,7 +175,11 @@ pub(crate) fn search(zone: &Zone, sought: Sought<'_>, now: UnixTime, hits: &mut 
             break;
         }
         let subject = sought.subject(relative);
-        let mut hit = |listed: Listed, about| hits.push(Hit::of(index, listed, about, now));
+        let mut hit = |listed: Listed, about| {
+            if is_kept(relative, about) {
+                hits.push(Hit::of(index, listed, about, now));
+            }
+        };
         if let Some(address) = address4(placed, &subject) {
             placed.ip4(address, |listed| hit(listed, About::Ip4(address.into())));
         }
