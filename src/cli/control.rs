@@ -137,17 +137,18 @@ pub(super) fn send<T: serde::de::DeserializeOwned>(
 /// Has lists loaded, and says what became of it.
 pub(super) fn reload(client: &Client, path: &str, wait: bool) -> anyhow::Result<String> {
     let reloaded: Reloaded = send(client, Method::POST, path, Content::None, wait)?;
-    let Reloaded { done, generation, mut failures } = reloaded;
-    let Some(last) = failures.pop() else {
+    let Reloaded { done, generation, configuration, failures } = reloaded;
+    let failures = failures.iter().map(|failure| format!("dataset {}: {}", failure.dataset, failure.reason));
+    let mut errors: Vec<String> =
+        configuration.iter().map(|why| format!("configuration: {why}")).chain(failures).collect();
+    let Some(last) = errors.pop() else {
         return Ok(match done {
             true => format!("done, generation {generation} is served\n"),
             false => format!("under way, generation {generation} is served\n"),
         });
     };
-    for failure in &failures {
-        eprintln!("error: dataset {}: {}", failure.dataset, failure.reason);
-    }
-    bail!("dataset {}: {}", last.dataset, last.reason)
+    errors.iter().for_each(|error| eprintln!("error: {error}"));
+    bail!(last)
 }
 
 /// How often a status is looked at that is watched.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::{Part, Values};
+use crate::dnsxl::subject::mask6;
 use crate::dnsxl::{Name, QueryName};
 use crate::feed::Scope;
 use crate::table::ValueId;
@@ -52,10 +53,8 @@ impl<'p> Pair<'p> {
     /// As [`Self::ip4`], for IPv6.
     pub fn ip6(&mut self, mut each: impl FnMut(u128, u128, Difference)) {
         let prefixes = |part: Option<&'p Part>| part.into_iter().flat_map(|part| part.table.ip6.prefixes());
-        let [before, after] = [self.before, self.after].map(|part| {
-            prefixes(part)
-                .map(|prefix| (prefix.bits, prefix.bits | !crate::dnsxl::subject::mask6(prefix.length), prefix.value))
-        });
+        let [before, after] = [self.before, self.after]
+            .map(|part| prefixes(part).map(|prefix| (prefix.bits, prefix.bits | !mask6(prefix.length), prefix.value)));
         sweep(before, after, |first, last, was, is| {
             if let Some(difference) = self.of_values(was, is) {
                 each(first, last, difference);

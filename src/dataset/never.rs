@@ -158,6 +158,17 @@ pub fn range4_text(first: u32, last: u32) -> String {
     }
 }
 
+/// The text form of an IPv6 range: an address, a prefix, or both ends.
+pub fn range6_text(first: u128, last: u128) -> String {
+    let (first, last) = (Ipv6Addr::from(first), Ipv6Addr::from(last));
+    let mut nets = ipnet::Ipv6Subnets::new(first, last, 0);
+    match (nets.next(), nets.next()) {
+        _ if first == last => first.to_string(),
+        (Some(net), None) => net.to_string(),
+        _ => format!("{first}-{last}"),
+    }
+}
+
 /// The text form of an IPv6 prefix.
 pub fn prefix6_text(bits: u128, length: u8) -> String {
     Ipv6Net::new(Ipv6Addr::from(bits), length).map_or_else(|_| Ipv6Addr::from(bits).to_string(), |net| net.to_string())

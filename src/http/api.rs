@@ -174,6 +174,8 @@ pub struct Reloaded {
     pub done: bool,
     /// The generation that is served.
     pub generation: u64,
+    /// Why a configuration was not taken over, and the one before stays; none if it was, or says the same.
+    pub configuration: Option<String>,
     /// Datasets that were not loaded, and of which the last good one stays, with the reason.
     pub failures: Vec<Failure>,
 }

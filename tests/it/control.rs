@@ -66,12 +66,12 @@ impl Control for Noting {
             Until::Served => vec![failure("drop"), failure("trap")],
             Until::Durable => Vec::new(),
         };
-        reply.give(Ok(Reloaded { done: until == Until::Served, generation: 17, failures }));
+        reply.give(Ok(Reloaded { done: until == Until::Served, generation: 17, configuration: None, failures }));
     }
 
     fn accept(&self, _: &Who, dataset: String, _: Until, reply: Reply<Reloaded>) {
         reply.give(match &*dataset {
-            "drop" => Ok(Reloaded { done: true, generation: 18, failures: Vec::new() }),
+            "drop" => Ok(Reloaded { done: true, generation: 18, configuration: None, failures: Vec::new() }),
             _ => Err(Refusal::Missing { what: format!("dataset {dataset}") }),
         });
     }

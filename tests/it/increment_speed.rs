@@ -14,6 +14,8 @@ use infamy::evidence::Time;
 use infamy::neighborhood::SurveyPlan;
 use infamy::neighborhood::listings::{Emission, Listings, Standing};
 
+use crate::judge_speed::Numbers;
+
 const ADDRESSES: u64 = 1_000_000;
 const ROUTES: u64 = 1_200_000;
 const REPORTS: u64 = 200_000;
@@ -22,36 +24,10 @@ const LEAST: f64 = 50_000.0;
 /// 2026-06-01T00:00:00Z.
 const NOW: u32 = 1_780_272_000;
 
-/// SplitMix64 (Steele et al. 2014): equal numbers at every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ mixed >> 31) % limit
-    }
-
-    /// An address in one of half a million /24s, the first of them with most of the reports.
-    fn address(&mut self) -> std::net::Ipv4Addr {
-        let rank = self.below(1 << 20).pow(3) >> 41;
-        let block = 1 << 16 | Self(rank).below(0xdf_0000);
-        std::net::Ipv4Addr::from((block << 8 | self.below(256)) as u32)
-    }
-}
-
 fn plan(folder: &tempfile::TempDir) -> SurveyPlan {
     let (routes, reports): (PathBuf, PathBuf) = (folder.path().join("routes.tsv"), folder.path().join("reports.csv"));
     let mut numbers = Numbers(7);
-    let mut out = BufWriter::new(File::create(&routes).unwrap());
-    for _ in 0..ROUTES {
-        let length = if numbers.below(3) > 0 { 24 } else { 14 + numbers.below(10) };
-        let first = (1 << 24 | numbers.below(0xdf00_0000)) >> (32 - length) << (32 - length);
-        let asn = 1 + numbers.below(80_000).pow(2) / 80_000;
-        writeln!(out, "{}/{length}\t{asn}", std::net::Ipv4Addr::from(first as u32)).unwrap();
-    }
-    out.flush().unwrap();
+    numbers.write_routes(&routes, ROUTES);
     let mut out = BufWriter::new(File::create(&reports).unwrap());
     writeln!(out, "time,source,subject,category").unwrap();
     for _ in 0..ADDRESSES {

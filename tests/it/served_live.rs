@@ -231,6 +231,25 @@ fn changes_outlive_a_reload_and_a_new_configuration() {
     site.write_config("[[zone]]\napex = \"second.example\"\ndatasets = [\"list\"]\n");
     done(&site, &["reload"]);
     assert_eq!(server.rcode("7.113.0.203.second.example"), ResponseCode::NoError);
+
+    // what a later change replaced stays replaced, when that is withdrawn and whatever is read anew
+    let told = done(&site, &["add", "203.0.113.7", "--dataset", "list", "--wait"]);
+    let number = told.trim().rsplit(' ').next().unwrap();
+    done(&site, &["withdraw", number, "--wait"]);
+    site.write_config("[[zone]]\napex = \"third.example\"\ndatasets = [\"list\"]\n");
+    done(&site, &["reload"]);
+    for zone in ["bl.example", "third.example"] {
+        assert_eq!(server.rcode(&format!("7.113.0.203.{zone}")), ResponseCode::NXDomain, "{zone}");
+    }
+
+    // who asks for a reload hears what became of the configuration
+    site.write_config("[[zone]]\napex = \"fourth.example\"\ndatasets = [\"lost\"]\n");
+    let socket = site.0.path().join("state/infamy.sock");
+    let output = Command::new(PROGRAM).arg("reload").arg("--control").arg(socket).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("configuration") && told.contains("lost"), "{told}");
+    assert_eq!(server.rcode("2.2.0.192.third.example"), ResponseCode::NoError);
     assert!(server.end().success());
 }
 

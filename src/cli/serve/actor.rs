@@ -107,7 +107,7 @@ pub(super) struct Actor<'r> {
     pub(super) pending: Pending,
 }
 
-/// What has come, and is not served yet.
+/// What has come, and is not served, emitted or answered yet.
 #[derive(Default)]
 pub(super) struct Pending {
     /// Datasets whose layers are other than those that are served.
@@ -216,8 +216,10 @@ impl Actor<'_> {
     fn take_event(&mut self, numbered: Box<Numbered>) {
         match &numbered.event.what {
             What::Report(_) => self.pending.reports.push(*numbered),
-            What::Change(_) => {
+            What::Change(change) => {
                 let plan = self.generations.store().shared_plan();
+                let listings = || self.live.listings(&change.dataset, self.generations.store());
+                self.pending.notes.before(&change.dataset, listings);
                 let noted = numbered.clone();
                 if let Some(name) = self.live.take(*numbered, &plan) {
                     self.pending.datasets.insert(name);
@@ -251,18 +253,19 @@ impl Actor<'_> {
     /// Answers at once, or when the load is done that is about to be wanted.
     fn promise(&mut self, until: Until, reply: Reply<Reloaded>) {
         match until {
-            Until::Durable => reply.give(Ok(self.reloaded(false))),
+            Until::Durable => reply.give(Ok(self.reloaded(false, None))),
             Until::Served => self.pending.next_load.push(reply),
         }
     }
 
-    fn reloaded(&self, done: bool) -> Reloaded {
+    fn reloaded(&self, done: bool, configuration: Option<String>) -> Reloaded {
         let store = self.generations.store();
         let failures = store.plan().datasets.iter().enumerate().filter_map(|(index, spec)| {
             let failure = store.failures(index).0?;
             Some(Failure { dataset: spec.name.clone(), reason: failure.why.clone() })
         });
-        Reloaded { done, generation: self.generations.current().0, failures: failures.collect() }
+        let generation = self.generations.current().0;
+        Reloaded { done, generation, configuration, failures: failures.collect() }
     }
 
     /// Looks for everything that changed.
@@ -290,16 +293,19 @@ impl Actor<'_> {
     fn take_load(&mut self, outcome: Outcome) {
         self.loads.end();
         let (scope, causes) = (outcome.request.scope.clone(), outcome.request.causes.clone());
-        let taken = self.generations.take(outcome, &mut self.live, &self.audit);
-        match taken {
+        let mut refused = outcome.brought.as_ref().and_then(|brought| brought.refused.clone());
+        match self.generations.take(outcome, &mut self.live, &self.audit) {
             // the data of the plan before has yet to be looked at
-            Taken::ConfigRefused => self.loads.want(Request { scope, causes, with_config: false }),
+            Taken::ConfigRefused => {
+                refused = Some("a zone of it fails its self-test, see the log".to_owned());
+                self.loads.want(Request { scope, causes, with_config: false });
+            }
             Taken::Published => self.watcher.tell(self.generations.config(), self.generations.store()),
             Taken::NoNews | Taken::Withheld => {}
         }
         self.show();
         for reply in std::mem::take(&mut self.pending.this_load) {
-            reply.give(Ok(self.reloaded(true)));
+            reply.give(Ok(self.reloaded(true, refused.clone())));
         }
         self.begin_load();
     }
@@ -364,7 +370,6 @@ impl Actor<'_> {
             .collect();
         let emitted: Vec<(String, Emitted)> =
             self.live.emitted().map(|(name, emitted)| (name.to_owned(), emitted.clone())).collect();
-        let mut wanted = BTreeSet::new();
         for (name, Emitted(emitter)) in emitted {
             emitter.report(&said, now().0);
             let revised = self.live.revise(&name);
@@ -373,11 +378,10 @@ impl Actor<'_> {
                 self.pending.datasets.insert(name.clone());
             }
             if revised.wants_emission {
-                wanted.insert(name);
+                self.pending.full.insert(name);
             }
         }
         self.board.behind().catch_up(reports.len());
-        self.pending.full.append(&mut wanted);
     }
 
     fn fold(&self, name: String, of: Of, build: impl FnOnce() -> Option<Folded> + Send + 'static) {

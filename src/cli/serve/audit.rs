@@ -57,11 +57,27 @@ struct Record {
 /// What moved between two generations.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    counts: BTreeMap<String, [u64; 3]>,
+    counts: BTreeMap<String, Count>,
     entries: Vec<GenerationEntry>,
 }
 
+/// What is counted of a dataset.
+#[derive(Debug, Default)]
+struct Count {
+    /// Its listings before anything moved.
+    before: u64,
+    /// What moved, in the order of [`Moved::ALL`].
+    moved: [u64; 3],
+}
+
 impl Notes {
+    /// Takes note of how many listings a dataset has, before the first of them moves.
+    pub(super) fn before(&mut self, dataset: &str, listings: impl FnOnce() -> u64) {
+        if !self.counts.contains_key(dataset) {
+            self.counts.insert(dataset.to_owned(), Count { before: listings(), moved: [0; 3] });
+        }
+    }
+
     /// Takes note of what somebody changed.
     pub(super) fn change(&mut self, numbered: &Numbered) {
         let What::Change(change) = &numbered.event.what else { return };
@@ -83,7 +99,7 @@ impl Notes {
     /// Takes note of what counts as so many subjects; the number of the entry, if there was room for it.
     pub(super) fn entries(&mut self, entry: GenerationEntry, count: u64) -> Option<usize> {
         let place = Moved::ALL.iter().position(|moved| *moved == entry.moved).unwrap_or(0);
-        self.counts.entry(entry.dataset.clone()).or_default()[place] += count;
+        self.counts.entry(entry.dataset.clone()).or_default().moved[place] += count;
         if self.entries.len() >= MAX_GENERATION_ENTRIES {
             return None;
         }
@@ -173,36 +189,39 @@ impl Record {
 
 impl Notes {
     fn counted(&self, listings: impl Fn(&str) -> u64) -> Vec<DatasetCount> {
-        let count = |(name, &[entered, left, changed]): (&String, &[u64; 3])| DatasetCount {
+        let of = |(name, &Count { before, moved: [entered, left, changed] }): (&String, &Count)| DatasetCount {
             dataset: name.clone(),
+            before,
             entries: listings(name),
             entered,
             left,
             changed,
         };
-        self.counts.iter().map(count).collect()
+        self.counts.iter().filter(|(_, count)| count.moved != [0; 3]).map(of).collect()
     }
 }
 
 /// What is known of a dataset that was not compared: how much more or less it lists.
 fn by_size(Loaded { spec, before, after }: &Loaded) -> DatasetCount {
-    let (was, entries) = (before.as_ref().map_or(0, |before| before.listings()), after.listings());
-    let (entered, left) = (entries.saturating_sub(was), was.saturating_sub(entries));
-    DatasetCount { dataset: spec.name.clone(), entries, entered, left, changed: 0 }
+    let (before, entries) = (before.as_ref().map_or(0, |before| before.listings()), after.listings());
+    let (entered, left) = (entries.saturating_sub(before), before.saturating_sub(entries));
+    DatasetCount { dataset: spec.name.clone(), before, entries, entered, left, changed: 0 }
 }
 
 impl Keeper {
     fn compare(&self, Comparison { of, loaded }: Comparison, folder: Option<&Path>) {
         let mut notes = Notes::default();
         for loaded in &loaded {
+            notes.before(&loaded.spec.name, || loaded.before.as_ref().map_or(0, |before| before.listings()));
             compare(loaded, folder, &mut notes);
         }
         if let Some(mut record) = of {
             let of_name = |name: &str| loaded.iter().find(|loaded| loaded.spec.name == name);
             let mut datasets = notes.counted(|name| of_name(name).map_or(0, |loaded| loaded.after.listings()));
             // what has news although no subject moved has moved in what is not compared: records, access lists
-            let others = loaded.iter().filter(|loaded| !notes.counts.contains_key(&loaded.spec.name));
-            datasets.extend(others.map(by_size));
+            let has_moved = |name: &str| datasets.iter().any(|count: &DatasetCount| count.dataset == name);
+            let others: Vec<_> = loaded.iter().filter(|loaded| !has_moved(&loaded.spec.name)).map(by_size).collect();
+            datasets.extend(others);
             record.generation.datasets = datasets;
             record.generation.entries = notes.entries;
             self.keep(record);
@@ -216,20 +235,16 @@ impl Keeper {
         let Some(journal) = self.journal.upgrade() else { return };
         let event = Event { key: None, at, who, what: What::Generation(generation) };
         let is_failing = self.is_failing.clone();
-        let told = move |result: Result<_, String>| match result {
-            Ok(()) => is_failing.store(false, Ordering::Relaxed),
-            Err(why) if !is_failing.swap(true, Ordering::Relaxed) => {
-                tracing::error!("the audit is not kept, serving goes on: {why}");
-            }
-            Err(_) => {}
-        };
-        let acked = told.clone();
-        let ack = move |result: Result<Vec<_>, crate::evidence::store::Refusal>| {
-            acked(result.map(drop).map_err(|refusal| refusal.to_string()));
-        };
-        if let Err(error) = journal.submit(vec![event], Box::new(ack)) {
-            told(Err(error.to_string()));
-        }
+        journal.submit(
+            vec![event],
+            Box::new(move |result| match result {
+                Ok(_) => is_failing.store(false, Ordering::Relaxed),
+                Err(why) if !is_failing.swap(true, Ordering::Relaxed) => {
+                    tracing::error!("the audit is not kept, serving goes on: {why}");
+                }
+                Err(_) => {}
+            }),
+        );
     }
 }
 

@@ -3,8 +3,9 @@
 //! Invariant: whoever looks waits for no load and for no publication: what is shown is kept apart, and changed at once.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::now;
 use super::generations::Generations;
@@ -22,7 +23,8 @@ pub(super) struct Board {
     started: At,
     progress: Arc<Progress>,
     published: Arc<Published>,
-    store: OnceLock<(std::path::PathBuf, Arc<Journal>)>,
+    /// Where events are kept, and by whom, if they are.
+    store: Option<(PathBuf, Arc<Journal>)>,
     behind: Arc<Behind>,
     shown: Mutex<Shown>,
 }
@@ -63,7 +65,13 @@ pub(super) struct Shown {
 
 impl Board {
     /// Shows a first generation.
-    pub(super) fn new(generations: &Generations, live: &Live, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(
+        generations: &Generations,
+        live: &Live,
+        progress: Arc<Progress>,
+        store: Option<(PathBuf, Arc<Journal>)>,
+        behind: Arc<Behind>,
+    ) -> Self {
         let mut shown = Shown {
             plan: generations.store().shared_plan(),
             generation: 0,
@@ -78,20 +86,15 @@ impl Board {
             started: at(now().0),
             progress,
             published: generations.published(),
-            store: OnceLock::new(),
-            behind: Arc::default(),
+            store,
+            behind,
             shown: Mutex::new(shown),
         }
     }
 
-    /// From now on events are kept there.
-    pub(super) fn keep_in(&self, path: std::path::PathBuf, journal: Arc<Journal>) {
-        let _ = self.store.set((path, journal));
-    }
-
     /// Where events are kept, and by whom.
-    pub(super) fn store(&self) -> Option<(&std::path::Path, &Arc<Journal>)> {
-        self.store.get().map(|(path, journal)| (path.as_path(), journal))
+    pub(super) fn store(&self) -> Option<(&Path, &Arc<Journal>)> {
+        self.store.as_ref().map(|(path, journal)| (path.as_path(), journal))
     }
 
     /// Where the current generation is.

@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use super::audit::Notes;
 use crate::dataset::difference::{Difference, Pair};
-use crate::dataset::never::{prefix6_text, range4_text};
+use crate::dataset::never::{range4_text, range6_text};
 use crate::dataset::{Dataset, Spec};
 use crate::dnsxl::Name;
+use crate::dnsxl::subject::mask6;
 use crate::evidence::store::{GenerationEntry, Moved};
 use crate::feed::{self, Entry, Format, LineError, Said, Scope, Sink, Special};
 
@@ -145,7 +146,6 @@ impl Comparison<'_> {
         let is_combined = self.loaded.spec.format == Format::Combined;
         let mut reader =
             Reading { comparison: self, pairs, file: Path::new(""), part: None, sections: 0, out, failed: None };
-        reader.part = (!is_combined).then_some(0);
         let spec = &reader.comparison.loaded.spec;
         let mut result = Ok(());
         for file in &spec.files {
@@ -206,7 +206,7 @@ impl Sink for Reading<'_, '_, '_> {
         match entry {
             Entry::Ip4 { first, last, said: Said::Listed(_) } => self.address(line, true, first.into(), last.into()),
             Entry::Ip6 { bits, length, said: Said::Listed(_) } => {
-                self.address(line, false, bits, bits | !crate::dnsxl::subject::mask6(length));
+                self.address(line, false, bits, bits | !mask6(length));
             }
             Entry::Name { wire, scope, said: Said::Listed(_) } => {
                 if let Ok(name) = Name::from_wire(wire) {
@@ -292,19 +292,6 @@ fn bytes_of(hex: &str) -> Option<Box<[u8]>> {
     let digits = hex.as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(byte).collect())?
-}
-
-/// The text form of a range of IPv6 addresses: a prefix, or both ends.
-fn range6_text(first: u128, last: u128) -> String {
-    let length = (first ^ last).leading_zeros();
-    let is_prefix = first & !crate::dnsxl::subject::mask6(length as u8) == 0
-        && last == first | !crate::dnsxl::subject::mask6(length as u8);
-    let address = |bits: u128| std::net::Ipv6Addr::from(bits);
-    match (first == last, is_prefix) {
-        (true, _) => address(first).to_string(),
-        (false, true) => prefix6_text(first, length as u8),
-        (false, false) => format!("{}-{}", address(first), address(last)),
-    }
 }
 
 /// What compresses names to a quarter in the time of reading them.

@@ -16,7 +16,7 @@ use super::live::Live;
 use crate::evidence::Time;
 use crate::evidence::store::{
     Action, Appended, Event, GenerationEntry, IdempotencyKey, Journal, Moved, Numbered, Reader, Refusal as LogRefusal,
-    Report, Scope, StoredChange, SubmitError, What,
+    Report, Scope, StoredChange, What,
 };
 use crate::http::api::{
     self, ChangeQuery, ChangeRecord, ChangeRequest, Changed, DatasetCounts, Diff, DiffEntry, DiffQuery, Evidence,
@@ -63,29 +63,21 @@ impl Desk {
     /// Keeps changes, and answers when they are durable, or else served.
     fn keep(&self, journal: &Journal, events: Vec<Event>, until: Until, reply: Reply<Changed>) {
         let sender = self.sender.clone();
-        let (send, receive) = std::sync::mpsc::channel();
         let ack = move |result: Result<Vec<Appended>, LogRefusal>| {
-            let Ok(reply) = receive.recv() else { return };
-            let reply: Reply<Changed> = reply;
-            match result {
-                Err(refusal) => reply.give(Err(refused(refusal))),
-                Ok(appended) => {
-                    let numbers = appended.iter().map(|appended| appended.number).collect();
-                    match until {
-                        Until::Durable => reply.give(Ok(Changed { numbers, served: false })),
-                        // what was kept is before this on its way to the actor
-                        Until::Served => {
-                            let tell = move || reply.give(Ok(Changed { numbers, served: true }));
-                            drop(sender.send(Happening::Asked(Ask::Tell(Box::new(tell)))));
-                        }
-                    }
+            let numbers = match result {
+                Ok(appended) => appended.iter().map(|appended| appended.number).collect(),
+                Err(refusal) => return reply.give(Err(refused(refusal))),
+            };
+            match until {
+                Until::Durable => reply.give(Ok(Changed { numbers, served: false })),
+                // what was kept is before this on its way to the actor
+                Until::Served => {
+                    let tell = move || reply.give(Ok(Changed { numbers, served: true }));
+                    drop(sender.send(Happening::Asked(Ask::Tell(Box::new(tell)))));
                 }
             }
         };
-        match journal.submit(events, Box::new(ack)) {
-            Ok(()) => drop(send.send(reply)),
-            Err(error) => reply.give(Err(unsubmitted(error))),
-        }
+        journal.submit(events, Box::new(ack));
     }
 }
 
@@ -169,22 +161,11 @@ impl Control for Desk {
         if self.board.behind().is_far() || !journal.has_room() {
             return Err(reports);
         }
-        let (send, receive) = std::sync::mpsc::channel();
-        let ack = move |result: Result<Vec<Appended>, LogRefusal>| {
-            let Ok(reply) = receive.recv() else { return };
-            let reply: Reply<Taken> = reply;
-            reply.give(match result {
-                Ok(appended) => {
-                    let accepted = appended.iter().filter(|appended| appended.is_new).count() as u64;
-                    Ok(Taken { accepted, known: appended.len() as u64 - accepted })
-                }
-                Err(refusal) => Err(refused(refusal)),
-            });
+        let taken = |appended: Vec<Appended>| {
+            let accepted = appended.iter().filter(|appended| appended.is_new).count() as u64;
+            Taken { accepted, known: appended.len() as u64 - accepted }
         };
-        match journal.submit(reports, Box::new(ack)) {
-            Ok(()) => drop(send.send(reply)),
-            Err(error) => reply.give(Err(unsubmitted(error))),
-        }
+        journal.submit(reports, Box::new(move |result| reply.give(result.map(taken).map_err(refused))));
         Ok(())
     }
 
@@ -217,13 +198,15 @@ impl Control for Desk {
             let limit = query.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
             let is_wanted = |name: &str| query.dataset.as_ref().is_none_or(|dataset| dataset == name);
             let mut generations: Vec<GenerationRecord> = Vec::new();
-            let mut summaries = reader.generations(MAX_ROWS).map_err(storage)?;
-            summaries.retain(|summary| summary.generation.number > from && summary.generation.number <= to);
-            for summary in summaries.into_iter().rev() {
+            // one more tells whether there is more
+            let mut summaries = reader.generations(from, to, MAX_ROWS + 1).map_err(storage)?;
+            let has_more = summaries.len() > MAX_ROWS;
+            summaries.truncate(MAX_ROWS);
+            for summary in summaries {
                 let generation = summary.generation;
                 let counts = generation.datasets.into_iter().filter(|count| is_wanted(&count.dataset));
                 let counts = counts.map(|count| DatasetCounts {
-                    before: (count.entries + count.left).saturating_sub(count.entered),
+                    before: count.before,
                     after: count.entries,
                     entered: Some(count.entered),
                     left: Some(count.left),
@@ -250,7 +233,7 @@ impl Control for Desk {
                 };
                 DiffEntry { generation, dataset, change, subject, why: Some(why).filter(|why| !why.is_empty()) }
             });
-            Ok(Diff { from, to, generations, entries: entries.collect(), truncated: told > limit })
+            Ok(Diff { from, to, generations, entries: entries.collect(), truncated: has_more || told > limit })
         });
     }
 
@@ -381,14 +364,9 @@ fn refused(refusal: LogRefusal) -> Refusal {
     match refusal {
         LogRefusal::Conflict(_) => Refusal::Conflict,
         LogRefusal::Log(error) => storage(error),
-    }
-}
-
-fn unsubmitted(error: SubmitError) -> Refusal {
-    match error {
-        SubmitError::Busy => Refusal::Busy,
-        SubmitError::Event { why, .. } => Refusal::Invalid { why: why.to_string() },
-        _ => Refusal::Ending,
+        LogRefusal::Busy => Refusal::Busy,
+        LogRefusal::Event { why, .. } => Refusal::Invalid { why: why.to_string() },
+        LogRefusal::Closed => Refusal::Ending,
     }
 }
 

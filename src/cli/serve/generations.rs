@@ -153,7 +153,7 @@ impl Generations {
     /// Takes what a load brought, and publishes if there is news.
     pub(super) fn take(&mut self, outcome: Outcome, live: &mut Live, audit: &Audit) -> Taken {
         let Outcome { request: Request { causes, .. }, began, brought } = outcome;
-        let Some(Brought { config, attempts }) = brought else {
+        let Some(Brought { config, attempts, .. }) = brought else {
             tracing::error!(cause = %causes, "the load ended by a panic: what was served stays");
             return Taken::Withheld;
         };

@@ -17,8 +17,9 @@ use crate::reload::{Plan, Store};
 pub(in crate::cli) struct Live {
     /// By the datasets' names.
     laid: BTreeMap<String, Laid>,
-    /// The changes that hold, by their numbers: another configuration may read them otherwise, or for the first time.
-    kept: BTreeMap<u64, Numbered>,
+    /// The latest change of each dataset and subject, if it holds: another configuration may read it otherwise, or for the
+    /// first time. What was replaced never comes back.
+    kept: BTreeMap<(String, String), Numbered>,
 }
 
 /// What is laid over one dataset.
@@ -83,9 +84,12 @@ impl Live {
         let What::Change(stored) = &numbered.event.what else { return None };
         let (name, number) = (stored.dataset.clone(), numbered.number);
         let changed = self.laid.get_mut(&name).map(|laid| laid.take(&numbered, stored, plan));
-        match &stored.action {
-            Action::Withdraw { number } => _ = self.kept.remove(number),
-            Action::Add { .. } | Action::Remove => _ = self.kept.insert(number, numbered),
+        let place = (name.clone(), stored.subject.clone());
+        let latest = self.kept.get(&place).map_or(0, |kept| kept.number);
+        match stored.action {
+            Action::Withdraw { number } if number == latest => _ = self.kept.remove(&place),
+            Action::Add { .. } | Action::Remove if number > latest => _ = self.kept.insert(place, numbered),
+            _ => {}
         }
         match changed? {
             Ok(is_another) => is_another.then_some(name),

@@ -16,7 +16,7 @@ use super::actor::Happening;
 use super::cause::{Cause, Causes};
 use super::starting_at;
 use super::state::State;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::dnsxl::Name;
 use crate::reload::{Attempt, Compiled, Progress, Scope, Store};
 
@@ -61,6 +61,8 @@ pub(super) struct Outcome {
 pub(super) struct Brought {
     /// The configuration that the datasets are of, if it is another than before.
     pub(super) config: Option<Config>,
+    /// Why a configuration was not read or cannot be served, and the one before stays.
+    pub(super) refused: Option<String>,
     pub(super) attempts: Vec<Attempt>,
 }
 
@@ -164,48 +166,48 @@ impl Task {
         match self {
             Self::First(store) => {
                 let attempts = load::run(store.begin(Scope::all()), Compiled::Opened, progress);
-                Brought { config: None, attempts }
+                Brought { config: None, refused: None, attempts }
             }
             Self::Renew { store, scope, config, serials } => {
-                let changed = config.and_then(|both| changed_config(&both.0, &both.1));
-                if let Some(config) = changed {
+                let changed = config.map_or(Ok(None), |both| changed_config(&both.0, &both.1));
+                let mut refused = changed.as_ref().err().map(ToString::to_string);
+                if let Ok(Some(config)) = changed {
                     // as it is written: there is no chroot, even if this configuration asks for one
                     let next = store.replanned(starting_at(config.plan.clone(), &serials));
                     let attempts = load::run(next.begin(scope.clone()), Compiled::Verified, progress);
                     if !attempts.iter().any(Attempt::leaves_nothing) {
-                        return Brought { config: Some(config), attempts };
+                        return Brought { config: Some(config), refused: None, attempts };
                     }
                     // with it, a zone that is served now would be without answers
                     let missing = attempts.iter().filter(|attempt| attempt.leaves_nothing());
-                    for failure in missing.filter_map(|attempt| attempt.failure(next.plan())) {
-                        tracing::error!("not loaded: {failure}");
-                    }
-                    let path = config.path.display();
-                    tracing::error!("configuration not taken over, the one before stays: {path}");
+                    let missing: Vec<String> = missing.filter_map(|attempt| attempt.failure(next.plan())).collect();
+                    refused = Some(format!("{}: {}", config.path.display(), missing.join("; ")));
+                }
+                if let Some(why) = &refused {
+                    tracing::error!("configuration not taken over, the one before stays: {why}");
                 }
                 let attempts = load::run(store.begin(scope), Compiled::Verified, progress);
-                Brought { config: None, attempts }
+                Brought { config: None, refused, attempts }
             }
         }
     }
 }
 
 /// The configuration if it says another thing than before, and can be served.
-fn changed_config(before: &Config, started: &Config) -> Option<Config> {
+fn changed_config(before: &Config, started: &Config) -> Result<Option<Config>, ConfigError> {
     if started.confinement.root.is_some() {
         tracing::debug!("the configuration is outside the chroot, and not read again");
-        return None;
+        return Ok(None);
     }
-    let refuse = |error| tracing::error!("configuration not taken over, the one before stays: {error}");
-    let config = Config::open(&before.path).map_err(refuse).ok()?;
+    let config = Config::open(&before.path)?;
     if config.says_what(before) {
-        return None;
+        return Ok(None);
     }
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if config.needs_restart(started) {
         tracing::warn!("[listen], [limits] and the process keys of [server] have changed: they need a restart");
     }
-    Some(config)
+    Ok(Some(config))
 }
 
 #[cfg(test)]

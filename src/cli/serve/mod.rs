@@ -40,7 +40,7 @@ use crate::server::privileges::{PidFile, confine};
 use crate::server::signals::{Signal, forward};
 use actor::{Actor, Happening, Pending};
 use audit::{Audit, Notes};
-use board::Board;
+use board::{Behind, Board};
 use cause::Cause;
 use desk::Desk;
 use generations::Generations;
@@ -99,50 +99,48 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let loads = Loads::new(sender.clone());
     let failing = sender.clone();
     generations.verify(move |failed| drop(failing.send(Happening::Unverified(failed)))).context("verification")?;
-    let board = Arc::new(Board::new(&generations, &live, loads.progress()));
-    let journal = match (log, control.store) {
-        (Some(log), Some(path)) => {
-            let (sender, behind) = (sender.clone(), board.behind().clone());
-            let subscriber = move |numbered| {
-                behind.fall();
-                // without a receiver the server is ending
-                drop(sender.send(Happening::Kept(Box::new(numbered))));
-            };
-            let journal = Arc::new(Journal::open(Box::new(log), subscriber).context("starting a thread")?);
-            board.keep_in(path, journal.clone());
-            Some(journal)
-        }
-        _ => None,
-    };
+    let behind = Arc::new(Behind::default());
+    let journal = log.map(|log| open_journal(log, sender.clone(), behind.clone())).transpose()?;
     let spellings = directory.map(|directory| directory.join(SPELLINGS));
     let audit = Audit::start(journal.as_ref(), spellings).context("starting a thread")?;
     let of_start = (0..generations.store().plan().datasets.len()).filter_map(|index| generations.at_start(index));
     audit.spell(of_start.collect());
     audit.keep(&generations, &Cause::Start.into(), Notes::default(), |name| live.listings(name, generations.store()));
+    let board = Arc::new(Board::new(&generations, &live, loads.progress(), control.store.zip(journal), behind));
     let desk = Arc::new(Desk::new(board.clone(), sender.clone()));
     let interface = (!control.listen.is_off()).then(|| interface.run(desk)).transpose().context("[control]")?;
     welcome::say_control(interface.as_ref());
-    let (running_ref, notifier_ref, pending) = (&running, &notifier, Pending::default());
-    Actor {
+    let pending = Pending::default();
+    let mut actor = Actor {
         generations,
         live,
         board,
         audit,
-        running: running_ref,
+        running: &running,
         loads,
         watcher,
-        notifier: notifier_ref,
+        notifier: &notifier,
         sender,
         pending,
-    }
-    .run(&events);
+    };
+    actor.run(&events);
     tracing::info!("ending: answering what has arrived");
     notifier.stopping();
     // who is asking hears that the server is ending
-    drop(events);
+    drop((actor, events));
     drop(interface);
     running.shutdown();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps events from now on, each of which comes to the actor once it is durable.
+fn open_journal(log: SqliteLog, sender: Sender<Happening>, behind: Arc<Behind>) -> anyhow::Result<Arc<Journal>> {
+    let subscriber = move |numbered| {
+        behind.fall();
+        // without a receiver the server is ending
+        drop(sender.send(Happening::Kept(Box::new(numbered))));
+    };
+    Ok(Arc::new(Journal::open(Box::new(log), subscriber).context("starting a thread")?))
 }
 
 /// Where the control interface is, and where events are kept, as both are seen after a chroot.

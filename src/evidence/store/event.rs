@@ -117,6 +117,8 @@ pub struct Generation {
 pub struct DatasetCount {
     /// The dataset.
     pub dataset: String,
+    /// Its listings in the generation before.
+    pub before: u64,
     /// Its listings.
     pub entries: u64,
     /// How many were not there before.

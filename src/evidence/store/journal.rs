@@ -22,6 +22,7 @@ pub type Ack = Box<dyn FnOnce(Result<Vec<Appended>, Refusal>) + Send>;
 
 /// Why nothing of a submission was kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refusal {
     /// A key was used for something else.
     #[error(transparent)]
@@ -29,12 +30,6 @@ pub enum Refusal {
     /// The log cannot keep anything.
     #[error(transparent)]
     Log(#[from] LogError),
-}
-
-/// Why a submission was not taken; its acknowledgement is not called.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SubmitError {
     /// Too much waits: the disk is slower than the clients. It may be tried again.
     #[error("too much waits to be kept: try again")]
     Busy,
@@ -108,26 +103,29 @@ impl Journal {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Takes events that are to be kept, all or none of them.
-    ///
-    /// # Errors
-    ///
-    /// They were not taken, and the acknowledgement will not be called.
-    pub fn submit(&self, events: Vec<Event>, ack: Ack) -> Result<(), SubmitError> {
-        for (index, event) in events.iter().enumerate() {
-            event.check().map_err(|why| SubmitError::Event { index, why })?;
+    /// Takes events that are to be kept, all or none of them. What is not taken is answered here and now.
+    pub fn submit(&self, events: Vec<Event>, ack: Ack) {
+        let submission = Submission { size: events.iter().map(Event::size).sum(), events, ack };
+        if let Err((refusal, Submission { ack, .. })) = self.take(submission) {
+            ack(Err(refusal));
         }
-        let size = events.iter().map(Event::size).sum();
+    }
+
+    fn take(&self, submission: Submission) -> Result<(), (Refusal, Submission)> {
+        let wrong = submission.events.iter().enumerate().find_map(|(index, event)| Some((index, event.check().err()?)));
+        if let Some((index, why)) = wrong {
+            return Err((Refusal::Event { index, why }, submission));
+        }
         let mut queue = self.shared.lock();
         if queue.is_closed {
-            return Err(SubmitError::Closed);
+            return Err((Refusal::Closed, submission));
         }
         // a large submission waits for an empty queue, and not for ever
-        if !queue.waiting.is_empty() && queue.health.waiting.saturating_add(size) > MAX_QUEUED {
-            return Err(SubmitError::Busy);
+        if !queue.waiting.is_empty() && queue.health.waiting.saturating_add(submission.size) > MAX_QUEUED {
+            return Err((Refusal::Busy, submission));
         }
-        queue.health.waiting += size;
-        queue.waiting.push_back(Submission { events, size, ack });
+        queue.health.waiting += submission.size;
+        queue.waiting.push_back(submission);
         self.shared.news.notify_one();
         Ok(())
     }

@@ -24,7 +24,7 @@ pub use event::{
     Action, DatasetCount, Event, EventError, Generation, GenerationEntry, IdempotencyKey, MAX_GENERATION_ENTRIES,
     MAX_NAME, MAX_SUBJECT, MAX_TEXT, Moved, Numbered, Report, StoredChange, What,
 };
-pub use journal::{Ack, Health, Journal, MAX_QUEUED, Refusal, SubmitError};
+pub use journal::{Ack, Health, Journal, MAX_QUEUED, Refusal};
 pub use log::{Appended, Conflict, EvidenceLog, LogError};
 pub use place::Scope;
 pub use prune::Retention;

@@ -167,17 +167,20 @@ impl Reader {
         })
     }
 
-    /// The latest generations, at most `limit`, from the latest one on.
+    /// The generations after `from` up to `to`, the first `limit` of them in their order.
     ///
     /// # Errors
     ///
     /// The store cannot be read.
-    pub fn generations(&self, limit: usize) -> Result<Vec<GenerationSummary>, LogError> {
+    pub fn generations(&self, from: u64, to: u64, limit: usize) -> Result<Vec<GenerationSummary>, LogError> {
         self.read(|connection| {
-            let mut read =
-                connection.prepare("SELECT number FROM generation ORDER BY generation DESC, number DESC LIMIT ?1")?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let numbers = read.query_map([limit], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+            let mut read = connection.prepare(
+                "SELECT number FROM generation WHERE generation > ?1 AND generation <= ?2
+                 ORDER BY generation, number LIMIT ?3",
+            )?;
+            let numbers = read
+                .query_map([bound(from), bound(to), bound(limit as u64)], |row| row.get(0))?
+                .collect::<rusqlite::Result<Vec<i64>>>()?;
             numbers.into_iter().map(|number| generation(connection, number)).collect()
         })
     }
@@ -195,7 +198,6 @@ impl Reader {
                  WHERE g.generation > ?1 AND g.generation <= ?2 AND (?3 IS NULL OR e.dataset = ?3)
                  ORDER BY g.generation, e.rowid",
             )?;
-            let bound = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
             let rows = read.query_map(params![bound(from), bound(to), dataset], |row| {
                 Ok((row.get::<_, i64>(0)? as u64, entry_of(row, 1)?))
             })?;
@@ -223,6 +225,11 @@ pub fn collect_reports(path: &Path, at: Time, collector: &mut Collector) -> Resu
         return Ok(());
     }
     Reader::open(path)?.collect(at, collector)
+}
+
+/// A number as SQLite has it.
+fn bound(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Whether a file is a store that this program knows.
@@ -330,16 +337,18 @@ fn generation(connection: &Connection, number: i64) -> rusqlite::Result<Generati
         })?;
     summary.generation.datasets = connection
         .prepare_cached(
-            "SELECT dataset, entries, entered, left, changed FROM generation_dataset WHERE number = ?1 ORDER BY rowid",
+            "SELECT dataset, before, entries, entered, left, changed FROM generation_dataset
+             WHERE number = ?1 ORDER BY rowid",
         )?
         .query_map([number], |row| {
             let count = |column| row.get::<_, i64>(column).map(|count| count as u64);
             Ok(DatasetCount {
                 dataset: row.get(0)?,
-                entries: count(1)?,
-                entered: count(2)?,
-                left: count(3)?,
-                changed: count(4)?,
+                before: count(1)?,
+                entries: count(2)?,
+                entered: count(3)?,
+                left: count(4)?,
+                changed: count(5)?,
             })
         })?
         .collect::<rusqlite::Result<_>>()?;

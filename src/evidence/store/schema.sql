@@ -64,6 +64,7 @@ CREATE INDEX generation_generation ON generation (generation);
 CREATE TABLE generation_dataset (
     number INTEGER NOT NULL REFERENCES generation,
     dataset TEXT NOT NULL,
+    before INTEGER NOT NULL,
     entries INTEGER NOT NULL,
     entered INTEGER NOT NULL,
     left INTEGER NOT NULL,

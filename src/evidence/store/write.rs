@@ -4,7 +4,7 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::event::{Action, Event, Generation, Report, StoredChange, What};
+use super::event::{Action, DatasetCount, Event, Generation, Report, StoredChange, What};
 use super::log::{Appended, Conflict};
 use super::place::Placed;
 use super::sqlite::Known;
@@ -139,12 +139,14 @@ impl<'w> Writing<'w> {
         prepare("INSERT INTO generation (number, generation, at, who, cause) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![event_number, *number as i64, event.at, event.who, cause])?;
         let mut insert = prepare(
-            "INSERT INTO generation_dataset (number, dataset, entries, entered, left, changed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO generation_dataset (number, dataset, before, entries, entered, left, changed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         for count in datasets {
-            let of = [count.entries, count.entered, count.left, count.changed].map(|count| count as i64);
-            insert.execute(params![event_number, count.dataset, of[0], of[1], of[2], of[3]])?;
+            let DatasetCount { dataset, before, entries, entered, left, changed } = count;
+            let [before, entries, entered, left, changed] =
+                [before, entries, entered, left, changed].map(|count| *count as i64);
+            insert.execute(params![event_number, dataset, before, entries, entered, left, changed])?;
         }
         let mut insert = prepare("INSERT INTO generation_zone (number, apex, serial) VALUES (?1, ?2, ?3)")?;
         for (apex, serial) in serials {

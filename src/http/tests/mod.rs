@@ -75,13 +75,18 @@ impl Control for Kept {
 
     fn reload(&self, who: &Who, until: Until, reply: Reply<Reloaded>) {
         self.state().asked.push(format!("reload {} {until:?}", who.0));
-        reply.give(Ok(Reloaded { done: until == Until::Served, generation: 4, failures: Vec::new() }));
+        reply.give(Ok(Reloaded {
+            done: until == Until::Served,
+            generation: 4,
+            configuration: None,
+            failures: Vec::new(),
+        }));
     }
 
     fn accept(&self, who: &Who, dataset: String, _: Until, reply: Reply<Reloaded>) {
         self.state().asked.push(format!("accept {dataset} {}", who.0));
         let answer = match &*dataset {
-            "drop" => Ok(Reloaded { done: true, generation: 5, failures: Vec::new() }),
+            "drop" => Ok(Reloaded { done: true, generation: 5, configuration: None, failures: Vec::new() }),
             _ => Err(Refusal::Missing { what: format!("dataset {dataset}") }),
         };
         reply.give(answer);

@@ -101,7 +101,7 @@ fn the_document_has_the_keys_of_the_types() {
         (schemas["LineProblem"].clone(), serde_json::to_value(LineProblem { line: 1, reason: String::new() })),
         (
             schemas["Reloaded"].clone(),
-            serde_json::to_value(Reloaded { done: true, generation: 1, failures: Vec::new() }),
+            serde_json::to_value(Reloaded { done: true, generation: 1, configuration: None, failures: Vec::new() }),
         ),
         (properties("Reloaded", "failures")["items"].clone(), serde_json::to_value(failure)),
         (

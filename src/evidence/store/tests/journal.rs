@@ -60,16 +60,9 @@ type Answer = Receiver<Result<Vec<u64>, Refusal>>;
 
 fn submit(journal: &Journal, events: Vec<Event>) -> Answer {
     let (tell, answer) = mpsc::channel();
-    journal.submit(events, numbers_to(tell)).unwrap();
+    let numbers = |all: Vec<Appended>| all.into_iter().map(|appended| appended.number).collect();
+    journal.submit(events, Box::new(move |result| tell.send(result.map(numbers)).unwrap()));
     answer
-}
-
-/// An acknowledgement that hands on the numbers alone.
-fn numbers_to(tell: Sender<Result<Vec<u64>, Refusal>>) -> Ack {
-    Box::new(move |result| {
-        let numbers = |all: Vec<Appended>| all.into_iter().map(|appended| appended.number).collect();
-        tell.send(result.map(numbers)).unwrap();
-    })
 }
 
 /// Waits until the log has been asked so many times.
@@ -132,17 +125,18 @@ fn too_much_that_waits_is_refused_and_nothing_wrong_is_taken() {
     let mut answers = vec![submit(&scene.journal, large())];
     await_batches(&scene, 1);
     let refused = loop {
-        let (tell, answer) = mpsc::channel();
-        match scene.journal.submit(large(), numbers_to(tell)) {
-            Ok(()) => answers.push(answer),
-            Err(error) => break error,
+        let answer = submit(&scene.journal, large());
+        // what is not taken is answered at once, and nothing else is while the gate is shut
+        match answer.try_recv() {
+            Ok(refused) => break refused,
+            Err(_) => answers.push(answer),
         }
         assert!(answers.len() < 100, "there is no limit");
     };
-    assert_eq!(refused, SubmitError::Busy);
+    assert_eq!(refused, Err(Refusal::Busy));
     assert!(scene.journal.health().waiting <= MAX_QUEUED);
-    let wrong = scene.journal.submit(vec![report("192.0.2.1", 1), report("word", 1)], Box::new(|_| ()));
-    assert!(matches!(wrong, Err(SubmitError::Event { index: 1, .. })));
+    let wrong = submit(&scene.journal, vec![report("192.0.2.1", 1), report("word", 1)]);
+    assert!(matches!(wrong.try_recv(), Ok(Err(Refusal::Event { index: 1, .. }))));
     answers.iter().for_each(|_| scene.gate.send(true).unwrap());
     assert!(answers.iter().all(|answer| answer.recv_timeout(LONG).unwrap().is_ok()));
 }
@@ -161,10 +155,11 @@ fn what_waits_is_kept_before_the_end() {
 #[test]
 fn an_acknowledgement_that_panics_closes_the_journal() {
     let scene = scene();
-    scene.journal.submit(vec![report("192.0.2.1", 1)], Box::new(|_| panic!("as the test wants"))).unwrap();
+    scene.journal.submit(vec![report("192.0.2.1", 1)], Box::new(|_| panic!("as the test wants")));
     await_batches(&scene, 1);
     let waiting = submit(&scene.journal, vec![report("192.0.2.2", 1)]);
     scene.gate.send(true).unwrap();
     assert!(waiting.recv_timeout(LONG).is_err(), "nobody answers, and nobody waits");
-    assert_eq!(scene.journal.submit(vec![report("192.0.2.3", 1)], Box::new(|_| ())), Err(SubmitError::Closed));
+    let late = submit(&scene.journal, vec![report("192.0.2.3", 1)]);
+    assert_eq!(late.try_recv(), Ok(Err(Refusal::Closed)));
 }

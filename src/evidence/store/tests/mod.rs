@@ -67,7 +67,14 @@ fn what_is_kept_is_read_back_after_opening_again() {
     let generation = Generation {
         number: 7,
         cause: "reload by tester".to_owned(),
-        datasets: vec![DatasetCount { dataset: "traps".to_owned(), entries: 3, entered: 2, left: 1, changed: 0 }],
+        datasets: vec![DatasetCount {
+            dataset: "traps".to_owned(),
+            before: 2,
+            entries: 3,
+            entered: 2,
+            left: 1,
+            changed: 0,
+        }],
         serials: vec![("bl.example".to_owned(), 4_000_000_000)],
         entries: vec![GenerationEntry {
             dataset: "traps".to_owned(),
@@ -113,7 +120,7 @@ fn what_is_kept_is_read_back_after_opening_again() {
     assert_eq!(numbers(&reader.reports(&scope("list.example"), Time(0), 10).unwrap()), [3]);
     assert_eq!(numbers(&reader.changes(&scope("192.0.2.1")).unwrap()), [4, 6]);
     assert_eq!(numbers(&reader.live_changes(0).unwrap()), [5]);
-    let last = reader.generations(10).unwrap().remove(0);
+    let last = reader.generations(0, u64::MAX, 10).unwrap().remove(0);
     assert_eq!((last.at, last.generation.number, last.generation.datasets[0].entered), (30, 7, 2));
     assert_eq!(last.generation.serials, [("bl.example".to_owned(), 4_000_000_000)]);
     assert_eq!(reader.moved(Some("traps"), 6, 7).unwrap().len(), 1);

@@ -33,7 +33,7 @@ fn reports_a_second() {
         };
         let (tell, sent) = (tell.clone(), Instant::now());
         let ack: Ack = Box::new(move |result| tell.send((result.unwrap().len(), sent.elapsed())).unwrap());
-        journal.submit((0..REQUEST).map(of).collect(), ack).unwrap();
+        journal.submit((0..REQUEST).map(of).collect(), ack);
         under_way += 1;
         if under_way == UNDER_WAY {
             let (kept, took) = told.recv().unwrap();
