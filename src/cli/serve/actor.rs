@@ -22,7 +22,7 @@ use super::live::{Live, Of};
 use super::loads::{Loads, Outcome, Request};
 use super::watch::Watcher;
 use crate::dataset::{Emitted, Reported};
-use crate::evidence::store::{Numbered, Retention, What};
+use crate::evidence::store::{Numbered, What};
 use crate::http::api::{Failure, Reloaded};
 use crate::http::{Refusal, Reply, Until};
 use crate::live::Folded;
@@ -152,7 +152,7 @@ impl Actor<'_> {
             if clock >= next_prune {
                 next_prune = clock + PRUNE_EVERY;
                 if let Some((_, journal)) = self.board.store() {
-                    journal.prune(Retention::default(), now().0);
+                    journal.prune(self.generations.config().retention, now().0);
                 }
             }
             for name in self.live.expire(now().0) {
