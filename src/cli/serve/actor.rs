@@ -10,11 +10,11 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::now;
 use super::audit::{Audit, Notes};
+use super::background;
 use super::board::Board;
 use super::cause::{Cause, Causes};
 use super::generations::{Generations, Taken, Unverified};
@@ -391,7 +391,7 @@ impl Actor<'_> {
             // without a receiver the server is ending
             drop(sender.send(Happening::Folded { name, of, folded }));
         };
-        if let Err(error) = thread::Builder::new().name("fold".to_owned()).spawn(work) {
+        if let Err(error) = background::start("fold", work) {
             tracing::warn!("no fold: no thread can be started: {error}");
             drop(self.sender.send(Happening::Folded { name: fallback, of, folded: None }));
         }
