@@ -228,16 +228,19 @@ pub(crate) fn allowed_by<'z>(zone: &'z Zone, name: Labels<'_>, about: About) -> 
 pub struct Ahead {
     /// The zone's index in the snapshot.
     pub(super) zone: usize,
+    /// The key that stands between the name and the apex, by its index.
+    pub(super) key: Option<u32>,
     ip4: Option<Block4>,
     ip6: Option<Block6>,
     hashes: NameHashes,
 }
 
 impl Ahead {
-    /// Has the memory that [`find`] or [`exists_below`] will read first for `name`, in front of the apex, come nearer.
-    pub(super) fn prefetch(index: usize, zone: &Zone, name: Labels<'_>) -> Self {
+    /// Has the memory that [`find`] or [`exists_below`] will read first for `name`, in front of the apex
+    /// and a key, come nearer.
+    pub(super) fn prefetch(index: usize, zone: &Zone, name: Labels<'_>, key: Option<u32>) -> Self {
         let subject = Subject::read(name);
-        let mut ahead = Self { zone: index, ip4: subject.ip4, ip6: subject.ip6, hashes: NameHashes::default() };
+        let mut ahead = Self { zone: index, key, ip4: subject.ip4, ip6: subject.ip6, hashes: NameHashes::default() };
         let (ip4, ip6) = ahead.addresses();
         for part in large_parts(zone) {
             if let Some(address) = ip4 {

@@ -48,7 +48,7 @@ fn the_example_and_its_examples_can_be_served() {
     let list = |name: &str, format| {
         format!("[[dataset]]\nname = \"{name}\"\nformat = \"{format}\"\nfiles = \"lists/{name}\"\n")
     };
-    let lists = list("clients", "acl") + &list("good", "plain");
+    let lists = list("clients", "acl") + &list("good", "plain") + &list("customers", "keys");
     let config = parse(&(example_with(&["#", "#?"]) + &lists)).unwrap();
     assert_eq!(config.confinement.user.as_deref(), Some("infamy:infamy"));
     assert_eq!(config.warnings, []);
@@ -94,6 +94,8 @@ fn the_example_has_every_key() {
         ("listen", keys::<spec::Listen>()),
         ("listen.tls", keys::<spec::Tls>()),
         ("limits", keys::<spec::Limits>()),
+        ("rate-limit", keys::<spec::RateLimitSpec>()),
+        ("cookies", keys::<spec::CookieSpec>()),
         ("server", keys::<spec::Server>()),
         ("control", keys::<spec::Control>()),
         ("never-list", keys::<spec::NeverList>()),
