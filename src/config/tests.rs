@@ -219,6 +219,26 @@ fn what_is_wrong_has_its_line_and_key() {
             "infamy.toml:9: zone bl.example: access: a is not of format acl",
         ),
         (
+            format!("{dataset}{zone}datasets = [\"a\"]\nkeys = \"a\"\n"),
+            "infamy.toml:9: zone bl.example: keys: a is not of format keys",
+        ),
+        (
+            format!("{}{zone}datasets = [\"a\"]\n", dataset.replace("plain", "keys")),
+            "infamy.toml:8: zone bl.example: datasets: a is a file of keys (format keys); write keys = \"a\"",
+        ),
+        (
+            format!("{dataset}{zone}datasets = [\"a\"]\nquota = \"5/h\"\n"),
+            "infamy.toml:9: quota: `5/h` is no quota: write `N/s`, `N/d`, both, or `unlimited`",
+        ),
+        (
+            format!("{dataset}{zone}datasets = [\"a\"]\nrefuse-with = \"servfail\"\n"),
+            "infamy.toml:9: refuse-with: unknown variant `servfail`, expected one of `refused`, `nxdomain`, `drop`, `code`",
+        ),
+        (
+            format!("{dataset}{zone}datasets = [\"a\"]\nchoice = \"or\"\nrefuse-with = \"code\"\n"),
+            "infamy.toml:7: zone bl.example: refuse-with: \"code\" sets every bit that a client of choice = \"or\" could ask",
+        ),
+        (
             format!("{dataset}{zone}datasets = [\"a\"]\n[[zone]]\napex = \"BL.example.\"\ndatasets = [\"a\"]\n"),
             "infamy.toml:10: zone bl.example: defined twice, first in line 7",
         ),
@@ -342,5 +362,6 @@ fn a_change_of_sockets_needs_a_restart() {
     let other_text = config("[server]\nversion-text = \"b\"\n");
     assert!(!before.says_what(&other_text) && !before.needs_restart(&other_text));
     assert!(before.needs_restart(&config("[listen]\nudp-workers = 1\n")));
+    assert!(before.needs_restart(&config("[rate-limit]\nslip = 1\n")));
     assert!(before.says_what(&config("\n[server]\n\nversion-text = \"a\" # the same\n")));
 }

@@ -11,9 +11,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::UnixTime;
+use super::{UnixTime, Zone};
 use crate::dataset::{ClientAction, Clients, Dataset, Key, Value};
 use crate::dnsxl::Labels;
+use crate::dnsxl::name::fmt_wire;
 use crate::feed::{Quota, could_be_key};
 use crate::table::ValueId;
 
@@ -220,6 +221,34 @@ impl Access {
             quota.is_bound() && !is_open() && meter.is_some_and(|meter| !meter.take(account, quota, now))
         };
         admission(if account.is_some_and(is_over) { Permit::Refuse(Refusal::Quota) } else { Permit::Pass })
+    }
+}
+
+/// A query's name as it may be shown: where a key stands, or what was meant as one, there is `[NAME]` or `[?]`.
+///
+/// `labels` is the whole name, at or below the zone's apex.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'z> {
+    /// The zone that the name is in.
+    pub zone: &'z Zone,
+    /// The name.
+    pub labels: Labels<'z>,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let access = &self.zone.access;
+        let front = self.labels.without_suffix(self.zone.apex_labels);
+        let key = access.key_of(front).map(|(_, key)| &*key.name);
+        if key.is_none() && !access.hides(front) {
+            return fmt_wire(self.labels.wire(), f);
+        }
+        let subject = front.without_suffix(1);
+        if subject.count() > 0 {
+            fmt_wire(subject.wire(), f)?;
+            f.write_str(".")?;
+        }
+        write!(f, "[{}].{}", key.unwrap_or("?"), self.zone.apex)
     }
 }
 

@@ -1,5 +1,6 @@
 //! infamy from the outside, as one integration crate: answers by RFC section, packets, doors, processes.
 
+mod access;
 mod compile;
 mod compiled;
 mod control;
