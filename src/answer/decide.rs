@@ -5,7 +5,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::hits::{About, Ahead, Hits, Seen, Sought, exists_below, find, is_subject, values_of};
+use super::hits::{About, Ahead, Hits, Seen, Sought, exists_below, find, is_above_child, is_subject, values_of};
 use super::{
     Decision, Owner, Query, RCODE_NXDOMAIN, RCODE_REFUSED, RCODE_SERVFAIL, Record, Section, Sections, listing,
 };
@@ -19,7 +19,8 @@ use crate::dnsxl::{Labels, QueryName};
 use crate::snapshot::{Snapshot, Version};
 use crate::zone::{Admission, Applied, Permit, Refusal, RefuseWith, Standing, Zone};
 
-/// Decides the answer to a query, and gives its records to `out`; none if the access list has no reply for the client.
+/// Decides the answer to a query, and gives its records to `out`; none if the access list or the terms of the zone have no reply
+/// for the client.
 pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -> Option<Decision> {
     let labels = query.name.labels();
     if query.qclass == CLASS_CH {
@@ -49,7 +50,7 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
         None => zone.access.key_of(name),
     };
     let applied = Applied { name, key, client: query.client, meter: query.meter, now: query.now };
-    let is_open = || name.count() == 0 || is_name_server(zone, labels);
+    let is_open = || name.count() == 0 || is_name_server(zone, labels) || is_above_child(zone, name);
     let Admission { permit, standing, key_labels } = zone.access.admit(&snapshot.access, &applied, is_open);
     let decision = |rcode, authoritative| Some(Decision { rcode, authoritative, zone: Some(index), standing });
     let refusal = match permit {

@@ -348,11 +348,10 @@ pub(super) enum Seen {
 /// Whether anything exists below a name.
 pub(super) fn exists_below(zone: &Zone, sought: Sought<'_>, seen: Seen) -> bool {
     let name = sought.subject.labels;
-    let is_above = |other: &[u8]| other.len() >= name.wire().len() && ends_with_labels(other, name);
-    if zone.children.iter().any(|child| is_above(child.as_wire())) {
+    if is_above_child(zone, name) {
         return true;
     }
-    if zone.placed.iter().any(|placed| placed.under_labels >= name.count() && is_above(placed.under.as_wire())) {
+    if zone.placed.iter().any(|placed| placed.under_labels >= name.count() && is_above(name, placed.under.as_wire())) {
         return true;
     }
     parts(zone, name).any(|(_, placed, relative)| {
@@ -368,6 +367,15 @@ pub(super) fn exists_below(zone: &Zone, sought: Sought<'_>, seen: Seen) -> bool 
                 Seen::Everything => could_list_below(placed, sought.subject(relative)),
             }
     })
+}
+
+/// Whether another zone is below a name, what stands in front of the apex.
+pub(super) fn is_above_child(zone: &Zone, name: Labels<'_>) -> bool {
+    zone.children.iter().any(|child| is_above(name, child.as_wire()))
+}
+
+fn is_above(name: Labels<'_>, other: &[u8]) -> bool {
+    other.len() >= name.wire().len() && ends_with_labels(other, name)
 }
 
 /// Whether `wire` ends with all of `name`'s labels.

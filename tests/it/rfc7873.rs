@@ -8,6 +8,7 @@ use infamy::feed::Format;
 use infamy::snapshot::Snapshot;
 use infamy::zone::UnixTime;
 
+use crate::transport::{Server, ask};
 use crate::wire::{AA, Message, Opt, QR, Query, TC, TYPE_A, TYPE_TXT};
 use crate::world::World;
 
@@ -128,6 +129,24 @@ fn without_a_secret_a_cookie_is_an_unknown_option() {
     }
 }
 
+#[test]
+fn over_tls_cookies_are_the_same() {
+    let snapshot = snapshot();
+    let server = Server::serving(self::snapshot());
+    let mut tls = server.connect();
+    let mut get = |asked: Asked<'_>| {
+        let message = Message::read(&ask(&mut tls, &asked.bytes())).unwrap();
+        Got { message, shown: Shown::Nothing }
+    };
+    let first = get(Asked::of(&snapshot).cookie(CLIENT_COOKIE));
+    assert_eq!((first.message.rcode(), first.message.sections[0].len()), (0, 1));
+    let given = first.cookie().unwrap();
+    let again = Asked { is_without_question: true, ..Asked::of(&snapshot) }.cookie(&hex_text(&given));
+    assert_eq!(get(again).cookie(), Some(given));
+    assert_eq!(get(Asked::of(&snapshot).cookie("01")).message.rcode(), 1);
+    assert_eq!(get(Asked::of(&snapshot)).message.opt, None);
+}
+
 /// A query for a listed name, unless it is made another one.
 #[derive(Clone)]
 struct Asked<'s> {
@@ -158,13 +177,18 @@ impl<'s> Asked<'s> {
         Got { message: Message::read(&bytes).unwrap(), shown }
     }
 
-    fn over(&self, transport: Transport) -> (Vec<u8>, Shown) {
+    fn bytes(&self) -> Vec<u8> {
         let query = Query { edns: self.edns.clone(), ..Query::new(self.name, self.qtype) };
         let mut bytes = query.bytes();
         if self.is_without_question {
             bytes[4..6].copy_from_slice(&[0, 0]);
             bytes.drain(12..12 + query.question().len());
         }
+        bytes
+    }
+
+    fn over(&self, transport: Transport) -> (Vec<u8>, Shown) {
+        let bytes = self.bytes();
         let mut out = vec![0; usize::from(u16::MAX)];
         match respond(self.snapshot, &bytes, self.client, transport, UnixTime(self.now), &mut out) {
             Outcome::Reply { length, summary } => (out[..length].to_vec(), summary.cookie),
