@@ -3,7 +3,9 @@
 use infamy::answer::Transport;
 use infamy::dnsxl::Name;
 use infamy::dnsxl::subject::{mask4, mask6};
-use infamy::feed::{self, ClientBlock, Compression, Entry, Format, LineError, Reading, Scope, Sink, Special, could_be_key};
+use infamy::feed::{
+    self, ClientBlock, Compression, Entry, Format, LineError, Reading, Scope, Sink, Special, could_be_key,
+};
 
 use crate::packets::ask;
 use crate::world::{self, KEY};
