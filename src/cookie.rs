@@ -121,13 +121,20 @@ impl Secret {
     /// The server cookie with the version and time of `head` (RFC 9018, section 4).
     fn make(&self, cookie: &[u8; CLIENT_BYTES], client: IpAddr, head: &[u8; SERVER_BYTES]) -> [u8; SERVER_BYTES] {
         let mut hasher = SipHasher24::new_with_key(&self.0);
-        let mut input = ArrayVec::<u8, { 2 * CLIENT_BYTES + 16 }>::new();
-        input.extend(cookie.iter().chain(&head[..SERVER_BYTES / 2]).copied());
-        match client {
-            IpAddr::V4(address) => input.extend(address.octets()),
-            IpAddr::V6(address) => input.extend(address.octets()),
-        }
-        hasher.write(&input);
+        let mut input = [0; 2 * CLIENT_BYTES + 16];
+        input[..CLIENT_BYTES].copy_from_slice(cookie);
+        input[CLIENT_BYTES..2 * CLIENT_BYTES].copy_from_slice(&head[..CLIENT_BYTES]);
+        let length = match client {
+            IpAddr::V4(address) => {
+                input[2 * CLIENT_BYTES..2 * CLIENT_BYTES + 4].copy_from_slice(&address.octets());
+                2 * CLIENT_BYTES + 4
+            }
+            IpAddr::V6(address) => {
+                input[2 * CLIENT_BYTES..].copy_from_slice(&address.octets());
+                input.len()
+            }
+        };
+        hasher.write(&input[..length]);
         let mut made = *head;
         made[SERVER_BYTES / 2..].copy_from_slice(&hasher.finish().to_le_bytes());
         made

@@ -6,13 +6,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::feed::Quota;
+use arrayvec::ArrayVec;
+
+use crate::dnsxl::name::MAX_LABEL;
+use crate::feed::{Quota, could_be_key};
 
 /// The keys of a dataset.
 #[derive(Default, PartialEq)]
 pub struct Keys {
-    /// The index of each label's key.
-    by_label: HashMap<Box<[u8]>, u32>,
+    /// The index of each label's key; labels stand in the table itself, so that one is found with one wait for memory.
+    by_label: HashMap<ArrayVec<u8, MAX_LABEL>, u32>,
     all: Vec<Key>,
 }
 
@@ -35,14 +38,15 @@ impl Keys {
         }
         let mut hasher = DefaultHasher::new();
         (dataset, name).hash(&mut hasher);
-        self.by_label.insert(key.into(), self.all.len() as u32);
+        self.by_label.insert(key.iter().take(MAX_LABEL).copied().collect(), self.all.len() as u32);
         self.all.push(Key { name: name.into(), quota, account: hasher.finish() });
         None
     }
 
     /// The key that a label in lower case is, and its index.
     pub fn find(&self, label: &[u8]) -> Option<(u32, &Key)> {
-        let index = *self.by_label.get(label)?;
+        // what is no key in any case is not hashed
+        let index = *self.by_label.get(Some(label).filter(|label| could_be_key(label))?)?;
         Some((index, &self.all[index as usize]))
     }
 

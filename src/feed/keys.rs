@@ -29,8 +29,7 @@ fn parse_line(line: &[u8]) -> Option<(&str, ArrayVec<u8, MAX_LABEL>, Quota)> {
     let (name, rest) = split_word(line);
     let (key, quota) = split_word(rest);
     let is_name = name.len() <= LONGEST_NAME && name.iter().all(u8::is_ascii_graphic);
-    let is_key = (SHORTEST_KEY..=MAX_LABEL).contains(&key.len())
-        && key.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_key = key.len() <= MAX_LABEL && could_be_key(key);
     if !is_name || !is_key {
         return None;
     }

@@ -11,11 +11,15 @@
 //!
 //! It does not decide what is sent instead.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrayvec::ArrayVec;
+use siphasher::sip::SipHasher13;
+
 use crate::answer::Class;
+use crate::dnsxl::name::MAX_WIRE;
 use crate::zone::UnixTime;
 
 /// What is bounded, and how.
@@ -102,7 +106,7 @@ pub(super) enum Verdict {
 pub(super) struct Rates {
     pub(super) limits: RateLimits,
     /// Its key is this process' own, so that nobody can choose networks that meet in one line.
-    hasher: RandomState,
+    key: (u64, u64),
     lines: Box<[Line]>,
 }
 
@@ -114,7 +118,8 @@ struct Line([AtomicU64; ACCOUNTS]);
 impl Rates {
     pub(super) fn new(limits: RateLimits) -> Self {
         let lines = (0..limits.table_size.div_ceil(ACCOUNTS)).map(|_| Line::default()).collect();
-        Self { limits, hasher: RandomState::new(), lines }
+        let random = RandomState::new();
+        Self { limits, key: (random.hash_one(0), random.hash_one(1)), lines }
     }
 
     /// Takes a reply off its account.
@@ -134,7 +139,7 @@ impl Rates {
             // no IPv4 network has this bit
             IpAddr::V6(address) => !(u128::MAX >> 1) | u128::from(address) >> (128 - u32::from(limits.ipv6_prefix)),
         };
-        let hash = self.hasher.hash_one((network, class));
+        let hash = self.hash(network, class);
         // the lower half chooses the line, bits of the upper half tell who is in it
         let line = &self.lines[((hash & 0xffff_ffff) * self.lines.len() as u64 >> 32) as usize];
         let mark = (hash >> MARK_AT).max(1);
@@ -149,6 +154,28 @@ impl Rates {
             }
         }
         Verdict::Send
+    }
+}
+
+impl Rates {
+    /// By what a network and a class are known.
+    fn hash(&self, network: u128, class: Class<'_>) -> u64 {
+        let (kind, name, number) = match class {
+            Class::Positive { name, qtype } => (0_u8, name, qtype.into()),
+            Class::NoData { name } => (1, name, 0),
+            Class::NxDomain { zone } => (2, &[][..], zone as u64),
+            Class::Error => (3, &[][..], 0),
+        };
+        // in one piece: a hasher is slow with many small ones
+        let mut whole = ArrayVec::<u8, { 16 + 8 + 1 + MAX_WIRE }>::new();
+        for part in [&network.to_ne_bytes()[..], &number.to_ne_bytes(), &[kind], name] {
+            let room = whole.remaining_capacity().min(part.len());
+            // a name is never longer than the room for it
+            let _ = whole.try_extend_from_slice(&part[..room]);
+        }
+        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
+        hasher.write(&whole);
+        hasher.finish()
     }
 }
 
