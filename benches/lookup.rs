@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 use infamy::answer::{Outcome, Transport, respond};
 use infamy::dataset::{self, Dataset};
 use infamy::dnsxl::{Block4, Name, QueryName};
-use infamy::reload::{Plan, Store, ZonePlan};
+use infamy::reload::{Cookies, Plan, Store, ZonePlan};
 use infamy::snapshot::{Snapshot, Version};
 use infamy::table::{Ip4, Run4, ValueId};
 use infamy::zone::{Choice, TestEntries, UnixTime, ZoneSpec};
@@ -174,9 +174,23 @@ fn snapshot(listings: u64) -> Snapshot {
             test_entries: TestEntries::Synthesised,
             others: Vec::new(),
         };
-        zones.push(ZonePlan { spec, datasets: vec![(index, Name::default())], allow: Vec::new(), access: None });
+        zones.push(ZonePlan {
+            spec,
+            datasets: vec![(index, Name::default())],
+            allow: Vec::new(),
+            access: None,
+            keys: None,
+            terms: Default::default(),
+        });
     }
-    let plan = Plan { datasets, zones, access: None, never: common::never(), version: Version::Refused };
+    let plan = Plan {
+        datasets,
+        zones,
+        access: None,
+        never: common::never(),
+        version: Version::Refused,
+        cookies: Cookies::Off,
+    };
     let mut store = Store::new(plan);
     for event in store.load(NOW) {
         event.result.expect("the lists can be loaded");

@@ -15,8 +15,8 @@
 //! - [`evidence`] reads reports and list histories: who said what of which subject, and when.
 //! - [`neighborhood`] is what surrounds an address, announced prefix, origin and guards, and the judgement of blocks by
 //!   the evidence around them.
-//! - [`zone`] is an apex, its SOA and NS, and datasets in order; [`snapshot`] is all zones of one generation, published
-//!   with one pointer swap.
+//! - [`zone`] is an apex, its SOA and NS, datasets in order, and who may ask; [`cookie`] is by what a client shows that it is
+//!   where it says it is; [`snapshot`] is all zones of one generation, published with one pointer swap.
 //! - [`answer`] decides what the answer is, bytes to bytes, and nothing else decides it.
 //!
 //! # Around it
@@ -46,6 +46,8 @@ pub mod evidence;
 pub mod neighborhood;
 
 pub mod zone;
+
+pub mod cookie;
 
 pub mod snapshot;
 

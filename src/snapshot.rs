@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::cookie::Secrets;
 use crate::dnsxl::Labels;
 use crate::dnsxl::name::same_wire;
 use crate::zone::{Access, Zone};
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub access: Access,
     /// What `version.bind` gets.
     pub version: Version,
+    /// What DNS Cookies are made and known by; without one there are none, and what clients send is ignored.
+    pub secrets: Secrets,
 }
 
 /// What a question about the server's version gets.
@@ -48,7 +51,7 @@ impl Snapshot {
         let mut apex_labels: Vec<usize> = zones.iter().map(|zone| zone.apex_labels).collect();
         apex_labels.sort_unstable_by(|a, b| b.cmp(a));
         apex_labels.dedup();
-        Self { zones, by_apex, apex_labels, access, version }
+        Self { zones, by_apex, apex_labels, access, version, secrets: Secrets::default() }
     }
 
     /// The zones, as [`Self::zone_of`] numbers them.

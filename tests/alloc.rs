@@ -16,12 +16,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use infamy::answer::{Asked, MAX_UDP_REPLY, Outcome, Transport, respond};
+use infamy::cookie::{Secret, Secrets};
 use infamy::dataset::{Defaults, Holds, NeverList};
 use infamy::dnsxl::key::{Alphabet, HashKind, KeyShape};
-use infamy::feed::{Format, Scope};
+use infamy::feed::{Format, Quota, Scope};
 use infamy::live::{By, Change, Changes, Effect, Kinds, OwnedValue, Subject};
+use infamy::server::{Desk, RateLimits};
 use infamy::snapshot::Snapshot;
-use infamy::zone::Choice;
+use infamy::zone::{Choice, RefuseWith, Terms, UnixTime};
 
 use wire::{DO, Opt, Query, type_number};
 use world::{NOW, World};
@@ -125,6 +127,79 @@ fn no_query_that_is_no_question_to_a_list_allocates() {
         let cut = &query[..length];
         assert_eq!(counted(|| _ = answer(&snapshot, cut, &mut [0; 1232])), 0, "cut to {length} bytes");
     }
+}
+
+#[test]
+fn no_query_with_a_cookie_a_key_or_a_refusal_allocates() {
+    let (mut world, indexes) = world();
+    let customers = world.dataset("customers", Format::Keys, "acme 0123456789abcdefghij 5/s\n");
+    let clients = world.dataset("clients", Format::Acl, "192.0.2.0/24 :refuse\n");
+    for (apex, refuse_with) in [
+        ("refused.example", RefuseWith::Refused),
+        ("nx.example", RefuseWith::NxDomain),
+        ("code.example", RefuseWith::Code),
+    ] {
+        let zone = world.zone(apex, &indexes);
+        (zone.keys, zone.access) = (Some(customers), Some(clients));
+        zone.terms = Terms { refuse_with, ..Terms::default() };
+    }
+    let (problems, mut snapshot) = world.load();
+    assert!(problems.is_empty(), "{problems:?}");
+    snapshot.secrets = Secrets::new([Secret([1; 16]), Secret([2; 16])]);
+    let cookie = |length: u8| [&[0, 10, 0, length][..], &vec![1; length.into()]].concat();
+    for edns in [None, Some(cookie(8)), Some(cookie(24)), Some(cookie(40)), Some(cookie(9))] {
+        let edns = edns.map(|options| Opt { options, ..Opt::of_size(1232) });
+        for key in ["", "0123456789abcdefghij.", "0123456789abcdefghik."] {
+            for (name, _, _) in QUESTIONS {
+                for (zone, qtype) in [("refused", "A"), ("nx", "A"), ("code", "A"), ("code", "TXT"), ("code", "ANY")] {
+                    let name = format!("{name}.{key}{zone}.example");
+                    let query = Query { edns: edns.clone(), ..Query::new(&name, type_number(qtype).unwrap()) };
+                    allocates_nothing(&snapshot, &query.bytes());
+                }
+            }
+        }
+    }
+    let mut bare =
+        Query { edns: Some(Opt { options: cookie(24), ..Opt::of_size(1232) }), ..Query::new(".", 1) }.bytes();
+    bare[5] = 0;
+    bare.drain(12..17);
+    assert_eq!(allocates_nothing(&snapshot, &bare), (23, false));
+}
+
+#[test]
+fn nothing_that_bounds_replies_or_counts_quotas_allocates() {
+    let (mut world, indexes) = world();
+    let customers = world.dataset("customers", Format::Keys, "acme 0123456789abcdefghij 5/s 100/d\n");
+    let zone = world.zone("bl.example", &indexes);
+    zone.keys = Some(customers);
+    zone.terms.quota = Quota::parse("5/s 100/d").unwrap();
+    let (problems, snapshot) = world.load();
+    assert!(problems.is_empty(), "{problems:?}");
+    let limits = RateLimits { positive: 5, nodata: 5, nxdomain: 5, error: 5, ..RateLimits::default() };
+    let desk = Desk::new(Some(limits));
+    let query = |name: &str| Query::new(&format!("{name}.bl.example"), 1).bytes();
+    let queries = [
+        query("1.2.0.192.0123456789abcdefghij"),
+        query("9.2.0.192.0123456789abcdefghij"),
+        query("1.2.0.192"),
+        Query {
+            edns: Some(Opt { options: vec![0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8], ..Opt::of_size(1232) }),
+            ..Query::new("bl.example", 6)
+        }
+        .bytes(),
+    ];
+    let mut out = [0; MAX_UDP_REPLY];
+    // the table of quotas is made with the first query that has one
+    desk.answer(&snapshot, &queries[0], CLIENT.into(), NOW, &mut out);
+    for second in 0..20 {
+        for query in queries.iter().cycle().take(100) {
+            let now = UnixTime(NOW.0 + second);
+            let allocated = counted(|| _ = desk.answer(&snapshot, query, CLIENT.into(), now, &mut out));
+            assert_eq!(allocated, 0, "{:?}", wire::Message::read(query));
+        }
+    }
+    let counted = desk.abuse();
+    assert!(counted.limited > 0 && counted.slipped > 0 && counted.over_quota > 0, "{counted:?}");
 }
 
 #[test]

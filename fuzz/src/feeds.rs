@@ -3,7 +3,9 @@
 use infamy::answer::Transport;
 use infamy::dnsxl::Name;
 use infamy::dnsxl::subject::{mask4, mask6};
-use infamy::feed::{self, ClientBlock, Compression, Entry, Format, LineError, Reading, Scope, Sink, Special};
+use infamy::feed::{
+    self, ClientBlock, Compression, Entry, Format, LineError, Reading, Scope, Sink, Special, could_be_key,
+};
 
 use crate::packets::ask;
 use crate::world::{self, KEY};
@@ -72,6 +74,7 @@ impl Sink for Laws {
             Entry::Client { block: ClientBlock::Ip6 { bits, length }, .. } => {
                 assert!(length <= 128 && bits & !mask6(length) == 0);
             }
+            Entry::Key { key, .. } => assert!(could_be_key(key) && key.to_ascii_lowercase() == key),
         }
     }
 
@@ -119,7 +122,7 @@ pub fn load(bytes: &[u8]) {
 /// Bytes at the end that are the query.
 const QUERY: usize = 4;
 
-const FORMATS: [Format; 15] = [
+const FORMATS: [Format; 16] = [
     Format::Ip4Set,
     Format::Ip4Tset,
     Format::Ip4Trie,
@@ -135,4 +138,5 @@ const FORMATS: [Format; 15] = [
     Format::Urlhaus,
     Format::Urls,
     Format::Hashes,
+    Format::Keys,
 ];

@@ -6,7 +6,7 @@ use infamy::dataset::{BadLines, Defaults, NeverList, Spec};
 use infamy::dnsxl::Name;
 use infamy::dnsxl::key::{Alphabet, HashKind, KeyShape};
 use infamy::feed::{Format, Reading};
-use infamy::reload::{Plan, Store, ZonePlan};
+use infamy::reload::{Cookies, Plan, Store, ZonePlan};
 use infamy::snapshot::{Snapshot, Version};
 use infamy::zone::{Choice, TestEntries, UnixTime, ZoneSpec};
 
@@ -22,7 +22,8 @@ pub(crate) fn snapshot() -> Snapshot {
     let all = (0..datasets.len()).map(|index| (index, Name::default())).collect();
     let zones = vec![zone("b", all, Choice::All), zone("a.b", vec![(0, Name::default())], Choice::Or)];
     let version = Version::Text("v".into());
-    let mut store = Store::new(Plan { datasets, zones, access: None, never: NeverList::empty(), version });
+    let mut store =
+        Store::new(Plan { datasets, zones, access: None, never: NeverList::empty(), version, cookies: Cookies::Own });
     for event in store.load(NOW) {
         let loaded = event.result.expect("the lists are right");
         assert!(loaded.report.problems.is_empty(), "{:?}", loaded.report.problems);
@@ -35,7 +36,8 @@ pub(crate) fn snapshot_of(format: Format, path: &Path) -> Option<Snapshot> {
     let datasets = vec![dataset("list", format, path)];
     let zones = vec![zone("b", vec![(0, Name::default())], Choice::All)];
     let never = NeverList::with_own(&[]);
-    let mut store = Store::new(Plan { datasets, zones, access: None, never, version: Version::Refused });
+    let mut store =
+        Store::new(Plan { datasets, zones, access: None, never, version: Version::Refused, cookies: Cookies::Off });
     store.load(NOW).into_iter().all(|event| event.result.is_ok()).then(|| store.snapshot().ok())?
 }
 
@@ -70,7 +72,7 @@ fn zone(apex: &str, datasets: Vec<(usize, Name)>, choice: Choice) -> ZonePlan {
         test_entries: TestEntries::Synthesised,
         others: vec![name("b"), name("a.b")],
     };
-    ZonePlan { spec, datasets, allow: Vec::new(), access: None }
+    ZonePlan { spec, datasets, allow: Vec::new(), access: None, keys: None, terms: Default::default() }
 }
 
 /// When everything happens.

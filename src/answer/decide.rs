@@ -5,7 +5,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::hits::{About, Ahead, Hits, Seen, Sought, exists_below, find, is_subject, values_of};
+use super::hits::{About, Ahead, Hits, Seen, Sought, exists_below, find, is_above_child, is_subject, values_of};
 use super::{
     Decision, Owner, Query, RCODE_NXDOMAIN, RCODE_REFUSED, RCODE_SERVFAIL, Record, Section, Sections, listing,
 };
@@ -17,9 +17,10 @@ use crate::dnsxl::number::{
 };
 use crate::dnsxl::{Labels, QueryName};
 use crate::snapshot::{Snapshot, Version};
-use crate::zone::{Permit, Zone};
+use crate::zone::{Admission, Applied, Permit, Refusal, RefuseWith, Standing, Zone};
 
-/// Decides the answer to a query, and gives its records to `out`; none if the access list has no reply for the client.
+/// Decides the answer to a query, and gives its records to `out`; none if the access list or the terms of the zone have no reply
+/// for the client.
 pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -> Option<Decision> {
     let labels = query.name.labels();
     if query.qclass == CLASS_CH {
@@ -33,34 +34,53 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
         _ => None,
     };
     let Some((index, zone)) = found else {
-        return match snapshot.access.permit(&snapshot.access, query.client) {
-            Permit::Ignore => None,
-            _ => Some(Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None }),
+        return match snapshot.access.listed(&snapshot.access, query.client) {
+            Some(Permit::Ignore) => None,
+            listed => {
+                let standing = Standing { key: None, is_listed: matches!(listed, Some(Permit::Pass)) };
+                Some(Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None, standing })
+            }
         };
     };
-    let decision = |rcode, authoritative| Some(Decision { rcode, authoritative, zone: Some(index) });
-    let permit = zone.access.permit(&snapshot.access, query.client);
-    match permit {
+    // the DS of an apex is asked of another zone than all else
+    let ahead = query.ahead.filter(|ahead| ahead.zone == index);
+    let name = labels.without_suffix(zone.apex_labels);
+    let key = match ahead {
+        Some(ahead) => ahead.key.and_then(|index| Some((index, zone.access.key(index)?))),
+        None => zone.access.key_of(name),
+    };
+    let applied = Applied { name, key, client: query.client, meter: query.meter, now: query.now };
+    let is_open = || name.count() == 0 || is_name_server(zone, labels) || is_above_child(zone, name);
+    let Admission { permit, standing, key_labels } = zone.access.admit(&snapshot.access, &applied, is_open);
+    let decision = |rcode, authoritative| Some(Decision { rcode, authoritative, zone: Some(index), standing });
+    let refusal = match permit {
         Permit::Ignore => return None,
-        Permit::Refuse => return decision(RCODE_REFUSED, false),
-        Permit::Empty | Permit::Pass | Permit::Always(..) => {}
-    }
+        Permit::Refuse(refusal) => match zone.access.refuse_with() {
+            RefuseWith::Refused => return decision(RCODE_REFUSED, false),
+            RefuseWith::Drop => return None,
+            RefuseWith::NxDomain | RefuseWith::Code => Some(refusal).filter(|_| !is_open()),
+        },
+        Permit::Empty | Permit::Pass | Permit::Always(..) => None,
+    };
     if zone.unavailable || zone.expires.is_some_and(|expires| expires <= query.now) {
         return decision(RCODE_SERVFAIL, false);
     }
     if matches!(query.qtype, TYPE_AXFR | TYPE_IXFR) {
         return decision(RCODE_REFUSED, false);
     }
-    // the DS of an apex is asked of another zone than all else
-    let ahead = query.ahead.filter(|ahead| ahead.zone == index);
     // RFC 1035, section 6.2: an answer to QCLASS=* is never authoritative
     let authoritative = query.qclass == CLASS_IN;
     let (mut aliases, mut answers) = (ArrayVec::<QueryName, MAX_CNAMES>::new(), 0);
+    let above = zone.apex_labels + key_labels;
     let outcome = loop {
-        let alias = aliases.last().map(|alias| (alias.labels(), Owner::Other(alias.labels().wire())));
-        let (labels, owner) = alias.unwrap_or((labels, Owner::Qname));
-        let mut reply = Reply { zone, query, ahead, labels, owner, permit, out: &mut *out, answers };
-        let outcome = reply.decide();
+        // a CNAME's target is a name as the data has it, without a key
+        let alias = aliases.last().map(|alias| (alias.labels(), Owner::Other(alias.labels().wire()), zone.apex_labels));
+        let (labels, owner, above) = alias.unwrap_or((labels, Owner::Qname, above));
+        let mut reply = Reply { zone, query, ahead, labels, above, owner, permit, out: &mut *out, answers };
+        let outcome = match refusal {
+            Some(refusal) => reply.refuse(refusal),
+            None => reply.decide(),
+        };
         answers = reply.answers;
         let Outcome::Alias(target) = outcome else { break outcome };
         // RFC 1034, section 4.3.2: from here on the canonical name is asked for, as far as this zone goes
@@ -73,7 +93,7 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
             break Outcome::Found;
         }
     };
-    let mut reply = Reply { zone, query, ahead, labels, owner: Owner::Qname, permit, out, answers };
+    let mut reply = Reply { zone, query, ahead, labels, above, owner: Owner::Qname, permit, out, answers };
     match outcome {
         Outcome::NoData => reply.soa(),
         Outcome::NxDomain => {
@@ -95,7 +115,8 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
 /// Answers `version.bind` and its like (RFC 4892).
 fn version(snapshot: &Snapshot, query: &Query<'_>, labels: Labels<'_>, out: &mut impl Sections) -> Decision {
     let asked = VERSION_NAMES.contains(&labels.wire()) && matches!(query.qtype, TYPE_TXT | TYPE_ANY);
-    let refused = Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None };
+    let standing = Standing::default();
+    let refused = Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None, standing };
     let Version::Text(text) = &snapshot.version else { return refused };
     if !asked {
         return refused;
@@ -106,7 +127,15 @@ fn version(snapshot: &Snapshot, query: &Query<'_>, labels: Labels<'_>, out: &mut
     rdata[0] = (rdata.len() - 1) as u8;
     let record = Record { owner: Owner::Qname, rtype: TYPE_TXT, class: CLASS_CH, ttl: 0, rdata: &rdata };
     out.record(Section::Answer, record);
-    Decision { rcode: 0, authoritative: true, zone: None }
+    Decision { rcode: 0, authoritative: true, zone: None, standing }
+}
+
+/// Whether a name is that of a server of the zone, which everybody has to find.
+fn is_name_server(zone: &Zone, name: Labels<'_>) -> bool {
+    zone.ns
+        .names
+        .iter()
+        .any(|server| server.strip_suffix(&[0]).is_some_and(|wire| wire.eq_ignore_ascii_case(name.wire())))
 }
 
 /// How a name came out.
@@ -132,6 +161,8 @@ struct Reply<'z, 'a, S> {
     ahead: Option<&'a Ahead>,
     /// The name that is looked up: the QNAME, or where a CNAME led.
     labels: Labels<'a>,
+    /// How many of its labels stand behind what is looked up: those of the apex, and a key.
+    above: usize,
     /// The same name, as the owner of its records.
     owner: Owner<'a>,
     permit: Permit<'a>,
@@ -142,12 +173,13 @@ struct Reply<'z, 'a, S> {
 
 impl<'z, S: Sections> Reply<'z, '_, S> {
     fn decide(&mut self) -> Outcome<'z> {
-        let name = self.labels.without_suffix(self.zone.apex_labels);
+        let name = self.labels.without_suffix(self.above);
         if self.zone.has_cuts && self.refer(name) {
             return Outcome::Referral;
         }
         if name.count() == 0 {
-            return self.apex();
+            // a key's own name has nothing but what is below it
+            return if self.above > self.zone.apex_labels { Outcome::NoData } else { self.apex() };
         }
         let always = self.permit.always();
         if let Some(values) = always.filter(|_| is_subject(self.zone, name)) {
@@ -192,6 +224,28 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
             (Outcome::Found, _) | (_, Outcome::Found) => Outcome::Found,
             _ => Outcome::NoData,
         }
+    }
+
+    /// What is told to whom may not ask: a code in the place of everything that could be listed, or that nothing is.
+    fn refuse(&mut self, refusal: Refusal) -> Outcome<'z> {
+        if self.zone.access.refuse_with() != RefuseWith::Code {
+            return Outcome::NxDomain;
+        }
+        // what was meant as a key is no part of the subject
+        let above = if refusal == Refusal::Key { self.zone.apex_labels + 1 } else { self.above };
+        let name = self.labels.without_suffix(above);
+        if !is_subject(self.zone, name) {
+            let is_above = name.count() == 0 || exists_below(self.zone, Sought::read(name), Seen::Everything);
+            return if is_above { Outcome::NoData } else { Outcome::NxDomain };
+        }
+        let ttl = self.zone.ttl.min(REFUSAL_TTL);
+        match self.query.qtype {
+            // RFC 8482, section 4.1: one RRset
+            TYPE_A | TYPE_ANY => self.give(TYPE_A, ttl, &listing::code(refusal).octets()),
+            TYPE_TXT => self.give(TYPE_TXT, ttl, &listing::why_refused(refusal, self.zone, self.query.client)),
+            _ => return Outcome::NoData,
+        }
+        Outcome::Found
     }
 
     /// What the zone itself has, and `generic` records at its apex.
@@ -331,7 +385,7 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
             if count == name.count() && self.query.qtype == TYPE_DS {
                 return false;
             }
-            let labels = count + self.zone.apex_labels;
+            let labels = count + self.above;
             let owner = match self.owner {
                 Owner::Other(_) => Owner::Other(self.labels.suffix(labels)),
                 _ => Owner::Ancestor(labels),
@@ -369,6 +423,8 @@ fn rotated<T>(items: impl ExactSizeIterator<Item = T> + Clone, by: u16) -> impl 
     items.clone().skip(begin).chain(items.take(begin))
 }
 
+/// Seconds: a quota is there again soon, and so may be a key or a place on an access list.
+const REFUSAL_TTL: u32 = 60;
 /// The most CNAMEs of one answer, so that a loop of them ends.
 const MAX_CNAMES: usize = 8;
 /// RFC 4892 and the names that list servers have answered besides.

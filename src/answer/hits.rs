@@ -228,16 +228,19 @@ pub(crate) fn allowed_by<'z>(zone: &'z Zone, name: Labels<'_>, about: About) -> 
 pub struct Ahead {
     /// The zone's index in the snapshot.
     pub(super) zone: usize,
+    /// The key that stands between the name and the apex, by its index.
+    pub(super) key: Option<u32>,
     ip4: Option<Block4>,
     ip6: Option<Block6>,
     hashes: NameHashes,
 }
 
 impl Ahead {
-    /// Has the memory that [`find`] or [`exists_below`] will read first for `name`, in front of the apex, come nearer.
-    pub(super) fn prefetch(index: usize, zone: &Zone, name: Labels<'_>) -> Self {
+    /// Has the memory that [`find`] or [`exists_below`] will read first for `name`, in front of the apex
+    /// and a key, come nearer.
+    pub(super) fn prefetch(index: usize, zone: &Zone, name: Labels<'_>, key: Option<u32>) -> Self {
         let subject = Subject::read(name);
-        let mut ahead = Self { zone: index, ip4: subject.ip4, ip6: subject.ip6, hashes: NameHashes::default() };
+        let mut ahead = Self { zone: index, key, ip4: subject.ip4, ip6: subject.ip6, hashes: NameHashes::default() };
         let (ip4, ip6) = ahead.addresses();
         for part in large_parts(zone) {
             if let Some(address) = ip4 {
@@ -345,11 +348,10 @@ pub(super) enum Seen {
 /// Whether anything exists below a name.
 pub(super) fn exists_below(zone: &Zone, sought: Sought<'_>, seen: Seen) -> bool {
     let name = sought.subject.labels;
-    let is_above = |other: &[u8]| other.len() >= name.wire().len() && ends_with_labels(other, name);
-    if zone.children.iter().any(|child| is_above(child.as_wire())) {
+    if is_above_child(zone, name) {
         return true;
     }
-    if zone.placed.iter().any(|placed| placed.under_labels >= name.count() && is_above(placed.under.as_wire())) {
+    if zone.placed.iter().any(|placed| placed.under_labels >= name.count() && is_above(name, placed.under.as_wire())) {
         return true;
     }
     parts(zone, name).any(|(_, placed, relative)| {
@@ -365,6 +367,15 @@ pub(super) fn exists_below(zone: &Zone, sought: Sought<'_>, seen: Seen) -> bool 
                 Seen::Everything => could_list_below(placed, sought.subject(relative)),
             }
     })
+}
+
+/// Whether another zone is below a name, what stands in front of the apex.
+pub(super) fn is_above_child(zone: &Zone, name: Labels<'_>) -> bool {
+    zone.children.iter().any(|child| is_above(name, child.as_wire()))
+}
+
+fn is_above(name: Labels<'_>, other: &[u8]) -> bool {
+    other.len() >= name.wire().len() && ends_with_labels(other, name)
 }
 
 /// Whether `wire` ends with all of `name`'s labels.

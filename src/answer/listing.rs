@@ -3,6 +3,9 @@
 //! Invariant: a record is given once, and all of a set have one TTL, the smallest (RFC 2181, section 5.2). What writes a
 //! zone out takes the records from here too, so that it says what is answered.
 
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
+
 use arrayvec::ArrayVec;
 
 use super::hits::{About, Hits, values_of};
@@ -10,7 +13,7 @@ use crate::dataset::Value;
 use crate::dataset::values::MAX_TEXT;
 use crate::dnsxl::Labels;
 use crate::dnsxl::number::{TYPE_A, TYPE_TXT};
-use crate::zone::{Choice, Zone};
+use crate::zone::{Choice, Refusal, Zone};
 
 /// Gives the TTL and data of each A record.
 pub(crate) fn addresses<'v>(
@@ -70,6 +73,27 @@ pub(super) fn has(zone: &Zone, hits: &Hits, name: Labels<'_>, rtype: u16, rdata:
         _ => false,
     };
     zone.choice != Choice::Or && values_of(zone, hits).any(is_same)
+}
+
+/// The address that says why there is no answer: what operators of lists and authors of clients have agreed on.
+pub(super) fn code(refusal: Refusal) -> Ipv4Addr {
+    match refusal {
+        Refusal::Key => Ipv4Addr::new(127, 255, 255, 252),
+        Refusal::Client => Ipv4Addr::new(127, 255, 255, 254),
+        Refusal::Quota => Ipv4Addr::new(127, 255, 255, 255),
+    }
+}
+
+/// The same in words, as TXT data.
+pub(super) fn why_refused(refusal: Refusal, zone: &Zone, client: IpAddr) -> ArrayVec<u8, { MAX_TEXT + 1 }> {
+    let (apex, mut text) = (&zone.apex, ArrayVec::<u8, MAX_TEXT>::new());
+    // what does not fit is past the end of any text
+    let _ = match refusal {
+        Refusal::Key => write!(text, "Error: no listing. {client} asked with a key that is not known to {apex}"),
+        Refusal::Client => write!(text, "Error: no listing. {client} may not ask {apex}"),
+        Refusal::Quota => write!(text, "Error: no listing. {client} asked more of {apex} than its quota has"),
+    };
+    character_string(&text)
 }
 
 /// The text of a value, if it has one.

@@ -14,9 +14,11 @@
 //! | 6891 | EDNS version 0; BADVERS; two OPT records are FORMERR; replies over UDP of at most 1232 bytes |
 //! | 8020, 9156 | NXDOMAIN means that nothing exists below the name; names with listings below them are NODATA |
 //! | 8482 | ANY gets one RRset |
-//! | 8906, 9619 | whatever can be answered is answered; a query has one question |
+//! | 7873, 9018 | cookies, where the snapshot has a secret; whoever sends one gets one, and is answered whatever it shows |
+//! | 8906, 9619 | whatever can be answered is answered; a query has one question, or none and a cookie |
 //!
-//! Not here: recursion, transfers (REFUSED), signing (DS and DNSKEY are NODATA), cookies (an unknown option is ignored).
+//! Not here: recursion, transfers (REFUSED), signing (DS and DNSKEY are NODATA), and how much of what is decided is sent:
+//! who bounds that has [`Asked::class`] to count by, and [`Asked::slip`] for what is sent instead.
 
 mod decide;
 pub(crate) mod hits;
@@ -29,13 +31,14 @@ use std::net::IpAddr;
 pub use decide::answer;
 pub(crate) use decide::sets_of;
 pub use hits::Ahead;
-pub use read::{Asked, Edns, HEADER_LENGTH};
+pub use read::{Asked, Edns, HEADER_LENGTH, Malformed};
 
+use crate::cookie::Shown;
 use crate::dnsxl::QueryName;
 use crate::snapshot::Snapshot;
-use crate::zone::UnixTime;
+use crate::zone::{Meter, Standing, UnixTime};
 use read::Question;
-use write::Writer;
+use write::{Opt, Writer};
 
 /// How a query came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub struct Query<'q> {
     pub now: UnixTime,
     /// What was found out of the QNAME when the query was announced, in the same snapshot.
     pub ahead: Option<&'q Ahead>,
+    /// Who counts what is asked, where there are quotas.
+    pub meter: Option<&'q dyn Meter>,
 }
 
 /// Where the records of an answer go: to a packet, or to a library's message.
@@ -117,6 +122,8 @@ pub struct Decision {
     pub authoritative: bool,
     /// The zone that answered: its index in the snapshot.
     pub zone: Option<usize>,
+    /// Whom the query is from.
+    pub standing: Standing,
 }
 
 /// What becomes of a query.
@@ -143,8 +150,8 @@ impl Outcome {
     }
 }
 
-/// What a reply says, in short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a reply says, in short, and to whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// The zone that answered: its index in the snapshot.
     pub zone: Option<usize>,
@@ -152,6 +159,10 @@ pub struct Summary {
     pub rcode: u16,
     /// Records in the answer section.
     pub answers: u16,
+    /// Whom the query is from.
+    pub standing: Standing,
+    /// What its cookie shows.
+    pub cookie: Shown,
 }
 
 /// Why a query gets no reply.
@@ -161,8 +172,10 @@ pub enum DropReason {
     Short,
     /// A response, not a query; answering it could start a loop.
     Response,
-    /// The access list says so.
+    /// The access list or the terms of the zone say so.
     Access,
+    /// Too many replies of its kind go to where it came from.
+    Limited,
 }
 
 /// Answers one query. Never blocks, allocates or panics; writes at most `out.len()` bytes.
@@ -192,7 +205,9 @@ impl Asked {
         let Some(question) = self.question() else { return };
         let labels = question.labels();
         if let Some((index, zone)) = snapshot.zone_of(labels).filter(|(_, zone)| zone.is_large) {
-            self.ahead = Some(Ahead::prefetch(index, zone, labels.without_suffix(zone.apex_labels)));
+            let name = labels.without_suffix(zone.apex_labels);
+            let key = zone.access.key_of(name).map(|(index, _)| index);
+            self.ahead = Some(Ahead::prefetch(index, zone, name.without_suffix(key.iter().len()), key));
         }
     }
 
@@ -212,36 +227,127 @@ impl Asked {
         now: UnixTime,
         out: &mut [u8],
     ) -> Outcome {
-        let (header, edns) = (self.header, self.edns.as_ref());
-        let error = |rcode, edns, out: &mut [u8]| {
-            let writer = Writer::begin(out, self.end(), None, MIN_UDP_REPLY, edns);
-            let (length, answers) = writer.finish(header, rcode, false, edns);
-            Outcome::Reply { length, summary: Summary { zone: None, rcode, answers } }
+        self.respond_metered(snapshot, &Asker { client, transport, now, meter: None }, out)
+    }
+
+    /// The same, where there may be quotas.
+    pub fn respond_metered(&self, snapshot: &Snapshot, asker: &Asker<'_>, out: &mut [u8]) -> Outcome {
+        let Asker { client, transport, now, meter } = *asker;
+        let header = self.header;
+        let (cookie, opt) = self.opt(snapshot, client, now);
+        let error = |rcode, opt, out: &mut [u8]| {
+            let writer = Writer::begin(out, self.end(), None, MIN_UDP_REPLY, opt);
+            let (length, answers) = writer.finish(header, rcode, false);
+            Outcome::Reply { length, summary: Summary { rcode, answers, cookie, ..Summary::default() } }
         };
         if header.opcode_bits() != 0 {
-            return error(RCODE_NOTIMP, edns, out);
+            return error(RCODE_NOTIMP, opt, out);
         }
-        let Some(question) = self.question().filter(|_| !self.is_malformed) else {
+        let is_wrong_cookie =
+            self.edns.is_some_and(|edns| matches!(edns.cookie, Some(Err(_)))) && snapshot.secrets.any();
+        if self.is_malformed || is_wrong_cookie {
             return error(RCODE_FORMERR, None, out);
-        };
-        if edns.is_some_and(|edns| edns.version > 0) {
-            return error(RCODE_BADVERS, edns, out);
         }
-        let limit = match (transport, edns) {
+        if self.edns.is_some_and(|edns| edns.version > 0) && (self.question().is_some() || cookie != Shown::Nothing) {
+            return error(RCODE_BADVERS, opt, out);
+        }
+        let Some(question) = self.question() else {
+            return match cookie {
+                Shown::New | Shown::Good if self.is_for_cookie() => error(0, opt, out),
+                Shown::Bad if self.is_for_cookie() => error(RCODE_BADCOOKIE, opt, out),
+                _ => error(RCODE_FORMERR, None, out),
+            };
+        };
+        let limit = match (transport, self.edns.as_ref()) {
             (Transport::Stream, _) => usize::from(u16::MAX),
             (Transport::Udp, None) => MIN_UDP_REPLY,
             (Transport::Udp, Some(edns)) => usize::from(edns.udp_size).clamp(MIN_UDP_REPLY, MAX_UDP_REPLY),
         };
-        let mut writer = Writer::begin(out, question.end, Some(question.labels()), limit, edns);
+        let mut writer = Writer::begin(out, question.end, Some(question.labels()), limit, opt);
         let Question { name, qtype, qclass, .. } = question;
         let ahead = self.ahead.as_ref();
-        let query = Query { name, qtype: *qtype, qclass: *qclass, id: header.id, client, now, ahead };
-        let Some(Decision { rcode, authoritative, zone }) = answer(snapshot, &query, &mut writer) else {
+        let query = Query { name, qtype: *qtype, qclass: *qclass, id: header.id, client, now, ahead, meter };
+        let Some(Decision { rcode, authoritative, zone, standing }) = answer(snapshot, &query, &mut writer) else {
             return Outcome::Drop(DropReason::Access);
         };
-        let (length, answers) = writer.finish(header, rcode, authoritative, edns);
-        Outcome::Reply { length, summary: Summary { zone, rcode, answers } }
+        let (length, answers) = writer.finish(header, rcode, authoritative);
+        Outcome::Reply { length, summary: Summary { zone, rcode, answers, standing, cookie } }
     }
+
+    /// What the cookie shows, and what the OPT record of the reply is made from.
+    fn opt(&self, snapshot: &Snapshot, client: IpAddr, now: UnixTime) -> (Shown, Option<Opt<'_>>) {
+        let Some(edns) = &self.edns else { return (Shown::Nothing, None) };
+        let sent = edns.cookie.as_ref().and_then(|sent| sent.as_ref().ok());
+        let checked = sent.and_then(|sent| snapshot.secrets.check(sent, client, now));
+        let (shown, cookie) = checked.map_or((Shown::Nothing, None), |(shown, given)| (shown, Some(given)));
+        (shown, Some(Opt { edns, cookie }))
+    }
+
+    /// With what other replies a reply is counted, where replies are bounded.
+    pub fn class(&self, summary: &Summary) -> Class<'_> {
+        let question = self.question();
+        let name = question.map_or(&[][..], |question| question.labels().wire());
+        match (summary.rcode, summary.answers) {
+            (0, 0) => Class::NoData { name },
+            (0, _) => Class::Positive { name, qtype: question.map_or(0, |question| question.qtype) },
+            (RCODE_NXDOMAIN, _) => Class::NxDomain { zone: summary.zone.unwrap_or(0) },
+            _ => Class::Error,
+        }
+    }
+
+    /// Writes what is sent in the place of a reply that is one too many, over that reply: whoever is where it says it is
+    /// comes again, with the cookie that it is given, or over TCP. An error is as short as either, and stays.
+    pub fn slip(&self, snapshot: &Snapshot, client: IpAddr, now: UnixTime, reply: Outcome, out: &mut [u8]) -> Outcome {
+        let Outcome::Reply { summary, .. } = reply else { return reply };
+        if self.class(&summary) == Class::Error {
+            return reply;
+        }
+        let (_, opt) = self.opt(snapshot, client, now);
+        let rcode = if opt.is_some_and(|opt| opt.cookie.is_some()) { RCODE_BADCOOKIE } else { 0 };
+        let mut writer = Writer::begin(out, self.end(), None, MIN_UDP_REPLY, opt);
+        if rcode == 0 {
+            writer.truncate();
+        }
+        let (length, answers) = writer.finish(self.header, rcode, false);
+        Outcome::Reply { length, summary: Summary { rcode, answers, ..summary } }
+    }
+}
+
+/// What replies are alike, where they are bounded, beside where they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class<'q> {
+    /// Records, by name in lower case and type.
+    Positive {
+        /// The QNAME without the root byte.
+        name: &'q [u8],
+        /// The type's number.
+        qtype: u16,
+    },
+    /// NODATA and referrals, by name.
+    NoData {
+        /// The QNAME without the root byte.
+        name: &'q [u8],
+    },
+    /// NXDOMAIN, all of a zone.
+    NxDomain {
+        /// The zone's index in the snapshot.
+        zone: usize,
+    },
+    /// Any other RCODE.
+    Error,
+}
+
+/// Who asks, how and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'q> {
+    /// Whose packet it was.
+    pub client: IpAddr,
+    /// How it came in.
+    pub transport: Transport,
+    /// The time.
+    pub now: UnixTime,
+    /// Who counts what is asked, where there are quotas.
+    pub meter: Option<&'q dyn Meter>,
 }
 
 /// The most bytes that a reply over UDP has (RFC 9715: no fragments on any usual path).
@@ -260,3 +366,5 @@ pub const RCODE_NOTIMP: u16 = 4;
 pub const RCODE_REFUSED: u16 = 5;
 /// RFC 6891, section 6.1.3.
 pub const RCODE_BADVERS: u16 = 16;
+/// RFC 7873, section 8.
+pub const RCODE_BADCOOKIE: u16 = 23;

@@ -5,6 +5,7 @@
 
 use super::DropReason;
 use super::hits::Ahead;
+use crate::cookie::Cookie;
 use crate::dnsxl::{Labels, QueryName};
 
 /// A message as it was read: all that an answer needs of it, but for the bytes of its question.
@@ -35,7 +36,12 @@ impl Asked {
             return Err(DropReason::Response);
         }
         self.is_question = self.header.counts[0] == 1 && self.question.read(message).is_some();
-        let edns = if self.is_question { read_edns(message, self.header, &self.question) } else { Ok(None) };
+        // RFC 7873, section 5.4: without any question a query may still ask for a cookie
+        let edns = match self.header.counts[0] {
+            _ if self.is_question => read_edns(message, self.header, self.question.end),
+            0 => read_edns(message, self.header, HEADER_LENGTH).map(|edns| edns.filter(|edns| edns.cookie.is_some())),
+            _ => Ok(None),
+        };
         self.is_malformed = edns.is_err();
         self.edns = edns.ok().flatten();
         self.ahead = None;
@@ -45,6 +51,11 @@ impl Asked {
     /// The question, if there is exactly one, and whole.
     pub(super) fn question(&self) -> Option<&Question> {
         self.is_question.then_some(&self.question)
+    }
+
+    /// Whether nothing is asked for but a cookie.
+    pub(super) fn is_for_cookie(&self) -> bool {
+        self.header.counts[0] == 0 && self.edns.is_some()
     }
 
     /// Where the question ends, or the header if there is none: every reply begins with these bytes of the message.
@@ -123,13 +134,15 @@ pub struct Edns {
     pub version: u8,
     /// Whether DNSSEC records are wanted; the bit is sent back (RFC 3225).
     pub dnssec_ok: bool,
+    /// The first COOKIE option (RFC 7873); an error if it has a length that none can have.
+    pub cookie: Option<Result<Cookie, Malformed>>,
 }
 
-/// A message whose form is wrong.
+/// A message whose form is wrong, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Malformed;
+pub struct Malformed;
 
-/// Reads what follows the question, for the OPT record.
+/// Reads what follows the question, from `begin` on, for the OPT record.
 ///
 /// Bytes after the last record are ignored, as they always were.
 ///
@@ -137,8 +150,8 @@ struct Malformed;
 ///
 /// Records that are not there whole, two OPT records or one that is not at the root (RFC 6891, section 6.1.1), or
 /// options that do not fill their record.
-fn read_edns(message: &[u8], header: Header, question: &Question) -> Result<Option<Edns>, Malformed> {
-    let mut at = question.end;
+fn read_edns(message: &[u8], header: Header, begin: usize) -> Result<Option<Edns>, Malformed> {
+    let mut at = begin;
     let mut edns = None;
     let [_, answers, authorities, additionals] = header.counts.map(u32::from);
     for index in 0..answers + authorities + additionals {
@@ -150,11 +163,12 @@ fn read_edns(message: &[u8], header: Header, question: &Question) -> Result<Opti
         let rdata = message.get(begin..end).ok_or(Malformed)?;
         at = end;
         if u16::from_be_bytes([t1, t2]) == TYPE_OPT && index >= answers + authorities {
-            if edns.is_some() || !owner_is_root || !options_fill(rdata) {
+            if edns.is_some() || !owner_is_root {
                 return Err(Malformed);
             }
+            let cookie = read_options(rdata)?;
             let udp_size = u16::from_be_bytes([c1, c2]);
-            edns = Some(Edns { udp_size, version, dnssec_ok: f1 & 0x80 != 0 });
+            edns = Some(Edns { udp_size, version, dnssec_ok: f1 & 0x80 != 0, cookie });
         }
     }
     Ok(edns)
@@ -177,21 +191,30 @@ fn skip_name(message: &[u8], begin: usize) -> Result<(bool, usize), Malformed> {
     }
 }
 
-/// Whether the options' lengths add up to the record's.
-fn options_fill(mut rdata: &[u8]) -> bool {
-    while let [_, _, l1, l2, rest @ ..] = rdata {
-        match rest.get(usize::from(u16::from_be_bytes([*l1, *l2]))..) {
-            Some(after) => rdata = after,
-            None => return false,
+/// Reads the options of an OPT record, for the first cookie among them.
+///
+/// # Errors
+///
+/// Options whose lengths do not add up to the record's.
+fn read_options(mut rdata: &[u8]) -> Result<Option<Result<Cookie, Malformed>>, Malformed> {
+    let mut cookie = None;
+    while let [c1, c2, l1, l2, rest @ ..] = rdata {
+        let length = usize::from(u16::from_be_bytes([*l1, *l2]));
+        let (data, after) = rest.split_at_checked(length).ok_or(Malformed)?;
+        if u16::from_be_bytes([*c1, *c2]) == OPTION_COOKIE && cookie.is_none() {
+            cookie = Some(Cookie::read(data).ok_or(Malformed));
         }
+        rdata = after;
     }
-    rdata.is_empty()
+    if rdata.is_empty() { Ok(cookie) } else { Err(Malformed) }
 }
 
 /// RFC 1035, section 4.1.1.
 pub const HEADER_LENGTH: usize = 12;
 /// RFC 6891, section 6.1.1.
 pub(super) const TYPE_OPT: u16 = 41;
+/// RFC 7873, section 4.
+pub(super) const OPTION_COOKIE: u16 = 10;
 /// Response.
 pub(super) const FLAG_QR: u16 = 0x8000;
 /// Authoritative answer.

@@ -3,8 +3,9 @@
 //! Invariant: at most the limit is written. A record of the answer that does not fit empties the sections and sets TC,
 //! so that the client asks again over TCP (RFC 2181, section 9); what is only helpful is left out without it.
 
-use super::read::{Edns, FLAG_AA, FLAG_QR, FLAG_RD, FLAG_TC, HEADER_LENGTH, Header, TYPE_OPT};
+use super::read::{Edns, FLAG_AA, FLAG_QR, FLAG_RD, FLAG_TC, HEADER_LENGTH, Header, OPTION_COOKIE, TYPE_OPT};
 use super::{Owner, Record, Section, Sections};
+use crate::cookie::Given;
 use crate::dnsxl::Labels;
 
 /// A reply while it is written.
@@ -17,6 +18,22 @@ pub(super) struct Writer<'o, 'q> {
     qname: Option<Labels<'q>>,
     counts: [u16; 3],
     truncated: bool,
+    opt: Option<Opt<'q>>,
+}
+
+/// What an OPT record of a reply is made from.
+#[derive(Clone, Copy)]
+pub(super) struct Opt<'q> {
+    /// That of the query.
+    pub(super) edns: &'q Edns,
+    /// The cookie that is given, if one is.
+    pub(super) cookie: Option<Given>,
+}
+
+impl Opt<'_> {
+    fn length(&self) -> usize {
+        if self.cookie.is_some() { OPT_LENGTH + OPTION_HEAD + size_of::<Given>() } else { OPT_LENGTH }
+    }
 }
 
 impl<'o, 'q> Writer<'o, 'q> {
@@ -28,20 +45,14 @@ impl<'o, 'q> Writer<'o, 'q> {
         question_end: usize,
         qname: Option<Labels<'q>>,
         limit: usize,
-        edns: Option<&Edns>,
+        opt: Option<Opt<'q>>,
     ) -> Self {
-        let limit = limit.min(out.len()) - if edns.is_some() { OPT_LENGTH } else { 0 };
-        Self { out, at: question_end, limit, question_end, qname, counts: [0; 3], truncated: false }
+        let limit = limit.min(out.len()) - opt.as_ref().map_or(0, Opt::length);
+        Self { out, at: question_end, limit, question_end, qname, counts: [0; 3], truncated: false, opt }
     }
 
     /// Ends the reply; how many bytes it has, and how many records are in the answer section.
-    pub(super) fn finish(
-        mut self,
-        header: Header,
-        rcode: u16,
-        authoritative: bool,
-        edns: Option<&Edns>,
-    ) -> (usize, u16) {
+    pub(super) fn finish(mut self, header: Header, rcode: u16, authoritative: bool) -> (usize, u16) {
         let mut flags = FLAG_QR | header.opcode_bits() | header.flags & FLAG_RD | rcode & 0xf;
         if authoritative {
             flags |= FLAG_AA;
@@ -51,14 +62,11 @@ impl<'o, 'q> Writer<'o, 'q> {
         }
         let answers = self.counts[0];
         let mut additionals = self.counts[2];
-        if let Some(edns) = edns {
+        if let Some(opt) = self.opt {
             additionals += 1;
-            let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
-            let [t1, t2] = TYPE_OPT.to_be_bytes();
-            let [s1, s2] = (super::MAX_UDP_REPLY as u16).to_be_bytes();
-            let opt = [0, t1, t2, s1, s2, (rcode >> 4) as u8, 0, dnssec_ok, 0, 0, 0];
-            self.out[self.at..self.at + OPT_LENGTH].copy_from_slice(&opt);
-            self.at += OPT_LENGTH;
+            // where records had to end there is room for it
+            self.limit += opt.length();
+            self.push_opt(&opt, rcode);
         }
         let questions = u16::from(self.question_end > HEADER_LENGTH);
         let words = [header.id, flags, questions, answers, self.counts[1], additionals];
@@ -66,6 +74,25 @@ impl<'o, 'q> Writer<'o, 'q> {
             to.copy_from_slice(&word.to_be_bytes());
         }
         (self.at, answers)
+    }
+
+    /// Has the reply say that it is cut off, whatever there is to be given.
+    pub(super) fn truncate(&mut self) {
+        self.truncated = true;
+    }
+
+    fn push_opt(&mut self, opt: &Opt<'_>, rcode: u16) -> Option<()> {
+        let dnssec_ok = if opt.edns.dnssec_ok { 0x80 } else { 0 };
+        let [t1, t2] = TYPE_OPT.to_be_bytes();
+        let [s1, s2] = (super::MAX_UDP_REPLY as u16).to_be_bytes();
+        let [l1, l2] = ((opt.length() - OPT_LENGTH) as u16).to_be_bytes();
+        self.push(&[0, t1, t2, s1, s2, (rcode >> 4) as u8, 0, dnssec_ok, 0, l1, l2])?;
+        if let Some(cookie) = &opt.cookie {
+            let [c1, c2] = OPTION_COOKIE.to_be_bytes();
+            self.push(&[c1, c2, 0, cookie.len() as u8])?;
+            self.push(cookie)?;
+        }
+        Some(())
     }
 
     /// Appends bytes, or says that they do not fit.
@@ -127,5 +154,7 @@ impl Sections for Writer<'_, '_> {
     }
 }
 
-/// Root, type, class, TTL, no options.
+/// Root, type, class, TTL, length; without options.
 const OPT_LENGTH: usize = 11;
+/// Code and length of an option.
+const OPTION_HEAD: usize = 4;

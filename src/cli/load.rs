@@ -12,17 +12,20 @@ use super::{config_path, now};
 use crate::config::Config;
 use crate::evidence::store::{Numbered, Reader};
 use crate::reload::{Attempt, Compiled, Event, Load, Plan, Progress, Scope, Store};
+use crate::zone::Terms;
 
 /// Reads the configuration that is named, or the usual one.
 pub(super) fn config(named: Option<&Path>) -> anyhow::Result<Config> {
     Ok(Config::open(&config_path(named)?)?)
 }
 
-/// The plan of a configuration without its access lists: what zones hold, not who may ask.
+/// The plan of a configuration without its access lists and keys: what zones hold, not who may ask.
 pub(super) fn open_to_all(config: &Config) -> Plan {
     let mut plan = config.plan.clone();
     plan.access = None;
-    plan.zones.iter_mut().for_each(|zone| zone.access = None);
+    for zone in &mut plan.zones {
+        (zone.access, zone.keys, zone.terms) = (None, None, Terms::default());
+    }
     plan
 }
 

@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::Config;
 use super::error::{ConfigError, Problem, Source, Warning};
 use super::spec::{self, FormatName, Spec};
-use super::{Judging, verdicts};
+use super::{Judging, abuse, verdicts};
 use crate::dataset::compiled::format_of;
 use crate::dataset::{self, Bounds, Defaults, NeverList};
 use crate::dnsxl::{Alphabet, HashKind, KeyShape, Name, name};
@@ -23,7 +23,7 @@ use crate::server::privileges::Confinement;
 use crate::server::{CertificatePaths, Encrypted, Limits, Listen};
 use crate::snapshot::Version;
 use crate::table::file::is_compiled_file;
-use crate::zone::{Choice, TestEntries, ZoneSpec};
+use crate::zone::{Choice, RefuseWith, Terms, TestEntries, ZoneSpec};
 
 /// Checks a configuration.
 pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigError> {
@@ -106,6 +106,7 @@ impl<'c> Checker<'c> {
             certificate: CertificatePaths { chain: at(self.source, &tls.certificate), key: at(self.source, &tls.key) },
         });
         Ok(Listen {
+            rate_limits: abuse::rate_limits(&self.spec.rate_limit, self.source)?,
             plain: addresses.clone(),
             encrypted,
             udp_workers: if *udp_workers == 0 { processors() } else { *udp_workers },
@@ -145,7 +146,8 @@ impl<'c> Checker<'c> {
         self.check_apexes()?;
         let is_used = |index| {
             let of_zone = |zone: &ZonePlan| {
-                let mut all = zone.access.iter().chain(&zone.allow).chain(zone.datasets.iter().map(|(index, _)| index));
+                let clients = zone.access.iter().chain(&zone.keys);
+                let mut all = clients.chain(&zone.allow).chain(zone.datasets.iter().map(|(index, _)| index));
                 all.any(|&used| used == index)
             };
             access == Some(index) || zones.iter().any(of_zone)
@@ -161,6 +163,7 @@ impl<'c> Checker<'c> {
             access,
             never,
             version: spec.server.version_text.clone().map_or(Version::Refused, Version::Text),
+            cookies: abuse::cookies(&spec.cookies, self.source)?,
         })
     }
 
@@ -363,6 +366,35 @@ impl<'c> Checker<'c> {
         Ok(Some(index))
     }
 
+    fn keys(
+        &self,
+        by: &str,
+        name: Option<&Spanned<String>>,
+        datasets: &[dataset::Spec],
+    ) -> Result<Option<usize>, ConfigError> {
+        let Some(name) = name else { return Ok(None) };
+        let index = self.find(by, name.get_ref(), name)?;
+        if datasets[index].format != Format::Keys {
+            let problem = Problem::ListAsKeys { by: by.to_owned(), name: name.get_ref().clone() };
+            return Err(self.wrong(name, problem));
+        }
+        Ok(Some(index))
+    }
+
+    fn terms(&self, spec: &spec::Zone) -> Result<Terms, ConfigError> {
+        let refuse_with = match spec.refuse_with {
+            spec::RefuseWith::Refused => RefuseWith::Refused,
+            spec::RefuseWith::Nxdomain => RefuseWith::NxDomain,
+            spec::RefuseWith::Drop => RefuseWith::Drop,
+            spec::RefuseWith::Code if spec.choice == spec::Choice::Or => {
+                let zone = spec.apex.get_ref().0.to_string();
+                return Err(self.wrong(&spec.apex, Problem::CodeAmongBits { zone }));
+            }
+            spec::RefuseWith::Code => RefuseWith::Code,
+        };
+        Ok(Terms { refuse_with, quota: spec.quota.0, key_quota: spec.key_quota.0 })
+    }
+
     fn zone(
         &mut self,
         spec: &spec::Zone,
@@ -378,11 +410,12 @@ impl<'c> Checker<'c> {
         }
         let by = format!("zone {apex}");
         let access = self.access(&by, spec.access.as_ref(), datasets)?;
+        let keys = self.keys(&by, spec.keys.as_ref(), datasets)?;
         let mut allow = Vec::new();
         for name in &spec.allow {
             let index = self.find(&by, name.get_ref(), name)?;
             let dataset = &datasets[index];
-            if matches!(dataset.format, Format::Acl | Format::Generic) && dataset.emitted.is_none() {
+            if matches!(dataset.format, Format::Acl | Format::Generic | Format::Keys) && dataset.emitted.is_none() {
                 let (zone, name_of) = (apex.to_string(), name.get_ref().clone());
                 return Err(self.wrong(name, Problem::NothingToAllow { zone, name: name_of }));
             }
@@ -395,6 +428,9 @@ impl<'c> Checker<'c> {
             let (zone, name) = (apex.to_string(), name.clone());
             if datasets[index].format == Format::Acl {
                 return Err(self.wrong(placement, Problem::AccessAsList { zone, name }));
+            }
+            if datasets[index].format == Format::Keys {
+                return Err(self.wrong(placement, Problem::KeysAsList { zone, name }));
             }
             let place = (index, under.0.to_lowercase());
             if placed.contains(&place) {
@@ -439,7 +475,7 @@ impl<'c> Checker<'c> {
                 .collect(),
             apex: apex.clone(),
         };
-        Ok(ZonePlan { spec: zone, datasets: placed, allow, access })
+        Ok(ZonePlan { spec: zone, datasets: placed, allow, access, keys, terms: self.terms(spec)? })
     }
 }
 

@@ -6,7 +6,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::values::SECONDS_FORMS;
+use crate::cookie::MAX_SECRETS;
 use crate::dnsxl::name::NameError;
+use crate::feed::QUOTA_FORMS;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,14 @@ pub enum ConfigError {
         place: Place,
         /// What is wrong.
         problem: Problem,
+    },
+    /// A file of secrets cannot be used.
+    #[error("{}: {why}", path.display())]
+    Secrets {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
     },
     /// After the chroot the file would be out of reach.
     #[error("{}: is not below the chroot {}: move it there, as it is read after the change of root", path.display(), root.display())]
@@ -217,6 +227,45 @@ pub enum Problem {
         /// The dataset.
         name: String,
     },
+    /// Keys where a list belongs.
+    #[error("zone {zone}: datasets: {name} is a file of keys (format keys); write keys = \"{name}\"")]
+    KeysAsList {
+        /// The zone.
+        zone: String,
+        /// The dataset.
+        name: String,
+    },
+    /// Something else where keys belong.
+    #[error("{by}: keys: {name} is not of format keys")]
+    ListAsKeys {
+        /// Who names it.
+        by: String,
+        /// The dataset.
+        name: String,
+    },
+    /// A code where it could not be told from a listing.
+    #[error(
+        "zone {zone}: refuse-with: \"code\" sets every bit that a client of choice = \"or\" could ask about, so that all of \
+         them would be listed; write \"refused\", \"nxdomain\" or \"drop\""
+    )]
+    CodeAmongBits {
+        /// The zone.
+        zone: String,
+    },
+    /// A bound that is out of bounds itself.
+    #[error("rate-limit: {key}: write {range}")]
+    RateLimit {
+        /// The key.
+        key: &'static str,
+        /// What may be written.
+        range: String,
+    },
+    /// No secret, or more than are taken.
+    #[error("cookies: secrets: there are {found}; write 1 to {MAX_SECRETS}, the one in use first, or no file")]
+    Secrets {
+        /// How many there are.
+        found: usize,
+    },
     /// An allow list without subjects.
     #[error("zone {zone}: allow: {name} lists no addresses, names or hashes: name a list that does")]
     NothingToAllow {
@@ -371,6 +420,9 @@ pub enum ValueError {
     /// No date or time.
     #[error("`{0}` is no time: write 2026-07-12 or 2026-07-12T10:00:00Z")]
     When(String),
+    /// No quota.
+    #[error("`{0}` is no quota: write {QUOTA_FORMS}")]
+    Quota(String),
     /// No address or prefix.
     #[error("`{0}` is no address or prefix: write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32")]
     Net(String),

@@ -6,6 +6,7 @@
 //!
 //! It reads no list, save the first line of one whose format is to be recognised, and opens no socket.
 
+mod abuse;
 mod check;
 mod control;
 mod error;
@@ -93,7 +94,8 @@ impl Config {
 
     /// Whether the other configuration says the same.
     pub fn says_what(&self, other: &Self) -> bool {
-        self.spec == other.spec
+        // secrets are in files of their own, and are read with this one
+        self.spec == other.spec && self.plan.cookies == other.plan.cookies
     }
 
     /// The plan with its paths as they are seen after the chroot, if there is one.

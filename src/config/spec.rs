@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+pub use super::abuse::{CookieSpec, RateLimitSpec};
 use super::error::{ConfigError, Problem, Source};
 pub use super::neighborhood::{EvidenceSpec, LiftSpec, NeighborhoodSpec, SourceSpec};
-pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Percent, Placement, Seconds};
+pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Percent, Placement, QuotaText, Seconds};
 pub use super::verdicts::{Families, Form, Kind, NamesSpec, When};
 use crate::evidence::store;
 
@@ -28,6 +29,12 @@ pub struct Spec {
     /// `[limits]`
     #[serde(default)]
     pub limits: Limits,
+    /// `[rate-limit]`
+    #[serde(default)]
+    pub rate_limit: RateLimitSpec,
+    /// `[cookies]`
+    #[serde(default)]
+    pub cookies: CookieSpec,
     /// `[server]`
     #[serde(default)]
     pub server: Server,
@@ -304,6 +311,17 @@ pub struct Zone {
     pub allow: Vec<Spanned<String>>,
     /// The zone's access list.
     pub access: Option<Spanned<String>>,
+    /// The keys by which others may ask.
+    pub keys: Option<Spanned<String>>,
+    /// What whoever may not ask gets.
+    #[serde(default)]
+    pub refuse_with: RefuseWith,
+    /// How much a client may ask that has no key and no place on the access list.
+    #[serde(default)]
+    pub quota: QuotaText,
+    /// How much may be asked with a key of which the file does not say.
+    #[serde(default)]
+    pub key_quota: QuotaText,
     /// Whether positive answers carry the NS records.
     #[serde(default)]
     pub ns_in_authority: bool,
@@ -352,6 +370,21 @@ pub enum Choice {
     Or,
 }
 
+/// What whoever may not ask gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefuseWith {
+    /// REFUSED.
+    #[default]
+    Refused,
+    /// NXDOMAIN.
+    Nxdomain,
+    /// No reply.
+    Drop,
+    /// 127.255.255.252, .254 or .255, and a text.
+    Code,
+}
+
 impl Spec {
     /// Reads the text of a configuration.
     pub(super) fn parse(source: &Source<'_>) -> Result<Self, ConfigError> {
@@ -372,7 +405,14 @@ impl Spec {
     /// What is only done at the start of the process.
     pub(super) fn of_process(&self) -> impl PartialEq + '_ {
         let Server { user, group, chroot, pid_file, state_directory, .. } = &self.server;
-        (&self.listen, &self.limits, &self.control, [user, group], [chroot, pid_file, state_directory])
+        (
+            &self.listen,
+            &self.limits,
+            &self.rate_limit,
+            &self.control,
+            [user, group],
+            [chroot, pid_file, state_directory],
+        )
     }
 }
 

@@ -48,7 +48,7 @@ fn the_example_and_its_examples_can_be_served() {
     let list = |name: &str, format| {
         format!("[[dataset]]\nname = \"{name}\"\nformat = \"{format}\"\nfiles = \"lists/{name}\"\n")
     };
-    let lists = list("clients", "acl") + &list("good", "plain");
+    let lists = list("clients", "acl") + &list("good", "plain") + &list("customers", "keys");
     let config = parse(&(example_with(&["#", "#?"]) + &lists)).unwrap();
     assert_eq!(config.confinement.user.as_deref(), Some("infamy:infamy"));
     assert_eq!(config.warnings, []);
@@ -94,6 +94,8 @@ fn the_example_has_every_key() {
         ("listen", keys::<spec::Listen>()),
         ("listen.tls", keys::<spec::Tls>()),
         ("limits", keys::<spec::Limits>()),
+        ("rate-limit", keys::<spec::RateLimitSpec>()),
+        ("cookies", keys::<spec::CookieSpec>()),
         ("server", keys::<spec::Server>()),
         ("control", keys::<spec::Control>()),
         ("never-list", keys::<spec::NeverList>()),
@@ -216,6 +218,26 @@ fn what_is_wrong_has_its_line_and_key() {
         (
             format!("{dataset}{zone}datasets = [\"a\"]\naccess = \"a\"\n"),
             "infamy.toml:9: zone bl.example: access: a is not of format acl",
+        ),
+        (
+            format!("{dataset}{zone}datasets = [\"a\"]\nkeys = \"a\"\n"),
+            "infamy.toml:9: zone bl.example: keys: a is not of format keys",
+        ),
+        (
+            format!("{}{zone}datasets = [\"a\"]\n", dataset.replace("plain", "keys")),
+            "infamy.toml:8: zone bl.example: datasets: a is a file of keys (format keys); write keys = \"a\"",
+        ),
+        (
+            format!("{dataset}{zone}datasets = [\"a\"]\nquota = \"5/h\"\n"),
+            "infamy.toml:9: quota: `5/h` is no quota: write `N/s`, `N/d`, both, or `unlimited`",
+        ),
+        (
+            format!("{dataset}{zone}datasets = [\"a\"]\nrefuse-with = \"servfail\"\n"),
+            "infamy.toml:9: refuse-with: unknown variant `servfail`, expected one of `refused`, `nxdomain`, `drop`, `code`",
+        ),
+        (
+            format!("{dataset}{zone}datasets = [\"a\"]\nchoice = \"or\"\nrefuse-with = \"code\"\n"),
+            "infamy.toml:7: zone bl.example: refuse-with: \"code\" sets every bit that a client of choice = \"or\" could ask",
         ),
         (
             format!("{dataset}{zone}datasets = [\"a\"]\n[[zone]]\napex = \"BL.example.\"\ndatasets = [\"a\"]\n"),
@@ -341,5 +363,6 @@ fn a_change_of_sockets_needs_a_restart() {
     let other_text = config("[server]\nversion-text = \"b\"\n");
     assert!(!before.says_what(&other_text) && !before.needs_restart(&other_text));
     assert!(before.needs_restart(&config("[listen]\nudp-workers = 1\n")));
+    assert!(before.needs_restart(&config("[rate-limit]\nslip = 1\n")));
     assert!(before.says_what(&config("\n[server]\n\nversion-text = \"a\" # the same\n")));
 }

@@ -10,7 +10,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::error::ValueError;
 use crate::dnsxl;
-use crate::feed::Format;
+use crate::feed::{Format, Quota};
 
 /// Seconds, written as a number or as `"5m"`, `"2h"`, `"1d12h"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +153,19 @@ impl TryFrom<String> for Net {
     }
 }
 
+/// A quota, written as `"100/s 200000/d"`; the empty text bounds nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct QuotaText(pub Quota);
+
+impl TryFrom<String> for QuotaText {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        Quota::parse(&text).map(Self).ok_or(ValueError::Quota(text))
+    }
+}
+
 /// One text, or a list of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OneOrMany(pub Vec<String>);
@@ -232,7 +245,7 @@ pub(super) const SECONDS_FORMS: &str = "write seconds as 300, or \"5m\", \"2h\",
 /// RFC 2181, section 8: a TTL has 31 bits.
 const MAX_SECONDS: u32 = i32::MAX as u32;
 /// The formats by their names, in the order in which they are explained.
-const FORMATS: [(&str, Format); 15] = [
+const FORMATS: [(&str, Format); 16] = [
     ("plain", Format::Plain),
     ("hosts", Format::Hosts),
     ("urls", Format::Urls),
@@ -248,6 +261,7 @@ const FORMATS: [(&str, Format); 15] = [
     ("generic", Format::Generic),
     ("combined", Format::Combined),
     ("acl", Format::Acl),
+    ("keys", Format::Keys),
 ];
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::blocks::{self, Statement};
 use super::clients::{ClientAction, Clients};
+use super::keys::Keys;
 use super::never::{self, NeverList};
 use super::rules::{self, Cut};
 use super::section::{CollectedAction, Section};
@@ -35,6 +36,8 @@ pub(super) struct Collector<'s> {
     last_line: u64,
     /// Whether statements go to the common part: before the first `$DATASET` of a `combined` file.
     in_common: bool,
+    /// The keys, if it is a file of keys.
+    pub(super) keys: Keys,
     /// What the whole dataset says of the zone.
     pub(super) head: Head,
     pub(super) report: Report,
@@ -80,6 +83,7 @@ impl<'s> Collector<'s> {
             files: Vec::new(),
             last_line: 0,
             in_common: true,
+            keys: Keys::default(),
             head: Head::default(),
             report: Report::default(),
             bad_line: None,
@@ -283,10 +287,11 @@ impl<'s> Collector<'s> {
         let mut parts = Vec::new();
         let mut clients = None;
         for section in (!combined).then_some(common).into_iter().chain(sections) {
-            if section.format == Format::Acl {
-                clients = Some(self.resolve_clients(section)?);
-            } else {
-                parts.push(self.resolve(section, &mut spelt)?);
+            match section.format {
+                Format::Acl => clients = Some(self.resolve_clients(section)?),
+                // there is nothing to resolve, and nothing that a zone could list
+                Format::Keys => {}
+                _ => parts.push(self.resolve(section, &mut spelt)?),
             }
         }
         Ok((parts, clients))
@@ -413,6 +418,12 @@ impl Sink for Collector<'_> {
                 self.section().records.push(owner, ttl, rtype, rdata, at);
             }
             Entry::Client { block, action } => self.client(line, block, action),
+            Entry::Key { name, key, quota } => {
+                if let Some(first) = self.keys.push(&self.spec.name, name, key, quota) {
+                    let (name, first) = (name.to_owned(), first.to_owned());
+                    self.report(line, Reason::KeyTwice { name, first });
+                }
+            }
         }
     }
 

@@ -58,10 +58,19 @@ pub enum WriteError {
         /// How many there are.
         found: usize,
     },
+    /// A file of keys.
+    #[error("{dataset}: keys are secrets, and stay in the file that they are in: they are not compiled")]
+    Keys {
+        /// The dataset.
+        dataset: String,
+    },
 }
 
 fn sections(dataset: &Dataset, format: Format) -> Result<Sections<'_>, WriteError> {
     let mut out = Sections::default();
+    if dataset.keys.is_some() {
+        return Err(WriteError::Keys { dataset: dataset.name.clone() });
+    }
     if dataset.parts.len() > MAX_PARTS {
         return Err(WriteError::TooManyParts { found: dataset.parts.len() });
     }
@@ -92,7 +101,7 @@ pub fn open(file: &Compiled, name: &str) -> Result<(Dataset, Format), CompiledEr
     let opened = open_sections(file).map_err(|why| file.malformed(why))?;
     let (format, head, parts, clients) = opened;
     let compiled = Some(file.clone());
-    Ok((Dataset { name: name.to_owned(), parts, clients, head, modified: 0, compiled }, format))
+    Ok((Dataset { name: name.to_owned(), parts, clients, keys: None, head, modified: 0, compiled }, format))
 }
 
 /// The format of the lists that a compiled file was made from.

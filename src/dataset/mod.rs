@@ -14,6 +14,7 @@ pub mod compiled;
 pub mod difference;
 mod emitted;
 pub mod hashes;
+pub mod keys;
 pub mod names;
 pub mod never;
 pub mod origin;
@@ -29,6 +30,7 @@ pub mod values;
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +38,7 @@ pub use bounds::{Bounds, OutOfBounds};
 pub use clients::{ClientAction, Clients};
 pub use collect::Head;
 pub use emitted::{Asked, Emit, EmitError, Emitted, Extent, Listing, Reasons, Reported, Revision, Revisions};
+pub use keys::{Key, Keys};
 pub use never::NeverList;
 pub use records::{Records, RrSet};
 pub use spelling::Spelling;
@@ -94,6 +97,8 @@ pub struct Dataset {
     pub parts: Vec<Part>,
     /// The access list, if it is one.
     pub clients: Option<Clients>,
+    /// The keys, if it is a file of keys.
+    pub keys: Option<Keys>,
     /// What its files say of the zone.
     pub head: Head,
     /// The newest modification time of its files, as a Unix time in seconds.
@@ -133,7 +138,8 @@ pub struct Holds {
 impl Dataset {
     /// Whether this dataset and the other list the same, whenever and from whatever lines they were made.
     pub fn says_what(&self, other: &Self) -> bool {
-        self.parts == other.parts && self.clients == other.clients && self.head == other.head
+        (&self.parts, &self.clients) == (&other.parts, &other.clients)
+            && (&self.keys, &self.head) == (&other.keys, &other.head)
     }
 
     /// Reads all of the compiled file that the dataset is in, if it is in one, and compares its checksums.
@@ -228,6 +234,14 @@ pub enum Reason {
     /// RFC 1034, section 3.6.2.
     #[error("CNAME left out: its owner has other records, and a CNAME must stand alone")]
     CnameWithOther,
+    /// A key that somebody else has, or the same one again.
+    #[error("the key of {name} is left out: it is already that of {first}")]
+    KeyTwice {
+        /// Whose key is left out.
+        name: String,
+        /// Whose it is.
+        first: String,
+    },
     /// Every address there is.
     #[error("{what} lists every address: refused; list what is meant")]
     Everything {
@@ -246,6 +260,14 @@ pub enum LoadError {
     /// What it is made from cannot be used.
     #[error("{0}")]
     Emit(EmitError),
+    /// A file of keys that others can read or write.
+    #[error("{path}: mode {mode:03o} lets others in: `chmod 640` it")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// A wrong line, where wrong lines are fatal.
     #[error("{0}")]
     Line(Problem),
@@ -425,6 +447,9 @@ fn load_files(
     let mut collector = Collector::new(spec, never, threads);
     let mut modified = 0;
     for path in &spec.files {
+        if spec.format == Format::Keys {
+            check_mode(path)?;
+        }
         collector.begin_file(path);
         let reading = Reading { max_range4: collector.max_range4, ..spec.reading.clone() };
         let mut helpers = collector.helpers();
@@ -456,9 +481,17 @@ fn load_files(
     if let (Some(Emitted(emitter)), [part, ..]) = (&spec.emitted, &mut parts[..]) {
         part.holds = emitter.holds();
     }
+    let keys = (spec.format == Format::Keys).then(|| std::mem::take(&mut collector.keys));
     let head = std::mem::take(&mut collector.head);
-    let dataset = Dataset { name: spec.name.clone(), parts, clients, head, modified, compiled: None };
+    let dataset = Dataset { name: spec.name.clone(), parts, clients, keys, head, modified, compiled: None };
     Ok((dataset, collector.report))
+}
+
+/// Refuses a file of keys that others can read or write.
+fn check_mode(path: &Path) -> Result<(), LoadError> {
+    let read = |source| FileError::Read { path: path.into(), source };
+    let mode = path.metadata().map_err(read)?.permissions().mode() & 0o777;
+    if mode & OTHERS != 0 { Err(LoadError::Open { path: path.into(), mode }) } else { Ok(()) }
 }
 
 /// When the file was last written, as a Unix time in seconds.
@@ -468,6 +501,8 @@ fn modification_time(path: &Path) -> Result<i64, FileError> {
     Ok(modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
 }
 
+/// What others than owner and group may not do with a file of keys: read it, write it.
+const OTHERS: u32 = 0o006;
 /// What stands in the place of a path where no file says something.
 const EMITTED: &str = "(verdicts)";
 /// The most problems of one load that are kept word by word; more are counted.

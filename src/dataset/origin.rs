@@ -129,7 +129,7 @@ impl Sink for Tracer<'_> {
                     self.found(line, format!("{owner} TYPE{rtype}"), said);
                 }
             }
-            Entry::Client { .. } => {}
+            Entry::Client { .. } | Entry::Key { .. } => {}
         }
     }
 

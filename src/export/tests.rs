@@ -9,7 +9,7 @@ use super::*;
 use crate::dataset::{BadLines, Bounds, Defaults, NeverList, Spec};
 use crate::dnsxl::{Alphabet, HashKind, KeyShape};
 use crate::feed::{Format, NsLine, Reading};
-use crate::reload::ZonePlan;
+use crate::reload::{Cookies, ZonePlan};
 use crate::snapshot::Version;
 use crate::zone::{Choice, TestEntries, ZoneSpec};
 
@@ -48,10 +48,18 @@ fn plan(folder: &Path, lists: &[(Format, &str)], choice: Choice) -> Plan {
     let all = (0..lists.len()).map(|index| (index, Name::default())).collect();
     Plan {
         datasets: datasets.collect(),
-        zones: vec![ZonePlan { spec, datasets: all, allow: Vec::new(), access: None }],
+        zones: vec![ZonePlan {
+            spec,
+            datasets: all,
+            allow: Vec::new(),
+            access: None,
+            keys: None,
+            terms: Default::default(),
+        }],
         access: None,
         never: NeverList::empty(),
         version: Version::Refused,
+        cookies: Cookies::Off,
     }
 }
 

@@ -9,11 +9,13 @@ mod drop;
 mod error;
 mod hashes;
 mod hosts;
+mod keys;
 mod lines;
 mod meter;
 mod name;
 mod parallel;
 mod plain;
+mod quota;
 mod rbldnsd;
 mod skipped;
 pub(crate) mod text;
@@ -24,9 +26,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use error::{Excerpt, FileError, LineError};
+pub use keys::could_be_key;
 pub use lines::{Compression, Lines, NumberedLine};
 pub use meter::Meter;
 pub(crate) use plain::{Addresses, parse_addresses};
+pub use quota::{QUOTA_FORMS, Quota};
 pub use skipped::{Skipped, SkippedLine};
 
 use crate::dnsxl::key::KeyShape;
@@ -64,6 +68,8 @@ pub enum Format {
     Urls,
     /// Digests, one a line.
     Hashes,
+    /// Keys in query names, by which clients are known.
+    Keys,
 }
 
 impl Format {
@@ -141,6 +147,15 @@ pub enum Entry<'a> {
         block: ClientBlock,
         /// What becomes of their queries.
         action: Action<'a>,
+    },
+    /// A key in query names.
+    Key {
+        /// Whose it is.
+        name: &'a str,
+        /// The label, in lower case; a secret.
+        key: &'a [u8],
+        /// How much may be asked with it.
+        quota: Quota,
     },
 }
 
@@ -354,7 +369,7 @@ pub fn parse_file_on<S: Sink + Send>(
     let lines = Lines::open_metered(path, reading)?;
     match format {
         _ if helpers.is_empty() => parse(lines, format, reading, sink),
-        Format::Generic | Format::Combined | Format::Acl => parse(lines, format, reading, sink),
+        Format::Generic | Format::Combined | Format::Acl | Format::Keys => parse(lines, format, reading, sink),
         Format::Ip4Set | Format::Ip4Tset | Format::Ip4Trie | Format::Ip6Tset | Format::Ip6Trie | Format::Dnset => {
             parallel::parse(lines, rbldnsd::Parser::new(format, reading), sink, helpers)
         }
@@ -390,6 +405,7 @@ fn parse(lines: Lines<'_>, format: Format, reading: &Reading, sink: &mut impl Si
         Format::Urlhaus => urls::parse_urlhaus(lines, reading, sink),
         Format::Urls => urls::parse(lines, reading, sink),
         Format::Hashes => hashes::parse(lines, reading, sink),
+        Format::Keys => keys::parse(lines, sink),
     }
 }
 

@@ -59,6 +59,10 @@ impl Sink for Notes {
                 };
                 return self.note(line, block + &action);
             }
+            Entry::Key { name, key, quota } => {
+                assert!(could_be_key(key) && key.to_ascii_lowercase() == key);
+                return self.note(line, format!("key {name} {quota}"));
+            }
         };
         self.note(line, subject + &self::said(said));
     }

@@ -80,7 +80,7 @@ impl Kinds {
                 scope = Scope::Exact;
             }
             Format::Combined => scope = Scope::Exact,
-            Format::Generic | Format::Acl | Format::Hashes => {}
+            Format::Generic | Format::Acl | Format::Hashes | Format::Keys => {}
         }
         let of_parts = dataset.into_iter().flat_map(|dataset| &dataset.parts).map(|part| part.holds);
         let of_emitter = spec.emitted.iter().map(|Emitted(emitter)| emitter.holds());
@@ -313,7 +313,7 @@ impl Sink for One {
                 Ok(name) => Subject::Name { name, scope },
                 Err(_) => return,
             },
-            Entry::Hash { .. } | Entry::Record { .. } | Entry::Client { .. } => return,
+            Entry::Hash { .. } | Entry::Record { .. } | Entry::Client { .. } | Entry::Key { .. } => return,
         };
         self.found = Some(Found::Subject(subject));
     }

@@ -161,7 +161,7 @@ mod tests {
             now: UnixTime(1_795_449_895),
             query,
             reply: &[0],
-            outcome: Outcome::Reply { length: 94, summary: Summary { zone: None, rcode, answers: 1 } },
+            outcome: Outcome::Reply { length: 94, summary: Summary { rcode, answers: 1, ..Summary::default() } },
             snapshot: &Snapshot::default(),
         };
         write_line(&exchange, &mut out);

@@ -234,7 +234,7 @@ mod tests {
             now: UnixTime(now),
             query,
             reply: &query[..],
-            outcome: Outcome::Reply { length: query.len(), summary: Summary { zone: None, rcode: 5, answers: 0 } },
+            outcome: Outcome::Reply { length: query.len(), summary: Summary { rcode: 5, ..Summary::default() } },
             snapshot: &Snapshot::default(),
         });
     }

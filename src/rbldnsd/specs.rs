@@ -13,7 +13,7 @@ use super::options::{Options, ShownVersion};
 use crate::dataset::{BadLines, Bounds, Defaults, NeverList, Spec};
 use crate::dnsxl::Name;
 use crate::feed::{Format, Reading};
-use crate::reload::{Plan, ZonePlan};
+use crate::reload::{Cookies, Plan, ZonePlan};
 use crate::snapshot::Version;
 use crate::zone::{Choice, TestEntries, ZoneSpec};
 
@@ -46,7 +46,9 @@ pub(super) fn plan(options: &Options, own_addresses: &[IpAddr]) -> Result<Plan, 
         ShownVersion::Refused => Version::Refused,
     };
     let never = NeverList::empty();
-    let mut plan = Plan { datasets: Vec::new(), zones: Vec::new(), access: None, never, version };
+    // rbldnsd knows no EDNS options, and whoever stands in its place sends none
+    let cookies = Cookies::Off;
+    let mut plan = Plan { datasets: Vec::new(), zones: Vec::new(), access: None, never, version, cookies };
     for spec in &options.zones {
         plan.add(spec.as_bytes(), options, own_addresses)?;
     }
@@ -130,7 +132,14 @@ impl Plan {
                 test_entries: TestEntries::AsWritten,
                 others: Vec::new(),
             };
-            self.zones.push(ZonePlan { spec, datasets: Vec::new(), allow: Vec::new(), access: None });
+            self.zones.push(ZonePlan {
+                spec,
+                datasets: Vec::new(),
+                allow: Vec::new(),
+                access: None,
+                keys: None,
+                terms: Default::default(),
+            });
             self.zones.len() - 1
         });
         &mut self.zones[index]

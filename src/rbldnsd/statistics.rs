@@ -210,7 +210,7 @@ mod tests {
 
     fn count(counters: &Counters, zone: Option<usize>, rcode: Option<u16>) {
         let outcome = match rcode {
-            Some(rcode) => Outcome::Reply { length: 90, summary: Summary { zone, rcode, answers: 0 } },
+            Some(rcode) => Outcome::Reply { length: 90, summary: Summary { zone, rcode, ..Summary::default() } },
             None => Outcome::Drop(DropReason::Access),
         };
         counters.count(&Exchange {

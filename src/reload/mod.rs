@@ -10,6 +10,7 @@ mod progress;
 mod watch;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +20,12 @@ pub use watch::Watch;
 
 use load::Least;
 
+use crate::cookie::{Secret, Secrets};
 use crate::dataset::{self, Dataset, Emitted, LoadError, NeverList, Report, Stamp};
 use crate::dnsxl::Name;
 use crate::live::Layer;
 use crate::snapshot::{Snapshot, Version};
-use crate::zone::{Access, Input, UnixTime, ZoneError, ZoneSpec, build};
+use crate::zone::{Access, Input, Terms, UnixTime, ZoneError, ZoneSpec, build};
 
 /// Everything that is to be served.
 #[derive(Clone, Debug)]
@@ -38,6 +40,20 @@ pub struct Plan {
     pub never: NeverList,
     /// What `version.bind` gets.
     pub version: Version,
+    /// By what secret DNS Cookies are made.
+    pub cookies: Cookies,
+}
+
+/// By what secret DNS Cookies are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Cookies {
+    /// There are none.
+    #[default]
+    Off,
+    /// One of the process' own, which nobody else has.
+    Own,
+    /// These, which servers of one address share.
+    Shared(Secrets),
 }
 
 impl Plan {
@@ -73,6 +89,10 @@ pub struct ZonePlan {
     pub allow: Vec<usize>,
     /// Its `acl` dataset, by its index.
     pub access: Option<usize>,
+    /// Its `keys` dataset, by its index.
+    pub keys: Option<usize>,
+    /// What becomes of whom may not ask, and how much others may.
+    pub terms: Terms,
 }
 
 /// The loaded datasets of a plan. A clone shares them.
@@ -81,6 +101,8 @@ pub struct Store {
     plan: Arc<Plan>,
     slots: Vec<Slot>,
     serials: HashMap<Name, u32>,
+    /// The secret of a process that shares none: cookies outlive changes of the configuration.
+    own_secret: Secret,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -160,7 +182,7 @@ impl Store {
     /// A store of a plan, with nothing loaded yet.
     pub fn new(plan: Plan) -> Self {
         let slots = plan.datasets.iter().map(|_| Slot::default()).collect();
-        Self { plan: Arc::new(plan), slots, serials: HashMap::new() }
+        Self { plan: Arc::new(plan), slots, serials: HashMap::new(), own_secret: random_secret() }
     }
 
     /// The plan.
@@ -315,7 +337,7 @@ impl Store {
                 *serial = serial.wrapping_add(1);
             }
         }
-        Self { plan: Arc::new(plan), slots, serials }
+        Self { plan: Arc::new(plan), slots, serials, own_secret: self.own_secret }
     }
 
     /// The serials of the zones of the last generation, and of those that were there before.
@@ -346,19 +368,37 @@ impl Store {
                 let has_news = all.any(|&index| self.slots[index].generation > self.slots[index].counted);
                 spec.least_serial = spec.least_serial.max(serial.wrapping_add(u32::from(has_news)));
             }
-            let access = self.access(plan.access);
+            let mut access = self.access(plan.access).on(plan.terms);
+            if let Some(keys) = plan.keys.and_then(|index| self.slots[index].dataset.clone()) {
+                access = access.with_keys(keys);
+            }
             let mut zone = build(&spec, &inputs, &allow, access)?;
-            zone.unavailable |= plan.access.is_some_and(|index| self.slots[index].dataset.is_none());
+            let mut needed = plan.access.iter().chain(&plan.keys);
+            zone.unavailable |= needed.any(|&index| self.slots[index].dataset.is_none());
             self.serials.insert(spec.apex, zone.soa.serial);
             zones.push(zone);
         }
         self.slots.iter_mut().for_each(|slot| slot.counted = slot.generation);
-        Ok(Snapshot::new(zones, self.access(self.plan.access), self.plan.version.clone()))
+        let mut snapshot = Snapshot::new(zones, self.access(self.plan.access), self.plan.version.clone());
+        snapshot.secrets = match &self.plan.cookies {
+            Cookies::Off => Secrets::default(),
+            Cookies::Own => Secrets::new([self.own_secret]),
+            Cookies::Shared(secrets) => secrets.clone(),
+        };
+        Ok(snapshot)
     }
 
     fn access(&self, index: Option<usize>) -> Access {
         index.and_then(|index| self.slots[index].dataset.clone()).map_or_else(Access::default, Access::by)
     }
+}
+
+/// A secret that nobody can guess.
+fn random_secret() -> Secret {
+    // the two halves are hashes under one random key of 128 bits: to find the key from them is to break the hash
+    let hasher = RandomState::new();
+    let halves = [0_u64, 1].map(|half| hasher.hash_one(half));
+    Secret((u128::from(halves[0]) << 64 | u128::from(halves[1])).to_ne_bytes())
 }
 
 #[cfg(test)]

@@ -38,10 +38,18 @@ pub(super) fn plan(folder: &Path, files: &[&str]) -> Plan {
     let placed = (0..files.len()).map(|index| (index, Name::default())).collect();
     Plan {
         datasets: files.iter().map(spec).collect(),
-        zones: vec![ZonePlan { spec: zone, datasets: placed, allow: Vec::new(), access: None }],
+        zones: vec![ZonePlan {
+            spec: zone,
+            datasets: placed,
+            allow: Vec::new(),
+            access: None,
+            keys: None,
+            terms: Default::default(),
+        }],
         access: None,
         never: NeverList::empty(),
         version: Version::Refused,
+        cookies: Cookies::Off,
     }
 }
 

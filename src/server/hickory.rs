@@ -7,9 +7,9 @@
 //! query.
 //!
 //! What hickory is not given, or cannot read, [`crate::answer::respond`] answers as behind the plain doors: not one
-//! question, more than [`MAX_RECORDS`] records, a question with a compression pointer, records that are cut off.
+//! question, more than [`MAX_RECORDS`] records, a question with a compression pointer, records that are cut off, a cookie.
 //!
-//! Replies are not padded, as the whole program knows no EDNS option (RFC 7830 would have it pad for clients that do).
+//! Replies are not padded, as the program knows no EDNS option but cookies (RFC 7830 would have it pad for clients that do).
 //!
 //! Where the two readers differ: EDNS options that do not fill their record are FORMERR behind the plain doors, and here
 //! are none. hickory warns of each such query, so the program's log filter has to leave it out.
@@ -23,6 +23,7 @@ use std::task::{Context, Waker};
 use async_trait::async_trait;
 use hickory_proto::ProtoError;
 use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::opt::EdnsCode;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder, DecodeError, Restrict};
 use hickory_server::net::NetError;
@@ -42,7 +43,7 @@ use crate::server::observe::{Answering, Counters, Exchange, Respond, Silence, no
 use crate::server::panics::OncePerMinute;
 use crate::server::stream::Door;
 use crate::snapshot::Snapshot;
-use crate::zone::UnixTime;
+use crate::zone::{Standing, UnixTime};
 
 /// The encrypted door.
 pub(super) struct Tls<D, R> {
@@ -96,7 +97,8 @@ fn read(message: &[u8], client: IpAddr) -> Option<Request> {
     let request = Request::from_bytes(message.to_vec(), SocketAddr::new(client, 0), Protocol::Tcp).ok()?;
     // the only thing before the name that a pointer could mean is the header, and the reply has another one
     let name = request.queries.queries().first()?.original().name().to_bytes().ok()?;
-    (request.queries.as_bytes().len() == name.len() + TYPE_AND_CLASS).then_some(request)
+    let has_cookie = request.edns.as_ref().is_some_and(|edns| edns.option(EdnsCode::Cookie).is_some());
+    (request.queries.as_bytes().len() == name.len() + TYPE_AND_CLASS && !has_cookie).then_some(request)
 }
 
 /// The shape of [`crate::answer::answer`] for a [`Reply`], for which tests put in their own.
@@ -142,7 +144,8 @@ impl<D: Decide> RequestHandler for Handler<D> {
         if self.0.observer.is_some() {
             // what is sent is the client's alone in this form of handler, so it is written once more
             if let Ok((info, bytes)) = write(response()) {
-                let summary = Summary { zone: decision.zone, rcode: decision.rcode, answers: info.counts().answers };
+                let Decision { zone, rcode, standing, .. } = decision;
+                let summary = Summary { zone, rcode, answers: info.counts().answers, standing, ..Summary::default() };
                 self.observe(request, &snapshot, now, Outcome::Reply { length: bytes.len(), summary }, &bytes);
             }
         }
@@ -173,7 +176,8 @@ impl<D: Decide> Handler<D> {
     /// What to reply; none if the access list says so.
     fn decide(&self, request: &Request, snapshot: &Snapshot, now: UnixTime) -> Option<(Decision, Reply)> {
         let refuse = |rcode: ResponseCode| {
-            Some((Decision { rcode: rcode.into(), authoritative: false, zone: None }, Reply::default()))
+            let (rcode, standing) = (rcode.into(), Standing::default());
+            Some((Decision { rcode, authoritative: false, zone: None, standing }, Reply::default()))
         };
         if request.metadata.op_code != OpCode::Query {
             return refuse(ResponseCode::NotImp);
@@ -195,6 +199,7 @@ impl<D: Decide> Handler<D> {
             client: request.src().ip(),
             now,
             ahead: None,
+            meter: None,
         };
         let mut reply = Reply { qname: asked.name().clone(), ..Reply::default() };
         let decision = (self.0.respond)(snapshot, &query, &mut reply)?;
@@ -423,13 +428,13 @@ mod tests {
         send(&mut client, &query(b"\x04list\0", 0, false));
         let length = receive(&mut client).unwrap().len();
         assert_eq!(server.running.counters().panics(), 1);
-        let summary = Summary { zone: Some(3), rcode: 0, answers: 1 };
+        let summary = Summary { zone: Some(3), rcode: 0, answers: 1, ..Summary::default() };
         let seen = [(Outcome::Drop(DropReason::Access), 0), (Outcome::Reply { length, summary }, length)];
         assert_eq!(*log.0.lock().unwrap(), seen);
     }
 
     fn start(observer: Option<Arc<dyn Observer>>) -> Server {
-        Server::start(Limits::default(), observer, crate::server::FromSnapshot, decide)
+        Server::start(Limits::default(), observer, crate::server::FromSnapshot::default(), decide)
     }
 
     /// One record a section, but for some names.
@@ -447,7 +452,7 @@ mod tests {
         }
         record(Section::Authority, Owner::Ancestor(labels.count() - 1), 2, b"\x02ns\x07example\0");
         record(Section::Additional, Owner::Other(b"\x02ns\x07example"), 1, &[192, 0, 2, 1]);
-        Some(Decision { rcode: 0, authoritative: true, zone: Some(3) })
+        Some(Decision { rcode: 0, authoritative: true, zone: Some(3), standing: Standing::default() })
     }
 
     /// A query for A with id 7.

@@ -11,12 +11,15 @@
 mod bind;
 mod certificate;
 pub(crate) mod connections;
+mod guard;
 mod hickory;
 mod mmsg;
 pub mod notify;
 mod observe;
 mod panics;
 pub mod privileges;
+mod quotas;
+mod rates;
 pub mod seccomp;
 pub mod signals;
 mod stream;
@@ -32,15 +35,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::answer;
-use crate::snapshot::Published;
+use crate::answer::{self, Query};
+use crate::snapshot::{Published, Snapshot};
 
 use bind::{Inherited, Plain};
 use certificate::Certificate;
 pub use certificate::{CertificateError, CertificatePaths};
+pub use guard::{Abuse, Desk};
+use guard::{Guard, Tallies};
 use hickory::Decide;
 use observe::{Answering, FromSnapshot, Respond};
 pub use observe::{Counters, Exchange, Observer};
+use quotas::Quotas;
+pub use rates::RateLimits;
 
 /// Where to listen, and within which limits.
 #[derive(Clone, Debug)]
@@ -53,11 +60,13 @@ pub struct Listen {
     pub udp_workers: usize,
     /// What stream connections may hold.
     pub limits: Limits,
+    /// How many replies alike go to one network over UDP, if that is bounded.
+    pub rate_limits: Option<RateLimits>,
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { plain: Vec::new(), encrypted: None, udp_workers: 1, limits: Limits::default() }
+        Self { plain: Vec::new(), encrypted: None, udp_workers: 1, limits: Limits::default(), rate_limits: None }
     }
 }
 
@@ -153,7 +162,7 @@ pub fn bind(listen: &Listen) -> Result<Bound, Error> {
             Some((listeners, Arc::new(Certificate::open(certificate.clone())?)))
         }
     };
-    Ok(Bound { plain, encrypted, limits: listen.limits })
+    Ok(Bound { plain, encrypted, limits: listen.limits, rate_limits: listen.rate_limits, quotas: Arc::default() })
 }
 
 /// Open sockets, and nobody answering yet.
@@ -162,6 +171,8 @@ pub struct Bound {
     plain: Vec<Plain>,
     encrypted: Option<(Vec<TcpListener>, Arc<Certificate>)>,
     limits: Limits,
+    rate_limits: Option<RateLimits>,
+    quotas: Arc<Quotas>,
 }
 
 impl Bound {
@@ -182,9 +193,12 @@ impl Bound {
     ///
     /// [`Error::Thread`].
     pub fn run(self, published: Arc<Published>, observer: Option<Arc<dyn Observer>>) -> Result<Running, Error> {
-        self.run_with(published, observer, FromSnapshot, |snapshot, query, reply| {
-            answer::answer(snapshot, query, reply)
-        })
+        let respond = FromSnapshot(self.quotas.clone());
+        let meter = self.quotas.clone();
+        let decide = move |snapshot: &Snapshot, query: &Query<'_>, reply: &mut hickory::Reply| {
+            answer::answer(snapshot, &Query { meter: Some(&*meter), ..*query }, reply)
+        };
+        self.run_with(published, observer, respond, decide)
     }
 
     fn run_with(
@@ -196,7 +210,9 @@ impl Bound {
     ) -> Result<Running, Error> {
         panics::quieten();
         let counters = Arc::new(Counters::default());
-        let answering = Answering { published, observer, counters: counters.clone(), respond };
+        let guard = Guard::new(self.rate_limits, self.quotas.clone());
+        let tallies = guard.tallies();
+        let answering = Answering { published, observer, counters: counters.clone(), guard, respond };
         let (addresses, encrypted_addresses) = (self.addresses(), self.encrypted_addresses());
         let (mut sockets, mut own_sockets, mut listeners) = (Vec::new(), Vec::new(), Vec::new());
         for Plain { udp, tcp, is_inherited, .. } in self.plain {
@@ -215,18 +231,19 @@ impl Bound {
             encrypted_addresses,
             certificate: None,
             counters,
+            tallies,
             udp_stop,
             stream_stop,
             threads: Vec::new(),
         };
         for socket in sockets {
-            let (answering, stop) = (answering.clone(), running.udp_stop.clone());
+            let (answering, stop) = (answering.for_worker(), running.udp_stop.clone());
             running.start("udp", move || udp::serve(&socket, &answering, &stop))?;
         }
         if let Some((listeners, certificate)) = self.encrypted {
             running.certificate = Some(certificate.clone());
             let acceptor = tls::acceptor(certificate).map_err(|error| Error::Thread(io::Error::other(error)))?;
-            let door = hickory::Tls::new(acceptor, answering.clone(), decide);
+            let door = hickory::Tls::new(acceptor, answering.for_worker(), decide);
             running.start_streams("tls", listeners, door, self.limits)?;
         }
         running.start_streams("tcp", listeners, tcp::Tcp(answering), self.limits)?;
@@ -241,6 +258,7 @@ pub struct Running {
     encrypted_addresses: Vec<SocketAddr>,
     certificate: Option<Arc<Certificate>>,
     counters: Arc<Counters>,
+    tallies: Arc<Tallies>,
     udp_stop: Arc<udp::Stop>,
     stream_stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -269,6 +287,11 @@ impl Running {
     /// What went wrong so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What was counted of cookies, limits and quotas so far.
+    pub fn abuse(&self) -> Abuse {
+        self.tallies.read()
     }
 
     /// Drains and ends: queries that have arrived are answered, new ones are not, all threads are gone afterwards.

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::answer::{Asked, DropReason, Outcome, Transport};
+use crate::answer::{Asked, Asker, Class, DropReason, Outcome, Summary, Transport};
+use crate::server::guard::Guard;
 use crate::server::panics::contain;
+use crate::server::quotas::Quotas;
 use crate::snapshot::{Published, Snapshot};
 use crate::zone::UnixTime;
 
@@ -121,6 +123,24 @@ pub(super) trait Respond: Clone + Send + Sync + 'static {
         out: &mut [u8],
     ) -> Outcome;
 
+    /// With what other replies a reply is counted, where replies are bounded; none where it never is.
+    fn class<'a>(&self, _asked: &'a Self::Asked, _summary: &Summary) -> Option<Class<'a>> {
+        None
+    }
+
+    /// Writes what is sent in the place of a reply that is one too many, over that reply.
+    fn slip(
+        &self,
+        _snapshot: &Snapshot,
+        _asked: &Self::Asked,
+        _client: IpAddr,
+        _now: UnixTime,
+        reply: Outcome,
+        _out: &mut [u8],
+    ) -> Outcome {
+        reply
+    }
+
     /// All steps for one query.
     fn respond_to(
         &self,
@@ -144,8 +164,8 @@ pub(super) trait Respond: Clone + Send + Sync + 'static {
 }
 
 /// Answers from the published generation.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FromSnapshot;
+#[derive(Clone, Debug, Default)]
+pub(super) struct FromSnapshot(pub(super) Arc<Quotas>);
 
 impl Respond for FromSnapshot {
     type Asked = Asked;
@@ -171,7 +191,23 @@ impl Respond for FromSnapshot {
         now: UnixTime,
         out: &mut [u8],
     ) -> Outcome {
-        asked.respond(snapshot, client, transport, now, out)
+        asked.respond_metered(snapshot, &Asker { client, transport, now, meter: Some(&*self.0) }, out)
+    }
+
+    fn class<'a>(&self, asked: &'a Asked, summary: &Summary) -> Option<Class<'a>> {
+        Some(asked.class(summary))
+    }
+
+    fn slip(
+        &self,
+        snapshot: &Snapshot,
+        asked: &Asked,
+        client: IpAddr,
+        now: UnixTime,
+        reply: Outcome,
+        out: &mut [u8],
+    ) -> Outcome {
+        asked.slip(snapshot, client, now, reply, out)
     }
 }
 
@@ -181,6 +217,7 @@ pub(super) struct Answering<R> {
     pub(super) published: Arc<Published>,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) counters: Arc<Counters>,
+    pub(super) guard: Guard,
     /// What answers: bytes to bytes, or whatever the door works with.
     pub(super) respond: R,
 }
@@ -199,6 +236,7 @@ impl<R: Respond> Answering<R> {
         // the observer is inside, as a panic in it is no better reason to lose a worker
         let outcome = self.contain(now, || {
             let outcome = self.respond.respond_to(snapshot, query, client, transport, now, out);
+            self.guard.note(&outcome);
             let reply = &out[..outcome.length()];
             self.observe(&Exchange { client, transport, now, query, reply, outcome, snapshot });
             outcome
@@ -211,11 +249,18 @@ impl<R: Respond> Answering<R> {
     }
 }
 
+impl<R: Clone> Answering<R> {
+    /// The same for one more thread.
+    pub(super) fn for_worker(&self) -> Self {
+        Self { guard: self.guard.for_worker(), ..self.clone() }
+    }
+}
+
 impl<R> Answering<R> {
     /// The same for a door that answers by other means.
     pub(super) fn with<S>(&self, respond: S) -> Answering<S> {
         let (published, observer, counters) = (self.published.clone(), self.observer.clone(), self.counters.clone());
-        Answering { published, observer, counters, respond }
+        Answering { published, observer, counters, guard: self.guard.clone(), respond }
     }
 
     /// Tells the observer, if there is one.

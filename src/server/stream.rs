@@ -203,7 +203,7 @@ impl<D: Door> Shared<D> {
                 replies.extend_from_slice(&scratch[..length]);
                 true
             }
-            Err(Silence::Panic | Silence::Meant(DropReason::Access)) => true,
+            Err(Silence::Panic | Silence::Meant(DropReason::Access | DropReason::Limited)) => true,
             Err(Silence::Meant(DropReason::Short | DropReason::Response)) => false,
         }
     }

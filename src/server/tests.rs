@@ -300,7 +300,8 @@ fn a_socket_that_was_handed_over_serves_the_next_server_too() {
         let tcp = TcpListener::bind(LOOPBACK).unwrap();
         tcp.set_nonblocking(true).unwrap();
         let plain = vec![Plain { address, udp, tcp, is_inherited: true }];
-        let bound = Bound { plain, encrypted: None, limits: Limits::default() };
+        let limits = Limits::default();
+        let bound = Bound { plain, encrypted: None, limits, rate_limits: None, quotas: Arc::default() };
         let running = bound.run_with(published(), None, InOneStep(echo), no_decision).unwrap();
         assert_eq!(ask_udp(address, b"still there"), b"still there");
         running.shutdown();
@@ -384,7 +385,7 @@ impl<F: Whole> Respond for InOneStep<F> {
     }
 }
 
-pub(super) fn no_decision(_: &Snapshot, _: &answer::Query<'_>, _: &mut hickory::Reply) -> Option<answer::Decision> {
+pub(super) fn no_decision(_: &Snapshot, _: &Query<'_>, _: &mut hickory::Reply) -> Option<answer::Decision> {
     None
 }
 
@@ -406,7 +407,7 @@ pub(super) fn echo(_: &Snapshot, query: &[u8], _: IpAddr, _: Transport, _: UnixT
 
 pub(super) fn reply(bytes: &[u8], out: &mut [u8]) -> Outcome {
     out[..bytes.len()].copy_from_slice(bytes);
-    Outcome::Reply { length: bytes.len(), summary: Summary { zone: None, rcode: 0, answers: 0 } }
+    Outcome::Reply { length: bytes.len(), summary: Summary::default() }
 }
 
 /// A connected socket: it takes replies from the address that was asked and from no other.

@@ -4,7 +4,8 @@
 //! the batch goes through steps, each for all queries before the next: they are read; what answering them will read from
 //! memory is prefetched; what stands behind that is prefetched too; they are answered, each over its own query.
 //! A table larger than the caches costs a wait for memory at every step down, and so the queries wait together.
-//! The generation and the time are loaded once for a batch; nothing that two workers share is written for a query.
+//! The generation and the time are loaded once for a batch; nothing that two workers share is written for a query, but what
+//! bounds replies and quotas where there are any.
 //!
 //! Invariant: a reply leaves from the address and port that its query came to (RFC 2181, section 4: a client
 //! drops any other), and no datagram, error or panic ends the loop; the end comes from [`Stop`] alone.
@@ -132,7 +133,11 @@ fn answer<R: Respond>(
             query.len()
         });
         let outcome = match read {
-            Ok(()) => respond.respond(snapshot, asked, client, Transport::Udp, now, batch.slot(index)),
+            Ok(()) => {
+                let reply = respond.respond(snapshot, asked, client, Transport::Udp, now, batch.slot(index));
+                answering.guard.note(&reply);
+                answering.guard.limit(respond, (snapshot, asked), client, now, reply, batch.slot(index))
+            }
             Err(reason) => Outcome::Drop(*reason),
         };
         let reply = &batch.slot(index)[..outcome.length()];

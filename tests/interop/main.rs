@@ -1,6 +1,7 @@
 //! infamy beside real servers and clients: tests that need them are ignored unless asked for.
 
 mod clients;
+mod cookies;
 mod harness;
 mod lab;
 mod master_file;

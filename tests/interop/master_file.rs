@@ -13,7 +13,7 @@ use infamy::dataset::{BadLines, Defaults, NeverList, Spec};
 use infamy::dnsxl::{Alphabet, HashKind, KeyShape, Name};
 use infamy::export::{Options, Source};
 use infamy::feed::{Format, NsLine, Reading};
-use infamy::reload::{Plan, Store, ZonePlan};
+use infamy::reload::{Cookies, Plan, Store, ZonePlan};
 use infamy::snapshot::{Snapshot, Version};
 use infamy::zone::{Choice, TestEntries, UnixTime, ZoneSpec};
 
@@ -118,6 +118,7 @@ impl Lists {
             access: None,
             never: NeverList::empty(),
             version: Version::Refused,
+            cookies: Cookies::Off,
         };
         let mut random = Random(0x1f2e_3d4c_5b6a_7988);
         let mut questions = Vec::new();
@@ -130,7 +131,14 @@ impl Lists {
                 questions.extend(subjects.iter().map(|subject| format!("{subject}.{apex}")));
             }
             let datasets = (first..plan.datasets.len()).map(|index| (index, Name::default())).collect();
-            plan.zones.push(ZonePlan { spec: zone(apex, choice), datasets, allow: Vec::new(), access: None });
+            plan.zones.push(ZonePlan {
+                spec: zone(apex, choice),
+                datasets,
+                allow: Vec::new(),
+                access: None,
+                keys: None,
+                terms: Default::default(),
+            });
         }
         for zone in &plan.zones {
             let apex = &zone.spec.apex;

@@ -112,6 +112,7 @@ fn hundred_million() -> Dataset {
         name: String::new(),
         parts: vec![part],
         clients: None,
+        keys: None,
         head: Head::default(),
         modified: 0,
         compiled: None,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of the flow. One imports only those before it, and of those not the ones named behind it.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("dnsxl", &[]),
     ("feed", &[]),
     ("table", &["feed"]),
@@ -13,6 +13,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("evidence", &["table", "dataset", "live"]),
     ("neighborhood", &["table"]),
     ("zone", &[]),
+    ("cookie", &[]),
     ("snapshot", &[]),
     ("answer", &[]),
     ("reload", &["answer"]),
@@ -25,7 +26,8 @@ const ROOMS: [(&str, &[&str]); 17] = [
 ];
 
 /// Rooms without clock, log, event loop.
-const PURE: [&str; 9] = ["dnsxl", "feed", "table", "dataset", "live", "evidence", "neighborhood", "zone", "answer"];
+const PURE: [&str; 10] =
+    ["dnsxl", "feed", "table", "dataset", "live", "evidence", "neighborhood", "zone", "cookie", "answer"];
 const NOT_PURE: [&str; 6] = ["tokio::", "tracing::", "SystemTime", "Instant::now", "async fn", "println!"];
 
 /// Where `unsafe` may stand.

@@ -1,5 +1,6 @@
 //! infamy from the outside, as one integration crate: answers by RFC section, packets, doors, processes.
 
+mod access;
 mod compile;
 mod compiled;
 mod control;
@@ -14,9 +15,11 @@ mod live;
 mod oracle;
 mod packaging;
 mod phishing;
+mod rates;
 mod rbldnsd;
 mod real_lists;
 mod reloads;
+mod rfc7873;
 mod rfc8020;
 mod rfc8906;
 mod scenarios;

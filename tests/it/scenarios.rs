@@ -8,7 +8,7 @@ use infamy::answer::Transport;
 use infamy::config::Config;
 use infamy::dataset::NeverList;
 use infamy::snapshot::{Snapshot, Version};
-use infamy::zone::{Choice, TestEntries, UnixTime};
+use infamy::zone::{Choice, RefuseWith, TestEntries, UnixTime};
 
 use crate::script::{self, Expected, Question, Records, Scenario};
 use crate::wire::{AA, AD, CD, DO, Message, QR, Query, RA, RD, TC, TYPE_SOA, Z};
@@ -105,6 +105,14 @@ fn build(scenario: &Scenario) -> (Vec<String>, Snapshot) {
                 "as-written" => plan.spec.test_entries = TestEntries::AsWritten,
                 "ns-in-authority" => plan.spec.ns_in_authority = true,
                 "acl" => plan.access = Some(index_of(value)),
+                "keys" => plan.keys = Some(index_of(value)),
+                "refuse" => {
+                    plan.terms.refuse_with = match value.as_str() {
+                        "nxdomain" => RefuseWith::NxDomain,
+                        "drop" => RefuseWith::Drop,
+                        _ => RefuseWith::Code,
+                    }
+                }
                 "own" => plan.spec.own_addresses.push(value.parse().unwrap()),
                 _ => panic!("line {}: no such setting: {key}", scenario.line),
             }

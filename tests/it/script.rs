@@ -11,7 +11,8 @@
 //! dataset NAME FORMAT [key=md5|sha1|sha256:hex|base32:CHARACTERS]
 //! | one line of the dataset's file
 //! problem TEXT                            loading says something that has this text in it; nothing else may be said
-//! zone APEX [ttl=N] [choice=one|or] [as-written] [ns-in-authority] [acl=DATASET] [own=ADDRESS] DATASET[@UNDER] ...
+//! zone APEX [ttl=N] [choice=one|or] [as-written] [ns-in-authority] [acl=DATASET]
+//!      [keys=DATASET] [refuse=nxdomain|drop|code] [own=ADDRESS] DATASET[@UNDER] ...
 //! QUERY NAME TYPE [OPTION ...]
 //! ANSWER RCODE [aa] [tc]                  all flags, then all records:
 //! answer OWNER TTL TYPE DATA              a TTL of * is any, and so is the rest of DATA behind one;
@@ -215,6 +216,7 @@ fn format(word: &str) -> Result<Format, String> {
         "plain" => Format::Plain,
         "hosts" => Format::Hosts,
         "hashes" => Format::Hashes,
+        "keys" => Format::Keys,
         _ => return Err("no such format".into()),
     })
 }

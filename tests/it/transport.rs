@@ -108,6 +108,7 @@ fn generation() -> Snapshot {
         name: "tests".to_owned(),
         parts: vec![part],
         clients: None,
+        keys: None,
         head: Head::default(),
         modified: 1_700_000_000,
         compiled: None,

@@ -1,13 +1,14 @@
 //! Datasets and zones made for a test: list files in a folder that goes away, loaded as the server loads them.
 
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use infamy::answer::{DropReason, Outcome, Transport, respond};
 use infamy::dataset::{BadLines, Defaults, NeverList, Spec};
 use infamy::dnsxl::Name;
 use infamy::feed::{Compression, Format, Reading};
-use infamy::reload::{Plan, Store, ZonePlan};
+use infamy::reload::{Cookies, Plan, Store, ZonePlan};
 use infamy::snapshot::{Snapshot, Version};
 use infamy::zone::{Choice, TestEntries, UnixTime, ZoneSpec};
 use tempfile::TempDir;
@@ -27,6 +28,7 @@ impl World {
             access: None,
             never: NeverList::empty(),
             version: Version::Refused,
+            cookies: Cookies::Off,
         };
         Self { folder: tempfile::tempdir().unwrap(), plan }
     }
@@ -35,6 +37,8 @@ impl World {
     pub(crate) fn dataset(&mut self, name: &str, format: Format, text: &str) -> usize {
         let path: PathBuf = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
+        // as files of keys have to be
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let reading = Reading { compression: Compression::Off, ..Reading::default() };
         self.plan.datasets.push(Spec {
             name: name.to_owned(),
@@ -67,7 +71,14 @@ impl World {
             others: Vec::new(),
         };
         let datasets = datasets.iter().map(|&(index, under)| (index, name(under))).collect();
-        self.plan.zones.push(ZonePlan { spec, datasets, allow: Vec::new(), access: None });
+        self.plan.zones.push(ZonePlan {
+            spec,
+            datasets,
+            allow: Vec::new(),
+            access: None,
+            keys: None,
+            terms: Default::default(),
+        });
         self.plan.zones.last_mut().unwrap()
     }
 

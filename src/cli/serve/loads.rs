@@ -205,7 +205,9 @@ fn changed_config(before: &Config, started: &Config) -> Result<Option<Config>, C
     }
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if config.needs_restart(started) {
-        tracing::warn!("[listen], [limits] and the process keys of [server] have changed: they need a restart");
+        tracing::warn!(
+            "[listen], [limits], [rate-limit] and the process keys of [server] have changed: they need a restart"
+        );
     }
     Ok(Some(config))
 }

@@ -89,8 +89,8 @@ impl Sink for Statements {
             Entry::Name { wire, scope, said } => {
                 (Name::from_wire(wire).map(|name| Extent::Name { name, scope }).into_iter().collect(), said)
             }
-            // no verdict is about digests, records or clients
-            Entry::Hash { .. } | Entry::Record { .. } | Entry::Client { .. } => return,
+            // no verdict is about digests, records, clients or keys
+            Entry::Hash { .. } | Entry::Record { .. } | Entry::Client { .. } | Entry::Key { .. } => return,
         };
         let listing = match said {
             Said::Listed(Value { a: Some(a), text: Text::Template(text) }) => {

@@ -1,0 +1,142 @@
+//! Keys and secrets of a running server: exchanged while it serves, and told to nobody.
+
+use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use hickory_proto::op::ResponseCode;
+use infamy::dnsxl::QueryName;
+use infamy::feed::Format;
+use infamy::zone::Shown;
+
+use crate::serve::{PATIENCE, Server, Site};
+use crate::wire::{Message, Opt, Query, TYPE_SOA};
+use crate::world::World;
+
+#[test]
+fn keys_are_exchanged_as_lists_are_and_no_log_or_state_has_one() {
+    let site = Site::new();
+    let put = |text: &str| put(site.0.path(), "customers", text, 0o640);
+    put("acme 0123456789abcdefghij 1000/d\n");
+    site.write_config(KEYED);
+    let server = site.start();
+    let asked = |key: &str| server.rcode(&format!("1.2.0.192.{key}.keyed.example"));
+    assert_eq!(asked("0123456789abcdefghij"), ResponseCode::NoError);
+    assert_eq!(asked("9876543210abcdefghij"), ResponseCode::Refused);
+
+    put(
+        "acme 0123456789abcdefghij\nbolt 9876543210abcdefghij\ncord 9876543210abcdefghij\nwrong abcdefghij9876543210 5/h\n",
+    );
+    server.signal("HUP");
+    let mut lines = server.lines_until("reloaded took=");
+    assert_eq!(asked("9876543210abcdefghij"), ResponseCode::NoError);
+
+    put("bolt 9876543210abcdefghij\n");
+    server.signal("HUP");
+    lines.extend(server.lines_until("reloaded took="));
+    assert_eq!(asked("0123456789abcdefghij"), ResponseCode::Refused);
+
+    fs::set_permissions(site.0.path().join("customers"), Permissions::from_mode(0o644)).unwrap();
+    server.signal("HUP");
+    lines.extend(server.lines_until("no news"));
+    assert!(lines.iter().any(|line| line.contains("mode 644 lets others in")), "{lines:#?}");
+    assert_eq!(asked("9876543210abcdefghij"), ResponseCode::NoError, "the last good ones stay");
+
+    let told = lines.join("\n");
+    assert!(told.contains("the key of cord is left out: it is already that of bolt") || told.contains("problems=2"));
+    assert!(!told.contains("abcdefghij"), "{told}");
+    let state = site.0.path().join("state");
+    assert!(!files_below(&state).iter().any(|bytes| bytes.windows(10).any(|part| part == b"abcdefghij")));
+    assert!(server.end().success());
+}
+
+#[test]
+fn secrets_are_read_again_on_a_signal_and_roll_over() {
+    const OLD: &str = "e5e973e5a6b2a43f48e7dc849e37bfcf";
+    const NEW: &str = "445536bcd2513298075a5d379663c962";
+    let site = Site::new();
+    let put = |text: &str| put(site.0.path(), "secret", text, 0o600);
+    put(OLD);
+    site.write_config("[cookies]\nsecrets = \"secret\"\n");
+    let server = site.start();
+    let old = cookie(&server, &[1; 8]);
+    put(&format!("{NEW}\n{OLD}\n"));
+    server.signal("HUP");
+    server.wait_for("configuration taken over");
+    let new = cookie(&server, &old);
+    assert_ne!(new[16..], old[16..], "good, and given anew with the secret in use");
+    assert_eq!(cookie(&server, &new), new);
+
+    put("no secret\n");
+    server.signal("HUP");
+    let told = server.wait_for("configuration not taken over");
+    assert!(told.contains("line 1 is no secret") && !told.contains("no secret\n"), "{told}");
+    assert_eq!(cookie(&server, &new), new, "what was served stays");
+    assert!(server.end().success());
+}
+
+#[test]
+fn a_name_is_shown_without_its_key() {
+    let mut world = World::new();
+    let list = world.dataset("list", Format::Ip4Set, "192.0.2.1\n");
+    let keys = world.dataset("customers", Format::Keys, "acme 0123456789abcdefghij\n");
+    world.zone("keyed.example", &[(list, ".")]).keys = Some(keys);
+    world.zone("open.example", &[(list, ".")]);
+    let (_, snapshot) = world.load();
+    for (name, shown) in [
+        ("1.2.0.192.0123456789abcdefghij.keyed.example", "1.2.0.192.[acme].keyed.example"),
+        ("1.2.0.192.0123456789abcdefghik.keyed.example", "1.2.0.192.[?].keyed.example"),
+        ("0123456789abcdefghij.keyed.example", "[acme].keyed.example"),
+        ("1.2.0.192.keyed.example", "1.2.0.192.keyed.example"),
+        ("keyed.example", "keyed.example"),
+        ("1.2.0.192.0123456789abcdefghij.open.example", "1.2.0.192.0123456789abcdefghij.open.example"),
+    ] {
+        let (asked, _) = QueryName::read(&Query::new(name, 1).name).unwrap();
+        let (_, zone) = snapshot.zone_of(asked.labels()).unwrap();
+        assert_eq!(Shown { zone, labels: asked.labels() }.to_string(), shown);
+    }
+}
+
+/// Sends a cookie; the one that comes back.
+fn cookie(server: &Server, sent: &[u8]) -> Vec<u8> {
+    let options = [&[0, 10, 0, sent.len() as u8][..], sent].concat();
+    let query = Query { edns: Some(Opt { options, ..Opt::of_size(1232) }), ..Query::new("bl.example", TYPE_SOA) };
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send_to(&query.bytes(), server.address).unwrap();
+    let mut buffer = [0; 1232];
+    let length = socket.recv(&mut buffer).unwrap();
+    let options = Message::read(&buffer[..length]).unwrap().opt.unwrap().options;
+    assert_eq!(options[..4], [0, 10, 0, 24]);
+    options[4..].to_vec()
+}
+
+/// Puts a file in its place as everybody should.
+fn put(folder: &Path, name: &str, text: &str, mode: u32) {
+    let aside = folder.join("aside");
+    fs::write(&aside, text).unwrap();
+    fs::set_permissions(&aside, Permissions::from_mode(mode)).unwrap();
+    fs::rename(aside, folder.join(name)).unwrap();
+}
+
+/// The bytes of all files of a folder.
+fn files_below(folder: &Path) -> Vec<Vec<u8>> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => files_below(&path),
+            false => fs::read(path).into_iter().collect(),
+        })
+        .collect()
+}
+
+const KEYED: &str = "[[dataset]]
+name = \"customers\"
+format = \"keys\"
+files = \"customers\"
+[[zone]]
+apex = \"keyed.example\"
+datasets = [\"list\"]
+keys = \"customers\"
+";
