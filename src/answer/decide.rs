@@ -35,10 +35,10 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
     let Some((index, zone)) = found else {
         return match snapshot.access.permit(&snapshot.access, query.client) {
             Permit::Ignore => None,
-            _ => Some(Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None }),
+            _ => Some(Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None, listed: false }),
         };
     };
-    let decision = |rcode, authoritative| Some(Decision { rcode, authoritative, zone: Some(index) });
+    let decision = |rcode, authoritative| Some(Decision { rcode, authoritative, zone: Some(index), listed: false });
     let permit = zone.access.permit(&snapshot.access, query.client);
     match permit {
         Permit::Ignore => return None,
@@ -73,6 +73,7 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
             break Outcome::Found;
         }
     };
+    let listed = outcome == Outcome::Listed;
     let mut reply = Reply { zone, query, ahead, labels, owner: Owner::Qname, permit, out, answers };
     match outcome {
         Outcome::NoData => reply.soa(),
@@ -82,20 +83,20 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
         }
         // RFC 1034, section 4.3.1: the CNAMEs before a referral are ours, the referral alone is not
         Outcome::Referral => return decision(0, authoritative && answers > 0),
-        Outcome::Found | Outcome::Alias(_) => {
+        Outcome::Listed | Outcome::Found | Outcome::Alias(_) => {
             let gave_ns = query.qtype == TYPE_NS && labels.count() == zone.apex_labels;
             if zone.ns_in_authority && answers > 0 && !gave_ns {
                 reply.apex_ns(Section::Authority);
             }
         }
     }
-    decision(0, authoritative)
+    Some(Decision { rcode: 0, authoritative, zone: Some(index), listed })
 }
 
 /// Answers `version.bind` and its like (RFC 4892).
 fn version(snapshot: &Snapshot, query: &Query<'_>, labels: Labels<'_>, out: &mut impl Sections) -> Decision {
     let asked = VERSION_NAMES.contains(&labels.wire()) && matches!(query.qtype, TYPE_TXT | TYPE_ANY);
-    let refused = Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None };
+    let refused = Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None, listed: false };
     let Version::Text(text) = &snapshot.version else { return refused };
     if !asked {
         return refused;
@@ -106,13 +107,15 @@ fn version(snapshot: &Snapshot, query: &Query<'_>, labels: Labels<'_>, out: &mut
     rdata[0] = (rdata.len() - 1) as u8;
     let record = Record { owner: Owner::Qname, rtype: TYPE_TXT, class: CLASS_CH, ttl: 0, rdata: &rdata };
     out.record(Section::Answer, record);
-    Decision { rcode: 0, authoritative: true, zone: None }
+    Decision { rcode: 0, authoritative: true, zone: None, listed: false }
 }
 
 /// How a name came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome<'z> {
-    /// Records were given.
+    /// Records were given, a listing's among them.
+    Listed,
+    /// Records were given, and none of them is a listing's.
     Found,
     /// A CNAME was given, which leads to this name in wire form.
     Alias(&'z [u8]),
@@ -189,7 +192,8 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         let of_records = sets_of(zone, name).filter(|set| set.rtype() == rtype).map(|set| set.ttl(zone.ttl));
         let ttl = of_values.chain(of_records).min();
         match (self.listed(values, name, rtype, ttl), self.owned(name, rtype, ttl, Some(&hits))) {
-            (Outcome::Found, _) | (_, Outcome::Found) => Outcome::Found,
+            (Outcome::Listed, _) => Outcome::Listed,
+            (_, Outcome::Found) => Outcome::Found,
             _ => Outcome::NoData,
         }
     }
@@ -232,7 +236,7 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         if rtype == TYPE_TXT || rtype == TYPE_ANY && self.answers == before {
             listing::texts(self.zone, values, name, |own, rdata| self.give(TYPE_TXT, ttl.unwrap_or(own), rdata));
         }
-        if self.answers > before { Outcome::Found } else { Outcome::NoData }
+        if self.answers > before { Outcome::Listed } else { Outcome::NoData }
     }
 
     /// Gives a record of the name in the answer section.

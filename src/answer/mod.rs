@@ -117,6 +117,8 @@ pub struct Decision {
     pub authoritative: bool,
     /// The zone that answered: its index in the snapshot.
     pub zone: Option<usize>,
+    /// Whether the answer section has a listing.
+    pub listed: bool,
 }
 
 /// What becomes of a query.
@@ -152,6 +154,10 @@ pub struct Summary {
     pub rcode: u16,
     /// Records in the answer section.
     pub answers: u16,
+    /// Whether a listing is among them.
+    pub listed: bool,
+    /// The type that was asked for; 0 where no question could be read, which is nobody's type.
+    pub qtype: u16,
 }
 
 /// Why a query gets no reply.
@@ -216,7 +222,8 @@ impl Asked {
         let error = |rcode, edns, out: &mut [u8]| {
             let writer = Writer::begin(out, self.end(), None, MIN_UDP_REPLY, edns);
             let (length, answers) = writer.finish(header, rcode, false, edns);
-            Outcome::Reply { length, summary: Summary { zone: None, rcode, answers } }
+            let qtype = self.question().map_or(0, |question| question.qtype);
+            Outcome::Reply { length, summary: Summary { zone: None, rcode, answers, listed: false, qtype } }
         };
         if header.opcode_bits() != 0 {
             return error(RCODE_NOTIMP, edns, out);
@@ -236,11 +243,11 @@ impl Asked {
         let Question { name, qtype, qclass, .. } = question;
         let ahead = self.ahead.as_ref();
         let query = Query { name, qtype: *qtype, qclass: *qclass, id: header.id, client, now, ahead };
-        let Some(Decision { rcode, authoritative, zone }) = answer(snapshot, &query, &mut writer) else {
+        let Some(Decision { rcode, authoritative, zone, listed }) = answer(snapshot, &query, &mut writer) else {
             return Outcome::Drop(DropReason::Access);
         };
         let (length, answers) = writer.finish(header, rcode, authoritative, edns);
-        Outcome::Reply { length, summary: Summary { zone, rcode, answers } }
+        Outcome::Reply { length, summary: Summary { zone, rcode, answers, listed, qtype: *qtype } }
     }
 }
 

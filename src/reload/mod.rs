@@ -81,6 +81,8 @@ pub struct Store {
     plan: Arc<Plan>,
     slots: Vec<Slot>,
     serials: HashMap<Name, u32>,
+    /// The numbers of all zones that there ever were.
+    numbers: HashMap<Name, u32>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -160,7 +162,7 @@ impl Store {
     /// A store of a plan, with nothing loaded yet.
     pub fn new(plan: Plan) -> Self {
         let slots = plan.datasets.iter().map(|_| Slot::default()).collect();
-        Self { plan: Arc::new(plan), slots, serials: HashMap::new() }
+        Self { plan: Arc::new(plan), slots, serials: HashMap::new(), numbers: HashMap::new() }
     }
 
     /// The plan.
@@ -315,7 +317,7 @@ impl Store {
                 *serial = serial.wrapping_add(1);
             }
         }
-        Self { plan: Arc::new(plan), slots, serials }
+        Self { plan: Arc::new(plan), slots, serials, numbers: self.numbers.clone() }
     }
 
     /// The serials of the zones of the last generation, and of those that were there before.
@@ -349,6 +351,8 @@ impl Store {
             let access = self.access(plan.access);
             let mut zone = build(&spec, &inputs, &allow, access)?;
             zone.unavailable |= plan.access.is_some_and(|index| self.slots[index].dataset.is_none());
+            let next = self.numbers.len() as u32;
+            zone.number = *self.numbers.entry(zone.apex.clone()).or_insert(next);
             self.serials.insert(spec.apex, zone.soa.serial);
             zones.push(zone);
         }

@@ -20,6 +20,7 @@ pub mod privileges;
 pub mod seccomp;
 pub mod signals;
 mod stream;
+mod tally;
 mod tcp;
 mod tls;
 mod udp;
@@ -41,6 +42,9 @@ pub use certificate::{CertificateError, CertificatePaths};
 use hickory::Decide;
 use observe::{Answering, FromSnapshot, Respond};
 pub use observe::{Counters, Exchange, Observer};
+pub use tally::{
+    Carrier, CarrierCounts, DURATION_BOUNDS, DurationCounts, Finding, OTHER_TYPE, TYPES, Tallies, Tally, ZoneCounts,
+};
 
 /// Where to listen, and within which limits.
 #[derive(Clone, Debug)]
@@ -196,7 +200,14 @@ impl Bound {
     ) -> Result<Running, Error> {
         panics::quieten();
         let counters = Arc::new(Counters::default());
-        let answering = Answering { published, observer, counters: counters.clone(), respond };
+        let mut tallies = Tallies::default();
+        let mut answering = |carrier| Answering {
+            published: published.clone(),
+            observer: observer.clone(),
+            counters: counters.clone(),
+            tally: tallies.open(carrier),
+            respond: respond.clone(),
+        };
         let (addresses, encrypted_addresses) = (self.addresses(), self.encrypted_addresses());
         let (mut sockets, mut own_sockets, mut listeners) = (Vec::new(), Vec::new(), Vec::new());
         for Plain { udp, tcp, is_inherited, .. } in self.plain {
@@ -214,22 +225,24 @@ impl Bound {
             addresses,
             encrypted_addresses,
             certificate: None,
-            counters,
+            counters: counters.clone(),
+            tallies: Tallies::default(),
             udp_stop,
             stream_stop,
             threads: Vec::new(),
         };
         for socket in sockets {
-            let (answering, stop) = (answering.clone(), running.udp_stop.clone());
+            let (answering, stop) = (answering(Carrier::Udp), running.udp_stop.clone());
             running.start("udp", move || udp::serve(&socket, &answering, &stop))?;
         }
         if let Some((listeners, certificate)) = self.encrypted {
             running.certificate = Some(certificate.clone());
             let acceptor = tls::acceptor(certificate).map_err(|error| Error::Thread(io::Error::other(error)))?;
-            let door = hickory::Tls::new(acceptor, answering.clone(), decide);
+            let door = hickory::Tls::new(acceptor, answering(Carrier::Tls), decide);
             running.start_streams("tls", listeners, door, self.limits)?;
         }
-        running.start_streams("tcp", listeners, tcp::Tcp(answering), self.limits)?;
+        running.start_streams("tcp", listeners, tcp::Tcp(answering(Carrier::Tcp)), self.limits)?;
+        running.tallies = tallies;
         Ok(running)
     }
 }
@@ -241,6 +254,7 @@ pub struct Running {
     encrypted_addresses: Vec<SocketAddr>,
     certificate: Option<Arc<Certificate>>,
     counters: Arc<Counters>,
+    tallies: Tallies,
     udp_stop: Arc<udp::Stop>,
     stream_stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -267,8 +281,13 @@ impl Running {
     }
 
     /// What went wrong so far.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// What queries came to so far.
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
     }
 
     /// Drains and ends: queries that have arrived are answered, new ones are not, all threads are gone afterwards.

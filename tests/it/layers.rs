@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of the flow. One imports only those before it, and of those not the ones named behind it.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("dnsxl", &[]),
     ("feed", &[]),
     ("table", &["feed"]),
@@ -17,6 +17,8 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("answer", &[]),
     ("reload", &["answer"]),
     ("server", &["reload"]),
+    ("metrics", &["reload"]),
+    ("query_log", &["reload", "metrics"]),
     ("http", &["reload"]),
     ("config", &[]),
     ("export", &["server"]),
