@@ -23,7 +23,7 @@
 //!
 //! - [`reload`] loads what changed, keeps what was good, and makes the next generation.
 //! - [`server`] opens the sockets and has queries answered; the only room with threads that serve.
-//! - [`query_log`] tells of single queries.
+//! - [`metrics`] tells what was counted there, as Prometheus reads it; [`query_log`] tells of single queries.
 //! - [`http`] is the control interface, by which a running server is told what to do; both ends of it.
 //! - [`config`] reads a strict TOML file and comes to what these take.
 //! - [`export`] writes a zone out as a standard master file.
@@ -55,6 +55,7 @@ pub mod answer;
 pub mod reload;
 pub mod server;
 
+pub mod metrics;
 pub mod query_log;
 
 pub mod http;
