@@ -146,7 +146,7 @@ impl Outcome {
 }
 
 /// What a reply says, in short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// The zone that answered: its index in the snapshot.
     pub zone: Option<usize>,
@@ -223,7 +223,7 @@ impl Asked {
             let writer = Writer::begin(out, self.end(), None, MIN_UDP_REPLY, edns);
             let (length, answers) = writer.finish(header, rcode, false, edns);
             let qtype = self.question().map_or(0, |question| question.qtype);
-            Outcome::Reply { length, summary: Summary { zone: None, rcode, answers, listed: false, qtype } }
+            Outcome::Reply { length, summary: Summary { rcode, answers, qtype, ..Summary::default() } }
         };
         if header.opcode_bits() != 0 {
             return error(RCODE_NOTIMP, edns, out);

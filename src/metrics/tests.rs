@@ -6,7 +6,7 @@ use crate::answer::{Outcome, Summary};
 use crate::server::Tallies;
 
 fn reply(qtype: u16, rcode: u16) -> Outcome {
-    let summary = Summary { zone: None, rcode, answers: 1, listed: rcode == 0, qtype };
+    let summary = Summary { rcode, answers: 1, listed: rcode == 0, qtype, ..Summary::default() };
     Outcome::Reply { length: 90, summary }
 }
 

@@ -192,7 +192,7 @@ pub(super) mod tests {
             reply: &[0],
             outcome: Outcome::Reply {
                 length: 94,
-                summary: Summary { zone: None, rcode, answers: 1, listed: rcode == 0, qtype },
+                summary: Summary { rcode, answers: 1, listed: rcode == 0, qtype, ..Summary::default() },
             },
             snapshot: &SNAPSHOT,
         }

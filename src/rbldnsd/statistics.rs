@@ -153,7 +153,7 @@ mod tests {
     fn count(tallies: &mut Tallies, zone: Option<u32>, rcode: Option<u16>) {
         let outcome = match rcode {
             Some(rcode) => {
-                let summary = Summary { zone: None, rcode, answers: 1, listed: rcode == 0, qtype: 1 };
+                let summary = Summary { rcode, answers: 1, listed: rcode == 0, qtype: 1, ..Summary::default() };
                 Outcome::Reply { length: 90, summary }
             }
             None => Outcome::Drop(DropReason::Access),

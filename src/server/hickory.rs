@@ -348,7 +348,7 @@ mod tests {
     use super::*;
     use crate::server::tests::{framed, receive, send};
     use crate::server::tls::tests::{Client, Server};
-    use crate::server::{Limits, Observer};
+    use crate::server::{Finding, Limits, Observer};
 
     #[test]
     fn question_and_records_pass_through_hickory_unharmed() {
@@ -452,9 +452,14 @@ mod tests {
         send(&mut client, &query(b"\x04list\0", 0, false));
         let length = receive(&mut client).unwrap().len();
         assert_eq!(server.running.counters().panics(), 1);
-        let summary = Summary { zone: Some(3), rcode: 0, answers: 1, listed: false, qtype: 1 };
+        let summary = Summary { zone: Some(3), answers: 1, qtype: 1, ..Summary::default() };
         let seen = [(Outcome::Drop(DropReason::Access), 0), (Outcome::Reply { length, summary }, length)];
         assert_eq!(*log.0.lock().unwrap(), seen);
+        let counts = &server.running.tallies().read()[&Carrier::Tls];
+        let each: Vec<_> = counts.zones[&None].each().collect();
+        assert_eq!(each, [("A", Finding::Other, 1), ("none", Finding::Dropped, 1)]);
+        let asked = query(b"\x06denied\0", 0, false).len() + query(b"\x04list\0", 0, false).len();
+        assert_eq!((counts.zones[&None].bytes_in(), counts.zones[&None].bytes_out()), (asked as u64, length as u64));
     }
 
     fn start(observer: Option<Arc<dyn Observer>>) -> Server {

@@ -307,7 +307,7 @@ mod tests {
     use crate::answer::{DropReason, Summary};
 
     fn reply(qtype: u16, rcode: u16, answers: u16, listed: bool) -> Outcome {
-        Outcome::Reply { length: 90, summary: Summary { zone: None, rcode, answers, listed, qtype } }
+        Outcome::Reply { length: 90, summary: Summary { rcode, answers, listed, qtype, ..Summary::default() } }
     }
 
     #[test]

@@ -406,10 +406,7 @@ pub(super) fn echo(_: &Snapshot, query: &[u8], _: IpAddr, _: Transport, _: UnixT
 
 pub(super) fn reply(bytes: &[u8], out: &mut [u8]) -> Outcome {
     out[..bytes.len()].copy_from_slice(bytes);
-    Outcome::Reply {
-        length: bytes.len(),
-        summary: Summary { zone: None, rcode: 0, answers: 0, listed: false, qtype: 0 },
-    }
+    Outcome::Reply { length: bytes.len(), summary: Summary::default() }
 }
 
 /// A connected socket: it takes replies from the address that was asked and from no other.
