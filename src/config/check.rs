@@ -46,6 +46,7 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         dnstap: super::logs::dnstap(&spec, source),
         control: control.listen,
         store: control.store,
+        retention: control.retention,
         plan,
         judging,
         warnings,

@@ -15,6 +15,7 @@ use super::error::{ConfigError, Problem, Source};
 pub use super::neighborhood::{EvidenceSpec, LiftSpec, NeighborhoodSpec, SourceSpec};
 pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Percent, Placement, Seconds};
 pub use super::verdicts::{Families, Form, Kind, NamesSpec, When};
+use crate::evidence::store;
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -40,6 +41,9 @@ pub struct Spec {
     /// `[dnstap]`
     #[serde(default)]
     pub dnstap: Dnstap,
+    /// `[retention]`
+    #[serde(default)]
+    pub retention: Retention,
     /// `[never-list]`
     #[serde(default)]
     pub never_list: NeverList,
@@ -169,6 +173,18 @@ pub struct Dnstap {
     pub identity: Option<String>,
     /// One query in so many is told.
     pub sample: NonZeroU32,
+}
+
+/// `[retention]`: how long the store keeps what was said.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Retention {
+    /// Reports, from when they came in.
+    pub reports: Seconds,
+    /// The most reports, the latest.
+    pub most_reports: u64,
+    /// Generations, and changes that hold no more.
+    pub audit: Seconds,
 }
 
 /// `[never-list]`: what no dataset may list.
@@ -463,6 +479,13 @@ impl Default for QueryLog {
 impl Default for Dnstap {
     fn default() -> Self {
         Self { socket: None, identity: None, sample: NonZeroU32::MIN }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let store::Retention { report_age, reports, audit_age } = store::Retention::default();
+        Self { reports: Seconds(report_age), most_reports: reports, audit: Seconds(audit_age) }
     }
 }
 

@@ -52,20 +52,29 @@ impl Connector {
             Ok(stream) => {
                 self.stream = Some(stream);
                 if let Some(lost) = self.lost.take() {
-                    (self.tell)(&self.socket.display().to_string(), News::Again { lost });
+                    (self.tell)(&self.name(), News::Again { lost });
                 }
             }
             Err(why) => self.fails("connecting to", &why),
         }
     }
 
-    /// Tells of an error, unless it goes on from before.
+    /// Gives the connection up.
     fn fails(&mut self, doing: &'static str, why: &io::Error) {
         self.stream = None;
         if self.lost.is_none() {
-            self.lost = Some(0);
-            (self.tell)(&self.socket.display().to_string(), News::Fails { doing, why });
+            self.fails_to(doing, why);
         }
+    }
+
+    /// Tells of an error, and counts what is lost from here on.
+    fn fails_to(&mut self, doing: &'static str, why: &io::Error) {
+        self.lost = Some(0);
+        (self.tell)(&self.name(), News::Fails { doing, why });
+    }
+
+    fn name(&self) -> String {
+        self.socket.display().to_string()
     }
 }
 
@@ -83,8 +92,13 @@ impl Sink for Connector {
             }
             None => count(frames),
         };
-        if let Some(so_far) = &mut self.lost {
-            *so_far += lost + dropped;
+        if dropped > 0 && self.lost.is_none() {
+            self.fails_to("writing to", &io::Error::other("it is too slow"));
+        }
+        let has_caught_up = self.stream.is_some() && lost + dropped == 0 && !frames.is_empty();
+        match self.lost.take() {
+            Some(lost) if has_caught_up => (self.tell)(&self.name(), News::Again { lost }),
+            so_far => self.lost = so_far.map(|so_far| so_far + lost + dropped),
         }
         lost
     }
@@ -270,6 +284,27 @@ mod tests {
         // it is gone, and nothing was left in its queue
         assert_eq!(connector.take(&frames(&[b"four"]), 0), 1);
         assert!(news.recv().unwrap().contains("writing to"));
+    }
+
+    #[test]
+    fn a_collector_that_is_too_slow_is_told_of_once_and_when_it_has_caught_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tap");
+        let listener = UnixListener::bind(&path).unwrap();
+        let collector = thread::spawn(move || collect(&listener));
+        let (told, news) = channel();
+        let tell = move |_: &str, news: News<'_>| told.send(format!("{news:?}")).unwrap();
+        let mut connector = Connector::new(path, TYPE, Box::new(tell));
+        let frame = frames(&[b"one"]);
+        for dropped in [0, 7, 2, 0, 0] {
+            assert_eq!(connector.take(&frame, dropped), 0);
+        }
+        connector.end();
+        assert_eq!(collector.join().unwrap(), frame.repeat(5));
+        drop(connector);
+        let told: Vec<String> = news.iter().collect();
+        assert!(told[0].contains("too slow"), "{told:?}");
+        assert_eq!(told[1..], ["Again { lost: 9 }"]);
     }
 
     #[test]
