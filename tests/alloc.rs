@@ -14,6 +14,7 @@ mod world;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
 use infamy::answer::{Asked, MAX_UDP_REPLY, Outcome, Transport, respond};
 use infamy::cookie::{Secret, Secrets};
@@ -21,7 +22,7 @@ use infamy::dataset::{Defaults, Holds, NeverList};
 use infamy::dnsxl::key::{Alphabet, HashKind, KeyShape};
 use infamy::feed::{Format, Quota, Scope};
 use infamy::live::{By, Change, Changes, Effect, Kinds, OwnedValue, Subject};
-use infamy::server::{Desk, RateLimits};
+use infamy::server::{Carrier, Desk, Finding, RateLimits, Tallies};
 use infamy::snapshot::Snapshot;
 use infamy::zone::{Choice, RefuseWith, Terms, UnixTime};
 
@@ -200,6 +201,39 @@ fn nothing_that_bounds_replies_or_counts_quotas_allocates() {
     }
     let counted = desk.abuse();
     assert!(counted.limited > 0 && counted.slipped > 0 && counted.over_quota > 0, "{counted:?}");
+}
+
+#[test]
+fn no_query_allocates_by_being_counted() {
+    let snapshot = snapshot();
+    let mut tallies = Tallies::default();
+    let tally = tallies.open(Carrier::Udp);
+    let mut out = [0; MAX_UDP_REPLY];
+    let mut count = |name: &str, qtype: u16| {
+        let query = Query::new(name, qtype).bytes();
+        let outcome = answer(&snapshot, &query, &mut out);
+        let Outcome::Reply { summary, .. } = outcome else { panic!("{outcome:?}") };
+        let zone = summary.zone.map(|index| snapshot.zones()[index].number);
+        let allocated = counted(|| {
+            tally.count(zone, outcome, query.len());
+            tally.time(1, Duration::from_micros(9));
+        });
+        (allocated, Finding::of(outcome))
+    };
+    // the rows of all zones here are made with the first
+    assert_eq!(count("bl.example", 6), (1, Finding::Other));
+    for (name, rcode, answers) in QUESTIONS {
+        for zone in ["bl.example", "or.example", "ns.example"] {
+            let expected = match (rcode, answers) {
+                (0, 0) => Finding::Ent,
+                (0, _) => Finding::Listed,
+                _ => Finding::Unlisted,
+            };
+            assert_eq!(count(&format!("{name}.{zone}"), 1), (0, expected), "{name}.{zone}");
+        }
+    }
+    assert_eq!(count("www.elsewhere.example", 1), (0, Finding::Refused));
+    assert_eq!(count("www.bl.example", 1), (0, Finding::Other), "records of generic are no listing");
 }
 
 #[test]

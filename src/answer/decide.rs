@@ -38,7 +38,7 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
             Some(Permit::Ignore) => None,
             listed => {
                 let standing = Standing { key: None, is_listed: matches!(listed, Some(Permit::Pass)) };
-                Some(Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None, standing })
+                Some(Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None, listed: false, standing })
             }
         };
     };
@@ -52,7 +52,8 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
     let applied = Applied { name, key, client: query.client, meter: query.meter, now: query.now };
     let is_open = || name.count() == 0 || is_name_server(zone, labels) || is_above_child(zone, name);
     let Admission { permit, standing, key_labels } = zone.access.admit(&snapshot.access, &applied, is_open);
-    let decision = |rcode, authoritative| Some(Decision { rcode, authoritative, zone: Some(index), standing });
+    let decision =
+        |rcode, authoritative| Some(Decision { rcode, authoritative, zone: Some(index), listed: false, standing });
     let refusal = match permit {
         Permit::Ignore => return None,
         Permit::Refuse(refusal) => match zone.access.refuse_with() {
@@ -93,6 +94,7 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
             break Outcome::Found;
         }
     };
+    let listed = outcome == Outcome::Listed;
     let mut reply = Reply { zone, query, ahead, labels, above, owner: Owner::Qname, permit, out, answers };
     match outcome {
         Outcome::NoData => reply.soa(),
@@ -102,21 +104,21 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
         }
         // RFC 1034, section 4.3.1: the CNAMEs before a referral are ours, the referral alone is not
         Outcome::Referral => return decision(0, authoritative && answers > 0),
-        Outcome::Found | Outcome::Alias(_) => {
+        Outcome::Listed | Outcome::Found | Outcome::Alias(_) => {
             let gave_ns = query.qtype == TYPE_NS && labels.count() == zone.apex_labels;
             if zone.ns_in_authority && answers > 0 && !gave_ns {
                 reply.apex_ns(Section::Authority);
             }
         }
     }
-    decision(0, authoritative)
+    Some(Decision { rcode: 0, authoritative, zone: Some(index), listed, standing })
 }
 
 /// Answers `version.bind` and its like (RFC 4892).
 fn version(snapshot: &Snapshot, query: &Query<'_>, labels: Labels<'_>, out: &mut impl Sections) -> Decision {
     let asked = VERSION_NAMES.contains(&labels.wire()) && matches!(query.qtype, TYPE_TXT | TYPE_ANY);
     let standing = Standing::default();
-    let refused = Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None, standing };
+    let refused = Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None, listed: false, standing };
     let Version::Text(text) = &snapshot.version else { return refused };
     if !asked {
         return refused;
@@ -127,7 +129,7 @@ fn version(snapshot: &Snapshot, query: &Query<'_>, labels: Labels<'_>, out: &mut
     rdata[0] = (rdata.len() - 1) as u8;
     let record = Record { owner: Owner::Qname, rtype: TYPE_TXT, class: CLASS_CH, ttl: 0, rdata: &rdata };
     out.record(Section::Answer, record);
-    Decision { rcode: 0, authoritative: true, zone: None, standing }
+    Decision { rcode: 0, authoritative: true, zone: None, listed: false, standing }
 }
 
 /// Whether a name is that of a server of the zone, which everybody has to find.
@@ -141,7 +143,9 @@ fn is_name_server(zone: &Zone, name: Labels<'_>) -> bool {
 /// How a name came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome<'z> {
-    /// Records were given.
+    /// Records were given, a listing's among them.
+    Listed,
+    /// Records were given, and none of them is a listing's.
     Found,
     /// A CNAME was given, which leads to this name in wire form.
     Alias(&'z [u8]),
@@ -221,7 +225,8 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         let of_records = sets_of(zone, name).filter(|set| set.rtype() == rtype).map(|set| set.ttl(zone.ttl));
         let ttl = of_values.chain(of_records).min();
         match (self.listed(values, name, rtype, ttl), self.owned(name, rtype, ttl, Some(&hits))) {
-            (Outcome::Found, _) | (_, Outcome::Found) => Outcome::Found,
+            (Outcome::Listed, _) => Outcome::Listed,
+            (_, Outcome::Found) => Outcome::Found,
             _ => Outcome::NoData,
         }
     }
@@ -286,7 +291,7 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         if rtype == TYPE_TXT || rtype == TYPE_ANY && self.answers == before {
             listing::texts(self.zone, values, name, |own, rdata| self.give(TYPE_TXT, ttl.unwrap_or(own), rdata));
         }
-        if self.answers > before { Outcome::Found } else { Outcome::NoData }
+        if self.answers > before { Outcome::Listed } else { Outcome::NoData }
     }
 
     /// Gives a record of the name in the answer section.

@@ -122,6 +122,8 @@ pub struct Decision {
     pub authoritative: bool,
     /// The zone that answered: its index in the snapshot.
     pub zone: Option<usize>,
+    /// Whether the answer section has a listing.
+    pub listed: bool,
     /// Whom the query is from.
     pub standing: Standing,
 }
@@ -159,6 +161,10 @@ pub struct Summary {
     pub rcode: u16,
     /// Records in the answer section.
     pub answers: u16,
+    /// Whether a listing is among them.
+    pub listed: bool,
+    /// The type that was asked for; 0 where no question could be read, which is nobody's type.
+    pub qtype: u16,
     /// Whom the query is from.
     pub standing: Standing,
     /// What its cookie shows.
@@ -238,7 +244,8 @@ impl Asked {
         let error = |rcode, opt, out: &mut [u8]| {
             let writer = Writer::begin(out, self.end(), None, MIN_UDP_REPLY, opt);
             let (length, answers) = writer.finish(header, rcode, false);
-            Outcome::Reply { length, summary: Summary { rcode, answers, cookie, ..Summary::default() } }
+            let qtype = self.question().map_or(0, |question| question.qtype);
+            Outcome::Reply { length, summary: Summary { rcode, answers, qtype, cookie, ..Summary::default() } }
         };
         if header.opcode_bits() != 0 {
             return error(RCODE_NOTIMP, opt, out);
@@ -267,11 +274,13 @@ impl Asked {
         let Question { name, qtype, qclass, .. } = question;
         let ahead = self.ahead.as_ref();
         let query = Query { name, qtype: *qtype, qclass: *qclass, id: header.id, client, now, ahead, meter };
-        let Some(Decision { rcode, authoritative, zone, standing }) = answer(snapshot, &query, &mut writer) else {
+        let Some(decision) = answer(snapshot, &query, &mut writer) else {
             return Outcome::Drop(DropReason::Access);
         };
+        let Decision { rcode, authoritative, zone, listed, standing } = decision;
         let (length, answers) = writer.finish(header, rcode, authoritative);
-        Outcome::Reply { length, summary: Summary { zone, rcode, answers, standing, cookie } }
+        let summary = Summary { zone, rcode, answers, listed, qtype: *qtype, standing, cookie };
+        Outcome::Reply { length, summary }
     }
 
     /// What the cookie shows, and what the OPT record of the reply is made from.

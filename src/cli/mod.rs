@@ -27,6 +27,7 @@ mod report;
 mod selftest;
 mod serve;
 mod status;
+mod top;
 mod withdraw;
 
 use std::ffi::OsString;
@@ -68,6 +69,8 @@ enum Command {
     Reload(reload::Arguments),
     /// Says how a running server is
     Status(status::Arguments),
+    /// Shows what a running server is asked, as it goes; q ends it
+    Top(top::Arguments),
     /// Has a running server list subjects at once
     Add(add::Arguments),
     /// Has a running server list subjects no more, whatever its files say
@@ -119,6 +122,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Add(arguments) => add::run(&arguments),
         Command::Remove(arguments) => remove::run(&arguments),
         Command::Withdraw(arguments) => withdraw::run(&arguments),

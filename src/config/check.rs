@@ -42,6 +42,8 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         pid_file: spec.server.pid_file.as_deref().map(|path| at(source, path)),
         state_directory: spec.server.state_directory.as_deref().map(|path| at(source, path)),
         watch: Some(Duration::from_secs(spec.server.watch.0.into())).filter(|every| !every.is_zero()),
+        query_log: super::logs::query_log(&spec, source),
+        dnstap: super::logs::dnstap(&spec, source),
         control: control.listen,
         store: control.store,
         retention: control.retention,

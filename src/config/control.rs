@@ -1,7 +1,8 @@
 //! `[control]` and `[retention]`: where the running server is told what to do, and where and how long what it is told is
 //! kept.
 //!
-//! Invariant: who can connect over TCP without being known can do nothing, so that there are no addresses without tokens.
+//! Invariant: who can connect over TCP without being known can do nothing, so that there are no addresses without tokens,
+//! save those where there are metrics and nothing else.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,8 @@ pub(super) struct Control {
 /// Checks the two.
 pub(super) fn check(spec: &Spec, source: &Source<'_>) -> Result<Control, ConfigError> {
     let wrong = |problem| Err(ConfigError::Wrong { place: source.whole(), problem });
-    let spec::Control { socket, addresses, hosts, tokens, store, connections, connections_per_client } = &spec.control;
+    let spec::Control { socket, addresses, hosts, tokens, metrics, store, connections, connections_per_client } =
+        &spec.control;
     for (key, limit) in [("connections", *connections), ("connections-per-client", *connections_per_client)] {
         if limit == 0 {
             return wrong(Problem::NoRoom { section: "control", key });
@@ -55,6 +57,7 @@ pub(super) fn check(spec: &Spec, source: &Source<'_>) -> Result<Control, ConfigE
             addresses: addresses.clone(),
             hosts: hosts.clone(),
             tokens: tokens.as_deref().map(|path| at(source, path)),
+            metrics: metrics.clone(),
             limits: Limits {
                 connections: *connections,
                 connections_per_client: *connections_per_client,

@@ -10,6 +10,7 @@ mod abuse;
 mod check;
 mod control;
 mod error;
+mod logs;
 mod neighborhood;
 pub mod spec;
 mod values;
@@ -27,6 +28,7 @@ pub use neighborhood::Judging;
 use crate::dataset::Emitted;
 use crate::evidence::store::Retention;
 use crate::http;
+use crate::query_log::{DnstapSpec, FileSpec};
 use crate::reload::Plan;
 use crate::server::Listen;
 use crate::server::privileges::Confinement;
@@ -47,6 +49,10 @@ pub struct Config {
     pub state_directory: Option<PathBuf>,
     /// How often it is looked whether lists have changed, if at all.
     pub watch: Option<Duration>,
+    /// The query log, if there is one; its path as it is seen from outside.
+    pub query_log: Option<FileSpec>,
+    /// The collector that dnstap goes to, if there is one; its path as it is seen from outside.
+    pub dnstap: Option<DnstapSpec>,
     /// Where the control interface listens; its paths as they are seen from outside of any chroot.
     pub control: http::Listen,
     /// Where reports and live changes are kept, if they are; as it is seen from outside.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -41,6 +42,12 @@ pub struct Spec {
     /// `[control]`
     #[serde(default)]
     pub control: Control,
+    /// `[query-log]`
+    #[serde(default)]
+    pub query_log: QueryLog,
+    /// `[dnstap]`
+    #[serde(default)]
+    pub dnstap: Dnstap,
     /// `[retention]`
     #[serde(default)]
     pub retention: Retention,
@@ -131,12 +138,48 @@ pub struct Control {
     pub hosts: Vec<String>,
     /// Who may ask over TCP.
     pub tokens: Option<PathBuf>,
+    /// For TCP where there are metrics and nothing else.
+    pub metrics: Vec<SocketAddr>,
     /// Where reports and changes are kept, if not in the state directory.
     pub store: Option<PathBuf>,
     /// Open connections.
     pub connections: usize,
     /// Open connections of one client.
     pub connections_per_client: usize,
+}
+
+/// `[query-log]`: a line for queries.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct QueryLog {
+    /// The file; there is no log without one.
+    pub file: Option<PathBuf>,
+    /// How lines are written.
+    pub format: LogFormat,
+    /// One query in so many is told.
+    pub sample: NonZeroU32,
+}
+
+/// How the lines of a query log are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// A JSON object.
+    Json,
+    /// As rbldnsd does.
+    Rbldnsd,
+}
+
+/// `[dnstap]`: queries and replies for a collector.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Dnstap {
+    /// The collector's Unix socket; nothing is told without one.
+    pub socket: Option<PathBuf>,
+    /// Which server this is.
+    pub identity: Option<String>,
+    /// One query in so many is told.
+    pub sample: NonZeroU32,
 }
 
 /// `[retention]`: how long the store keeps what was said.
@@ -405,14 +448,9 @@ impl Spec {
     /// What is only done at the start of the process.
     pub(super) fn of_process(&self) -> impl PartialEq + '_ {
         let Server { user, group, chroot, pid_file, state_directory, .. } = &self.server;
-        (
-            &self.listen,
-            &self.limits,
-            &self.rate_limit,
-            &self.control,
-            [user, group],
-            [chroot, pid_file, state_directory],
-        )
+        let logs = (&self.query_log, &self.dnstap);
+        let doors = (&self.listen, &self.limits, &self.rate_limit, &self.control);
+        (doors, logs, [user, group], [chroot, pid_file, state_directory])
     }
 }
 
@@ -458,10 +496,23 @@ impl Default for Control {
             addresses: Vec::new(),
             hosts: Vec::new(),
             tokens: None,
+            metrics: Vec::new(),
             store: None,
             connections,
             connections_per_client,
         }
+    }
+}
+
+impl Default for QueryLog {
+    fn default() -> Self {
+        Self { file: None, format: LogFormat::Json, sample: NonZeroU32::MIN }
+    }
+}
+
+impl Default for Dnstap {
+    fn default() -> Self {
+        Self { socket: None, identity: None, sample: NonZeroU32::MIN }
     }
 }
 

@@ -37,8 +37,8 @@ fn the_example_has_the_defaults() {
     let bare = spec("version = 1");
     let spec = spec(EXAMPLE);
     assert_eq!(
-        (spec.listen, spec.limits, spec.server, spec.control, spec.never_list),
-        (bare.listen, bare.limits, bare.server, bare.control, bare.never_list)
+        (spec.listen, spec.limits, spec.server, spec.control, spec.never_list, spec.query_log, spec.dnstap),
+        (bare.listen, bare.limits, bare.server, bare.control, bare.never_list, bare.query_log, bare.dnstap)
     );
 }
 
@@ -98,6 +98,8 @@ fn the_example_has_every_key() {
         ("cookies", keys::<spec::CookieSpec>()),
         ("server", keys::<spec::Server>()),
         ("control", keys::<spec::Control>()),
+        ("query-log", keys::<spec::QueryLog>()),
+        ("dnstap", keys::<spec::Dnstap>()),
         ("never-list", keys::<spec::NeverList>()),
         ("evidence", keys::<spec::EvidenceSpec>()),
         ("evidence.source", keys::<spec::SourceSpec>()),

@@ -268,6 +268,50 @@ pub struct StoreStatus {
     pub error: Option<String>,
 }
 
+/// What queries came to since the process began.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// By zone, transport, type and result: those that there were.
+    pub queries: Vec<QueryCount>,
+    /// How long they took, by transport.
+    pub durations: Vec<Durations>,
+}
+
+/// How many queries were alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueryCount {
+    /// The zone's apex; none outside every zone.
+    pub zone: Option<String>,
+    /// `udp`, `tcp` or `tls`.
+    pub transport: String,
+    /// The type, if it is one of those that are told apart, `none` or `other`.
+    pub qtype: String,
+    /// `listed`, `unlisted`, `ent`, `other`, `refused`, `error` or `dropped`.
+    pub result: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// How long queries took that came by one transport.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Durations {
+    /// `udp`, `tcp` or `tls`.
+    pub transport: String,
+    /// All of them together, in seconds.
+    pub seconds: f64,
+    /// How many took how long.
+    pub buckets: Vec<Bucket>,
+}
+
+/// Queries that took about as long.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// Seconds at most, and more than in the bucket before; none in the last.
+    pub up_to: Option<f64>,
+    /// How many.
+    pub count: u64,
+}
+
 /// What is to be compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

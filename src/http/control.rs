@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::api::{
     ChangeQuery, ChangeRecord, ChangeRequest, Changed, Diff, DiffQuery, Evidence, EvidenceQuery, Reloaded, Status,
-    Taken,
+    Taken, Traffic,
 };
 use crate::evidence::store::Event;
 
@@ -16,6 +16,12 @@ use crate::evidence::store::Event;
 pub trait Control: Send + Sync {
     /// How the server is, at once, whatever it is doing.
     fn status(&self) -> Status;
+
+    /// What queries came to, at once.
+    fn traffic(&self) -> Traffic;
+
+    /// All metrics as [`crate::metrics`] writes them, at once.
+    fn metrics(&self) -> String;
 
     /// Reads what has changed. Answered when it is done if `done` is to be waited for, else when it is taken down.
     fn reload(&self, who: &Who, until: Until, reply: Reply<Reloaded>);

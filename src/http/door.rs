@@ -64,6 +64,18 @@ impl Door for TcpListener {
     }
 }
 
+/// Where metrics are, for whoever can connect.
+pub(super) struct Scraped(pub(super) TcpListener);
+
+impl Door for Scraped {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, IpAddr, Peer)> {
+        let (stream, client, _) = Door::accept(&self.0).await?;
+        Ok((stream, client, Peer::Scraper))
+    }
+}
+
 impl Door for UnixListener {
     type Stream = UnixStream;
 

@@ -39,7 +39,7 @@ use tokio::task::LocalSet;
 
 use bind::Socket;
 pub use control::{Control, Refusal, Reply, Until, Who};
-use door::House;
+use door::{House, Scraped};
 use guard::Guard;
 pub use problem::Details;
 use tokens::Tokens;
@@ -56,6 +56,8 @@ pub struct Listen {
     pub hosts: Vec<String>,
     /// The tokens of those who may ask over TCP; without it nobody may.
     pub tokens: Option<PathBuf>,
+    /// TCP where there are metrics and nothing else, for whoever can connect.
+    pub metrics: Vec<SocketAddr>,
     /// What connections may hold.
     pub limits: Limits,
 }
@@ -63,7 +65,7 @@ pub struct Listen {
 impl Listen {
     /// Whether there is no interface at all.
     pub fn is_off(&self) -> bool {
-        self.socket.is_none() && self.addresses.is_empty()
+        self.socket.is_none() && self.addresses.is_empty() && self.metrics.is_empty()
     }
 }
 
@@ -185,8 +187,11 @@ pub fn bind(listen: &Listen) -> Result<Bound, Error> {
         return Err(error.into());
     }
     let socket = listen.socket.as_deref().map(Socket::open).transpose()?;
-    let addresses = listen.addresses.iter().map(|address| bind::tcp(*address)).collect::<Result<_, _>>()?;
-    Ok(Bound { socket, addresses, hosts: listen.hosts.clone(), tokens, limits: listen.limits })
+    let open = |addresses: &[SocketAddr]| -> Result<Vec<_>, Error> {
+        addresses.iter().map(|address| bind::tcp(*address)).collect()
+    };
+    let (addresses, metrics) = (open(&listen.addresses)?, open(&listen.metrics)?);
+    Ok(Bound { socket, addresses, metrics, hosts: listen.hosts.clone(), tokens, limits: listen.limits })
 }
 
 /// Open sockets, and nobody answering yet.
@@ -194,6 +199,7 @@ pub fn bind(listen: &Listen) -> Result<Bound, Error> {
 pub struct Bound {
     socket: Option<Socket>,
     addresses: Vec<TcpListener>,
+    metrics: Vec<TcpListener>,
     hosts: Vec<String>,
     tokens: Option<Tokens>,
     limits: Limits,
@@ -206,25 +212,24 @@ impl Bound {
     ///
     /// [`Error::Thread`].
     pub fn run(self, control: Arc<dyn Control>) -> Result<Running, Error> {
-        let Self { socket, addresses, hosts, tokens, limits } = self;
+        let Self { socket, addresses, metrics, hosts, tokens, limits } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let registered = runtime.enter();
         let path = socket.as_ref().map(|socket| socket.path.clone());
         let unix = socket.as_ref().map(Socket::listener).transpose().map_err(Error::Thread)?;
-        let tcp: Vec<_> = addresses
-            .into_iter()
-            .map(tokio::net::TcpListener::from_std)
-            .collect::<Result<_, _>>()
-            .map_err(Error::Thread)?;
+        let tcp = registered_listeners(addresses)?;
+        let scraped = registered_listeners(metrics)?;
         drop(registered);
-        let bound = tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let bound = local_addresses(&tcp);
+        let metrics = local_addresses(&scraped);
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::new(Counters::default());
         let counted = counters.clone();
         let serve = move || {
             let guard = Guard { hosts, tokens: tokens.map(RefCell::new) };
-            let router = routes::router(control, limits.body);
-            let house = Rc::new(House { router, guard, limits, counters: counted, stop: stopped });
+            let router = routes::router(control.clone(), limits.body);
+            let (counters, stop) = (counted.clone(), stopped.clone());
+            let house = Rc::new(House { router, guard, limits, counters, stop });
             // one thread for all: what connections share needs no lock, and parsing is what it does
             let local = LocalSet::new();
             if let Some(unix) = unix {
@@ -234,13 +239,28 @@ impl Bound {
                 local.spawn_local(door::serve(listener, house.clone()));
             }
             drop(house);
+            let (router, guard) = (routes::metrics_router(control), Guard { hosts: Vec::new(), tokens: None });
+            let house = Rc::new(House { router, guard, limits, counters: counted, stop: stopped });
+            for listener in scraped {
+                local.spawn_local(door::serve(Scraped(listener), house.clone()));
+            }
+            drop(house);
             runtime.block_on(local);
             // the path goes when nobody listens any more
             drop(socket);
         };
         let thread = thread::Builder::new().name("control".to_owned()).spawn(serve).map_err(Error::Thread)?;
-        Ok(Running { socket: path, addresses: bound, counters, stop, thread: Some(thread) })
+        Ok(Running { socket: path, addresses: bound, metrics, counters, stop, thread: Some(thread) })
     }
+}
+
+/// Takes sockets into the event loop that is entered.
+fn registered_listeners(listeners: Vec<TcpListener>) -> Result<Vec<tokio::net::TcpListener>, Error> {
+    listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<Result<_, _>>().map_err(Error::Thread)
+}
+
+fn local_addresses(listeners: &[tokio::net::TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
 /// An interface that answers; dropping it is a shutdown.
@@ -248,6 +268,7 @@ impl Bound {
 pub struct Running {
     socket: Option<PathBuf>,
     addresses: Vec<SocketAddr>,
+    metrics: Vec<SocketAddr>,
     counters: Arc<Counters>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
@@ -262,6 +283,11 @@ impl Running {
     /// Where TCP is open, in the order of [`Listen::addresses`], with the ports that the kernel chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where there are metrics and nothing else, in the order of [`Listen::metrics`].
+    pub fn metrics_addresses(&self) -> &[SocketAddr] {
+        &self.metrics
     }
 
     /// What was refused so far.

@@ -19,17 +19,25 @@ use tokio::time::timeout;
 
 use super::api::{
     Action, At, ChangeQuery, ChangeRecord, ChangeRequest, Changed, Diff, DiffQuery, Evidence, EvidenceQuery,
-    LookupQuery, MAX_NAME, MAX_ROWS, MAX_SUBJECT, MAX_SUBJECTS, Reloaded, Reported, Status, WaitQuery,
+    LookupQuery, MAX_NAME, MAX_ROWS, MAX_SUBJECT, MAX_SUBJECTS, Reloaded, Reported, Status, Traffic, WaitQuery,
 };
 use super::control::{Control, Refusal, Reply, Until, Who};
 use super::intake::{Intake, now};
 use super::problem::{Problem, no_such_path};
 use crate::evidence::{Time, arf, xarf};
+use crate::metrics::MEDIA_TYPE;
 
 /// The interface over a server; `patience` is how long a body, or the next line of one, may take.
 pub(super) fn router(control: Arc<dyn Control>, patience: Duration) -> Router {
     let all = routes().into_iter().fold(Router::new(), |router, (_, path, route)| router.route(path, route));
     all.fallback(no_such_path).with_state(Served { control, patience })
+}
+
+/// What anybody may see who can connect to an address for metrics.
+pub(super) fn metrics_router(control: Arc<dyn Control>) -> Router {
+    let missing = || async { Problem::new(StatusCode::NOT_FOUND, "/metrics is all there is here") };
+    let served = Served { control, patience: ANSWER };
+    Router::new().route("/metrics", get(metrics)).fallback(missing).with_state(served)
 }
 
 /// What is behind all paths.
@@ -47,7 +55,9 @@ type Asked<T> = Result<Query<T>, QueryRejection>;
 pub(super) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Served>)> {
     vec![
         ("get", "/openapi.json", get(openapi)),
+        ("get", "/metrics", get(metrics)),
         ("get", "/v1/status", get(status)),
+        ("get", "/v1/traffic", get(traffic)),
         ("post", "/v1/reload", post(reload)),
         ("post", "/v1/datasets/{name}/accept", post(accept)),
         ("post", "/v1/changes", post(change)),
@@ -66,6 +76,14 @@ async fn openapi() -> Response {
 
 async fn status(State(Served { control, .. }): Shared) -> Json<Status> {
     Json(control.status())
+}
+
+async fn traffic(State(Served { control, .. }): Shared) -> Json<Traffic> {
+    Json(control.traffic())
+}
+
+async fn metrics(State(Served { control, .. }): Shared) -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))], control.metrics()).into_response()
 }
 
 async fn reload(

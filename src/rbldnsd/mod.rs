@@ -12,8 +12,6 @@ mod announce;
 mod dump;
 mod log;
 mod options;
-mod query_line;
-mod query_log;
 mod serve;
 mod specs;
 mod statistics;

@@ -11,12 +11,12 @@ use super::StartError;
 use super::announce::{Announcer, Began, show_cause};
 use super::log::Log;
 use super::options::{Options, Output};
-use super::query_log::QueryLog;
-use super::statistics::{Counters, Statistics, append_mark};
+use super::statistics::{Statistics, append_mark};
+use crate::query_log::{FileSpec, Form, News, QueryLog, Sample, Tell, Watch};
 use crate::reload::{Plan, Store};
 use crate::server::notify::Notifier;
 use crate::server::signals::{self, Signal};
-use crate::server::{Bound, Exchange, Observer};
+use crate::server::{Bound, Observer, Tallies};
 use crate::snapshot::Published;
 use crate::zone::{UnixTime, ZoneError};
 
@@ -54,11 +54,12 @@ impl<'o> Service<'o> {
         let published = Arc::new(Published::new(self.store.snapshot()?));
         let zones: Vec<String> = self.store.plan().zones.iter().map(|zone| zone.spec.apex.to_string()).collect();
         let query_log = self.options.query_log.as_ref();
-        let query_log = query_log.map(|output| QueryLog::start(output, self.log.clone())).transpose();
-        let query_log = query_log.map_err(StartError::Start)?;
-        let watch = Arc::new(Watch { counters: Counters::new(zones.len()), query_log });
+        let query_log = query_log.map(|output| open_log(output, self.log.clone())).transpose();
+        let watch = query_log.map_err(StartError::Start)?.map(|log| Arc::new(Watch { log: Some(log), dnstap: None }));
         let sockets = bound.addresses().len();
-        let running = bound.run(published.clone(), Some(watch.clone()))?;
+        let observer = watch.clone().map(|watch| watch as Arc<dyn Observer>);
+        let running = bound.run(published.clone(), observer)?;
+        let tallies = running.tallies().clone();
         let version = env!("CARGO_PKG_VERSION");
         let count = zones.len();
         self.log.info(format_args!("infamy version {version} started ({sockets} socket(s), {count} zone(s))"));
@@ -76,23 +77,23 @@ impl<'o> Service<'o> {
             match event {
                 Ok(Signal::Terminate) => break,
                 Ok(Signal::User1) => {
-                    self.tell(&statistics, &watch);
-                    self.write(|output, now| statistics.append(&watch.counters, output, now));
+                    self.tell(&statistics, &tallies);
+                    self.write(|output, now| statistics.append(&tallies, output, now));
                 }
                 Ok(Signal::User2) => {
-                    self.tell(&statistics, &watch);
-                    self.write(|output, now| statistics.append(&watch.counters, output, now));
-                    statistics.reset(&watch.counters, now().0);
+                    self.tell(&statistics, &tallies);
+                    self.write(|output, now| statistics.append(&tallies, output, now));
+                    statistics.reset(&tallies, now().0);
                     self.write(append_mark);
                 }
                 Ok(Signal::Hangup) => {
-                    watch.query_log.iter().for_each(QueryLog::reopen);
+                    watch.iter().filter_map(|watch| watch.log.as_ref()).for_each(QueryLog::reopen);
                     self.check(&published);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     // from now and not from when it was due: a load that takes longer is not made up for
                     checked = Instant::now();
-                    self.write(|output, now| statistics.append(&watch.counters, output, now));
+                    self.write(|output, now| statistics.append(&tallies, output, now));
                     self.check(&published);
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -101,8 +102,8 @@ impl<'o> Service<'o> {
         notifier.stopping();
         self.log.info("terminating");
         running.shutdown();
-        self.tell(&statistics, &watch);
-        self.write(|output, now| statistics.append(&watch.counters, output, now));
+        self.tell(&statistics, &tallies);
+        self.write(|output, now| statistics.append(&tallies, output, now));
         self.write(append_mark);
         // the last lines of the query log are written when its last holder goes
         drop(watch);
@@ -124,8 +125,8 @@ impl<'o> Service<'o> {
         self.announcer.tell(&self.store, &events, &began);
     }
 
-    fn tell(&self, statistics: &Statistics, watch: &Watch) {
-        statistics.messages(&watch.counters, now().0).iter().for_each(|message| self.log.info(message));
+    fn tell(&self, statistics: &Statistics, tallies: &Tallies) {
+        statistics.messages(tallies, now().0).iter().for_each(|message| self.log.info(message));
     }
 
     /// Writes to the file of `-s`, if there is one.
@@ -142,20 +143,16 @@ impl<'o> Service<'o> {
     }
 }
 
-/// Sees every query.
-#[derive(Debug)]
-struct Watch {
-    counters: Counters,
-    query_log: Option<QueryLog>,
-}
-
-impl Observer for Watch {
-    fn observe(&self, exchange: &Exchange<'_>) {
-        self.counters.count(exchange);
-        if let Some(log) = &self.query_log {
-            log.note(exchange);
+/// Opens the query log, which tells of itself as rbldnsd's does.
+fn open_log(output: &Output, log: Log) -> io::Result<QueryLog> {
+    let tell: Tell = Box::new(move |name, news| match news {
+        News::Fails { doing, why } => {
+            log.error(format_args!("error {doing} logfile `{name}': {}: lines are lost", show_cause(why)));
         }
-    }
+        News::Again { lost } => log.info(format_args!("logfile `{name}' is written again, {lost} lines were lost")),
+    });
+    let (path, is_unbuffered) = (output.path.clone(), output.plus);
+    QueryLog::start(&FileSpec { path, form: Form::Rbldnsd, sample: Sample::ALL, is_unbuffered }, tell)
 }
 
 /// The time.

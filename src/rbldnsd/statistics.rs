@@ -1,18 +1,14 @@
-//! How many queries each zone got: counted while answering, told by signals and in the file of `-s`.
+//! How many queries each zone got, from the server's tallies: told by signals and in the file of `-s`.
 //!
-//! Invariant: a count is never lost and never blocks: threads add to counters of their own as far as there are enough,
-//! and whoever tells sums them up. A reset moves what is counted from; the counters only grow.
+//! Invariant: a count is never lost. A reset moves what is counted from; the tallies only grow.
 
-use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::options::Output;
-use crate::answer::{Outcome, RCODE_NXDOMAIN};
-use crate::server::Exchange;
+use crate::server::{Finding, Tallies};
 
 /// What was counted of a zone, or of all queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,84 +36,33 @@ impl Counts {
     }
 }
 
-/// The counters of all threads; the last zone stands for what is outside every zone.
-#[derive(Debug)]
-pub(super) struct Counters {
-    zones: usize,
-    cells: Box<[Cells]>,
-}
-
-/// On a cache line of its own, so that threads do not take it from each other.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Cells([AtomicU64; 5]);
-
-impl Counters {
-    /// Counters of that many zones.
-    pub(super) fn new(zones: usize) -> Self {
-        let zones = zones + 1;
-        Self { zones, cells: (0..zones * SHARDS).map(|_| Cells::default()).collect() }
-    }
-
-    /// Takes note of one query.
-    pub(super) fn count(&self, exchange: &Exchange<'_>) {
-        let (zone, rcode) = match exchange.outcome {
-            Outcome::Reply { summary, .. } => (summary.zone, Some(summary.rcode)),
-            Outcome::Drop(_) => (None, None),
+/// What was counted of each of that many zones, and at the end of what is outside them.
+fn read(tallies: &Tallies, zones: usize) -> Vec<Counts> {
+    let mut counts = vec![Counts::default(); zones + 1];
+    for (zone, of) in tallies.read().values().flat_map(|carrier| &carrier.zones) {
+        // the plan never changes, so that zones have their places in it for numbers
+        let sum = &mut counts[zone.map_or(zones, |number| number as usize).min(zones)];
+        let ok = [Finding::Listed, Finding::Ent, Finding::Other].map(|finding| of.of(finding)).iter().sum();
+        let new = Counts {
+            total: of.total(),
+            ok,
+            nxdomain: of.of(Finding::Unlisted),
+            bytes_in: of.bytes_in(),
+            bytes_out: of.bytes_out(),
         };
-        let zone = zone.unwrap_or(self.zones - 1).min(self.zones - 1);
-        let shard = shard();
-        let add = |cell: &AtomicU64, count: u64| match shard < SHARED {
-            // nobody else adds here, and a plain addition costs a tenth of an atomic one
-            true => cell.store(cell.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed),
-            false => _ = cell.fetch_add(count, Ordering::Relaxed),
-        };
-        let Cells([total, ok, nxdomain, bytes_in, bytes_out]) = &self.cells[shard * self.zones + zone];
-        add(total, 1);
-        match rcode {
-            Some(0) => add(ok, 1),
-            Some(RCODE_NXDOMAIN) => add(nxdomain, 1),
-            _ => {}
-        }
-        add(bytes_in, exchange.query.len() as u64);
-        add(bytes_out, exchange.reply.len() as u64);
+        *sum = sum.combine(new, u64::wrapping_add);
     }
-
-    /// What was counted of each zone, and at the end of what is outside them.
-    fn read(&self) -> Vec<Counts> {
-        let mut counts = vec![Counts::default(); self.zones];
-        for (index, Cells(cells)) in self.cells.iter().enumerate() {
-            // the total last: another thread may add in between, and a part must not be more than the whole
-            let [ok, nxdomain, bytes_in, bytes_out, total] =
-                [1, 2, 3, 4, 0].map(|of| cells[of].load(Ordering::Relaxed));
-            let sum = &mut counts[index % self.zones];
-            *sum = sum.combine(Counts { total, ok, nxdomain, bytes_in, bytes_out }, u64::wrapping_add);
-        }
-        counts
-    }
+    counts
 }
 
-/// The counters that this thread adds to: its own, or those that all threads share for which there are none left.
-fn shard() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    OWN.get().unwrap_or_else(|| {
-        let own = NEXT.fetch_add(1, Ordering::Relaxed).min(SHARED);
-        OWN.set(Some(own));
-        own
-    })
-}
-
-/// What has been told of the counters so far.
+/// What has been told so far.
 #[derive(Debug)]
 pub(super) struct Statistics {
     names: Vec<String>,
-    /// The counters at the last reset, and when that was.
+    /// The counts at the last reset, and when that was.
     base: Vec<Counts>,
     since: i64,
-    /// The counters at the last line of the file.
+    /// The counts at the last line of the file.
     last: Vec<Counts>,
 }
 
@@ -129,8 +74,8 @@ impl Statistics {
     }
 
     /// What was counted since the last reset, for the log: a line for each zone, and one for all.
-    pub(super) fn messages(&self, counters: &Counters, now: i64) -> Vec<String> {
-        let (counts, all) = since(&counters.read(), &self.base);
+    pub(super) fn messages(&self, tallies: &Tallies, now: i64) -> Vec<String> {
+        let (counts, all) = since(&self.read(tallies), &self.base);
         let seconds = now - self.since;
         let shown = |counts: Counts| {
             let Counts { total, ok, nxdomain, bytes_in, bytes_out } = counts;
@@ -145,15 +90,15 @@ impl Statistics {
     }
 
     /// Counts from zero again.
-    pub(super) fn reset(&mut self, counters: &Counters, now: i64) {
-        self.base = counters.read();
+    pub(super) fn reset(&mut self, tallies: &Tallies, now: i64) {
+        self.base = self.read(tallies);
         self.last.clone_from(&self.base);
         self.since = now;
     }
 
     /// Writes the line of the file: the time, each zone, and all of them as `*`.
-    pub(super) fn append(&mut self, counters: &Counters, output: &Output, now: i64) -> io::Result<()> {
-        let current = counters.read();
+    pub(super) fn append(&mut self, tallies: &Tallies, output: &Output, now: i64) -> io::Result<()> {
+        let current = self.read(tallies);
         let (counts, all) = since(&current, if output.plus { &self.last } else { &self.base });
         let mut line = now.to_string();
         let all = std::iter::once((ALL, all));
@@ -163,6 +108,10 @@ impl Statistics {
         }
         self.last = current;
         append(output, line)
+    }
+
+    fn read(&self, tallies: &Tallies) -> Vec<Counts> {
+        read(tallies, self.names.len())
     }
 }
 
@@ -192,36 +141,25 @@ fn since(current: &[Counts], base: &[Counts]) -> (Vec<Counts>, Counts) {
     (counts, all)
 }
 
-/// Threads with counters of their own: more than answer, on the machines that rbldnsd ran on.
-const SHARED: usize = 64;
-/// Sets of counters: the last one is for the threads beyond.
-const SHARDS: usize = SHARED + 1;
 /// What stands for all zones.
 const ALL: &str = "*";
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
-    use crate::answer::{DropReason, Summary, Transport};
-    use crate::snapshot::Snapshot;
-    use crate::zone::UnixTime;
+    use crate::answer::{DropReason, Outcome, Summary};
+    use crate::server::Carrier;
 
-    fn count(counters: &Counters, zone: Option<usize>, rcode: Option<u16>) {
+    fn count(tallies: &mut Tallies, zone: Option<u32>, rcode: Option<u16>) {
         let outcome = match rcode {
-            Some(rcode) => Outcome::Reply { length: 90, summary: Summary { zone, rcode, ..Summary::default() } },
+            Some(rcode) => {
+                let summary = Summary { rcode, answers: 1, listed: rcode == 0, qtype: 1, ..Summary::default() };
+                Outcome::Reply { length: 90, summary }
+            }
             None => Outcome::Drop(DropReason::Access),
         };
-        counters.count(&Exchange {
-            client: Ipv4Addr::LOCALHOST.into(),
-            transport: Transport::Udp,
-            now: UnixTime(0),
-            query: &[0; 30],
-            reply: &[0; 90][..if rcode.is_some() { 90 } else { 0 }],
-            outcome,
-            snapshot: &Snapshot::default(),
-        });
+        // each on a thread of its own
+        tallies.open(Carrier::Udp).count(zone, outcome, 30);
     }
 
     #[test]
@@ -230,27 +168,27 @@ mod tests {
         let path = folder.path().join("stats");
         let absolute = Output { path: Some(path.clone()), plus: false };
         let relative = Output { path: Some(path.clone()), plus: true };
-        let counters = Counters::new(2);
+        let mut tallies = Tallies::default();
         let mut statistics = Statistics::new(vec!["a.ex".to_owned(), "b.ex".to_owned()], 100);
         append_mark(&absolute, 100).unwrap();
         for (zone, rcode) in [(Some(0), Some(0)), (Some(0), Some(3)), (Some(1), Some(2)), (None, Some(5)), (None, None)]
         {
-            count(&counters, zone, rcode);
+            count(&mut tallies, zone, rcode);
         }
         assert_eq!(
-            statistics.messages(&counters, 107),
+            statistics.messages(&tallies, 107),
             [
                 "stats for 7secs zone a.ex: tot=2 ok=1 nxd=1 err=0 in=60 out=180",
                 "stats for 7secs zone b.ex: tot=1 ok=0 nxd=0 err=1 in=30 out=90",
                 "stats for 7sec: tot=5 ok=1 nxd=1 err=3 in=150 out=360",
             ]
         );
-        statistics.append(&counters, &relative, 107).unwrap();
-        count(&counters, Some(0), Some(0));
-        statistics.append(&counters, &relative, 108).unwrap();
-        statistics.append(&counters, &absolute, 109).unwrap();
-        statistics.reset(&counters, 110);
-        statistics.append(&counters, &absolute, 111).unwrap();
+        statistics.append(&tallies, &relative, 107).unwrap();
+        count(&mut tallies, Some(0), Some(0));
+        statistics.append(&tallies, &relative, 108).unwrap();
+        statistics.append(&tallies, &absolute, 109).unwrap();
+        statistics.reset(&tallies, 110);
+        statistics.append(&tallies, &absolute, 111).unwrap();
         assert_eq!(
             std::fs::read_to_string(path).unwrap(),
             "100\n107 a.ex:2:1:1:60:180 b.ex:1:0:0:30:90 *:5:1:1:150:360\n\

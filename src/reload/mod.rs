@@ -103,6 +103,8 @@ pub struct Store {
     serials: HashMap<Name, u32>,
     /// The secret of a process that shares none: cookies outlive changes of the configuration.
     own_secret: Secret,
+    /// The numbers of all zones that there ever were.
+    numbers: HashMap<Name, u32>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -182,7 +184,8 @@ impl Store {
     /// A store of a plan, with nothing loaded yet.
     pub fn new(plan: Plan) -> Self {
         let slots = plan.datasets.iter().map(|_| Slot::default()).collect();
-        Self { plan: Arc::new(plan), slots, serials: HashMap::new(), own_secret: random_secret() }
+        let own_secret = random_secret();
+        Self { plan: Arc::new(plan), slots, serials: HashMap::new(), own_secret, numbers: HashMap::new() }
     }
 
     /// The plan.
@@ -337,7 +340,8 @@ impl Store {
                 *serial = serial.wrapping_add(1);
             }
         }
-        Self { plan: Arc::new(plan), slots, serials, own_secret: self.own_secret }
+        let (own_secret, numbers) = (self.own_secret, self.numbers.clone());
+        Self { plan: Arc::new(plan), slots, serials, own_secret, numbers }
     }
 
     /// The serials of the zones of the last generation, and of those that were there before.
@@ -375,6 +379,9 @@ impl Store {
             let mut zone = build(&spec, &inputs, &allow, access)?;
             let mut needed = plan.access.iter().chain(&plan.keys);
             zone.unavailable |= needed.any(|&index| self.slots[index].dataset.is_none());
+            zone.unavailable |= plan.access.is_some_and(|index| self.slots[index].dataset.is_none());
+            let next = self.numbers.len() as u32;
+            zone.number = *self.numbers.entry(zone.apex.clone()).or_insert(next);
             self.serials.insert(spec.apex, zone.soa.serial);
             zones.push(zone);
         }

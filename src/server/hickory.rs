@@ -17,8 +17,10 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use hickory_proto::ProtoError;
@@ -42,6 +44,7 @@ use crate::dnsxl::QueryName;
 use crate::server::observe::{Answering, Counters, Exchange, Respond, Silence, now};
 use crate::server::panics::OncePerMinute;
 use crate::server::stream::Door;
+use crate::server::tally::Carrier;
 use crate::snapshot::Snapshot;
 use crate::zone::{Standing, UnixTime};
 
@@ -55,7 +58,8 @@ pub(super) struct Tls<D, R> {
 
 impl<D: Decide, R: Respond> Tls<D, R> {
     pub(super) fn new(acceptor: TlsAcceptor, plain: Answering<R>, decide: D) -> Self {
-        Self { acceptor, handler: Handler(plain.with(decide)), plain }
+        let handler = Handler { answering: plain.with(decide), sent: Arc::default() };
+        Self { acceptor, handler, plain }
     }
 }
 
@@ -67,7 +71,11 @@ impl<D: Decide, R: Respond> Door for Tls<D, R> {
     }
 
     fn answer(&self, message: &[u8], client: IpAddr, out: &mut [u8]) -> Result<usize, Silence> {
+        let began = Instant::now();
         let replied = self.plain.contain(now(), || read(message, client).map(|request| self.handler.reply(&request)));
+        if !matches!(replied, Some(None)) {
+            self.plain.tally.time(1, began.elapsed());
+        }
         match replied {
             Some(Some(Some(reply))) => {
                 // the encoder's limit is the buffer's length
@@ -113,7 +121,11 @@ impl<F> Decide for F where
 }
 
 /// Takes what hickory has read to our answer, and our records to what hickory writes.
-struct Handler<D>(Answering<D>);
+struct Handler<D> {
+    answering: Answering<D>,
+    /// The bytes of the reply that was written last.
+    sent: Arc<AtomicUsize>,
+}
 
 #[async_trait]
 impl<D: Decide> RequestHandler for Handler<D> {
@@ -122,9 +134,11 @@ impl<D: Decide> RequestHandler for Handler<D> {
         // the bit means something to resolvers alone
         metadata.checking_disabled = false;
         let now = now();
-        let snapshot = self.0.published.load();
+        let snapshot = self.answering.published.load();
         let Some((decision, reply)) = self.decide(request, &snapshot, now) else {
-            self.observe(request, &snapshot, now, Outcome::Drop(DropReason::Access), &[]);
+            let outcome = Outcome::Drop(DropReason::Access);
+            self.answering.count(&snapshot, outcome, request.as_slice().len());
+            self.observe(request, &snapshot, now, outcome, &[]);
             return silent(metadata);
         };
         metadata.response_code = decision.rcode.into();
@@ -141,18 +155,28 @@ impl<D: Decide> RequestHandler for Handler<D> {
             }
             builder.build(metadata, &reply.answer, &reply.authority, [], &reply.additional)
         };
-        if self.0.observer.is_some() {
+        let qtype = request.request_info().map_or(0, |info| info.query.original().query_type().into());
+        let Decision { zone, rcode, listed, standing, .. } = decision;
+        let summary = |answers| Summary { zone, rcode, answers, listed, qtype, standing, ..Summary::default() };
+        if self.answering.observer.is_some() {
             // what is sent is the client's alone in this form of handler, so it is written once more
             if let Ok((info, bytes)) = write(response()) {
-                let Decision { zone, rcode, standing, .. } = decision;
-                let summary = Summary { zone, rcode, answers: info.counts().answers, standing, ..Summary::default() };
-                self.observe(request, &snapshot, now, Outcome::Reply { length: bytes.len(), summary }, &bytes);
+                let outcome = Outcome::Reply { length: bytes.len(), summary: summary(info.counts().answers) };
+                self.observe(request, &snapshot, now, outcome, &bytes);
             }
         }
-        client.send_response(response()).await.unwrap_or_else(|_| {
-            self.0.counters.add_lost_replies(1);
-            silent(metadata)
-        })
+        match client.send_response(response()).await {
+            Ok(info) => {
+                let length = self.sent.load(Ordering::Relaxed);
+                let outcome = Outcome::Reply { length, summary: summary(info.counts().answers) };
+                self.answering.count(&snapshot, outcome, request.as_slice().len());
+                info
+            }
+            Err(_) => {
+                self.answering.counters.add_lost_replies(1);
+                silent(metadata)
+            }
+        }
     }
 }
 
@@ -160,24 +184,30 @@ impl<D: Decide> Handler<D> {
     /// The reply to a request, if there is to be one.
     fn reply(&self, request: &Request) -> Option<Vec<u8>> {
         let (outbox, replies) = mpsc::channel();
-        let handled = pin!(self.handle_request::<_, TokioTime>(request, Outbox(outbox)));
+        let handled = pin!(self.handle_request::<_, TokioTime>(request, Outbox { outbox, sent: self.sent.clone() }));
         // a future by its form alone: nothing in it waits, so it is done at once
         let _ = handled.poll(&mut Context::from_waker(Waker::noop()));
         replies.try_recv().ok()
     }
 
     fn observe(&self, request: &Request, snapshot: &Snapshot, now: UnixTime, outcome: Outcome, reply: &[u8]) {
-        let Some(observer) = &self.0.observer else { return };
-        let (client, transport, query) = (request.src().ip(), Transport::Stream, request.as_slice());
-        let exchange = Exchange { client, transport, now, query, reply, outcome, snapshot };
+        let Some(observer) = &self.answering.observer else { return };
+        let (client, carrier, query) = (request.src().ip(), Carrier::Tls, request.as_slice());
+        let exchange = Exchange { client, carrier, now, query, reply, outcome, snapshot };
         observer.observe(&exchange);
     }
 
     /// What to reply; none if the access list says so.
     fn decide(&self, request: &Request, snapshot: &Snapshot, now: UnixTime) -> Option<(Decision, Reply)> {
         let refuse = |rcode: ResponseCode| {
-            let (rcode, standing) = (rcode.into(), Standing::default());
-            Some((Decision { rcode, authoritative: false, zone: None, standing }, Reply::default()))
+            let decision = Decision {
+                rcode: rcode.into(),
+                authoritative: false,
+                zone: None,
+                listed: false,
+                standing: Standing::default(),
+            };
+            Some((decision, Reply::default()))
         };
         if request.metadata.op_code != OpCode::Query {
             return refuse(ResponseCode::NotImp);
@@ -202,7 +232,7 @@ impl<D: Decide> Handler<D> {
             meter: None,
         };
         let mut reply = Reply { qname: asked.name().clone(), ..Reply::default() };
-        let decision = (self.0.respond)(snapshot, &query, &mut reply)?;
+        let decision = (self.answering.respond)(snapshot, &query, &mut reply)?;
         match reply.unreadable {
             Some(error) => {
                 if UNREADABLE.due(now) {
@@ -217,7 +247,10 @@ impl<D: Decide> Handler<D> {
 
 /// Where hickory sends the reply to one request.
 #[derive(Clone)]
-struct Outbox(mpsc::Sender<Vec<u8>>);
+struct Outbox {
+    outbox: mpsc::Sender<Vec<u8>>,
+    sent: Arc<AtomicUsize>,
+}
 
 #[async_trait]
 impl ResponseHandler for Outbox {
@@ -233,8 +266,9 @@ impl ResponseHandler for Outbox {
         >,
     ) -> Result<ResponseInfo, NetError> {
         let (info, bytes) = write(response)?;
+        self.sent.store(bytes.len(), Ordering::Relaxed);
         // the other end is there for as long as the handler runs
-        let _ = self.0.send(bytes);
+        let _ = self.outbox.send(bytes);
         Ok(info)
     }
 }
@@ -317,14 +351,14 @@ const TYPE_AND_CLASS: usize = 4;
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use hickory_proto::op::Message;
 
     use super::*;
     use crate::server::tests::{framed, receive, send};
     use crate::server::tls::tests::{Client, Server};
-    use crate::server::{Limits, Observer};
+    use crate::server::{Finding, Limits, Observer};
 
     #[test]
     fn question_and_records_pass_through_hickory_unharmed() {
@@ -428,9 +462,14 @@ mod tests {
         send(&mut client, &query(b"\x04list\0", 0, false));
         let length = receive(&mut client).unwrap().len();
         assert_eq!(server.running.counters().panics(), 1);
-        let summary = Summary { zone: Some(3), rcode: 0, answers: 1, ..Summary::default() };
+        let summary = Summary { zone: Some(3), answers: 1, qtype: 1, ..Summary::default() };
         let seen = [(Outcome::Drop(DropReason::Access), 0), (Outcome::Reply { length, summary }, length)];
         assert_eq!(*log.0.lock().unwrap(), seen);
+        let counts = &server.running.tallies().read()[&Carrier::Tls];
+        let each: Vec<_> = counts.zones[&None].each().collect();
+        assert_eq!(each, [("A", Finding::Other, 1), ("none", Finding::Dropped, 1)]);
+        let asked = query(b"\x06denied\0", 0, false).len() + query(b"\x04list\0", 0, false).len();
+        assert_eq!((counts.zones[&None].bytes_in(), counts.zones[&None].bytes_out()), (asked as u64, length as u64));
     }
 
     fn start(observer: Option<Arc<dyn Observer>>) -> Server {
@@ -452,7 +491,8 @@ mod tests {
         }
         record(Section::Authority, Owner::Ancestor(labels.count() - 1), 2, b"\x02ns\x07example\0");
         record(Section::Additional, Owner::Other(b"\x02ns\x07example"), 1, &[192, 0, 2, 1]);
-        Some(Decision { rcode: 0, authoritative: true, zone: Some(3), standing: Standing::default() })
+        let standing = Standing::default();
+        Some(Decision { rcode: 0, authoritative: true, zone: Some(3), listed: false, standing })
     }
 
     /// A query for A with id 7.

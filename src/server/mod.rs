@@ -23,6 +23,7 @@ mod rates;
 pub mod seccomp;
 pub mod signals;
 mod stream;
+mod tally;
 mod tcp;
 mod tls;
 mod udp;
@@ -41,13 +42,17 @@ use crate::snapshot::{Published, Snapshot};
 use bind::{Inherited, Plain};
 use certificate::Certificate;
 pub use certificate::{CertificateError, CertificatePaths};
-pub use guard::{Abuse, Desk};
-use guard::{Guard, Tallies};
+pub use guard::Desk;
+use guard::Guard;
 use hickory::Decide;
 use observe::{Answering, FromSnapshot, Respond};
 pub use observe::{Counters, Exchange, Observer};
 use quotas::Quotas;
 pub use rates::RateLimits;
+pub use tally::{
+    Abuse, Carrier, CarrierCounts, DURATION_BOUNDS, DurationCounts, Finding, OTHER_TYPE, TYPES, Tallies, Tally,
+    ZoneCounts,
+};
 
 /// Where to listen, and within which limits.
 #[derive(Clone, Debug)]
@@ -210,9 +215,16 @@ impl Bound {
     ) -> Result<Running, Error> {
         panics::quieten();
         let counters = Arc::new(Counters::default());
-        let guard = Guard::new(self.rate_limits, self.quotas.clone());
-        let tallies = guard.tallies();
-        let answering = Answering { published, observer, counters: counters.clone(), guard, respond };
+        let guard = Guard::new(self.rate_limits);
+        let mut tallies = Tallies::default();
+        let mut answering = |carrier| Answering {
+            published: published.clone(),
+            observer: observer.clone(),
+            counters: counters.clone(),
+            tally: tallies.open(carrier),
+            guard: guard.clone(),
+            respond: respond.clone(),
+        };
         let (addresses, encrypted_addresses) = (self.addresses(), self.encrypted_addresses());
         let (mut sockets, mut own_sockets, mut listeners) = (Vec::new(), Vec::new(), Vec::new());
         for Plain { udp, tcp, is_inherited, .. } in self.plain {
@@ -230,23 +242,25 @@ impl Bound {
             addresses,
             encrypted_addresses,
             certificate: None,
-            counters,
-            tallies,
+            counters: counters.clone(),
+            tallies: Tallies::default(),
+            quotas: self.quotas.clone(),
             udp_stop,
             stream_stop,
             threads: Vec::new(),
         };
         for socket in sockets {
-            let (answering, stop) = (answering.for_worker(), running.udp_stop.clone());
+            let (answering, stop) = (answering(Carrier::Udp), running.udp_stop.clone());
             running.start("udp", move || udp::serve(&socket, &answering, &stop))?;
         }
         if let Some((listeners, certificate)) = self.encrypted {
             running.certificate = Some(certificate.clone());
             let acceptor = tls::acceptor(certificate).map_err(|error| Error::Thread(io::Error::other(error)))?;
-            let door = hickory::Tls::new(acceptor, answering.for_worker(), decide);
+            let door = hickory::Tls::new(acceptor, answering(Carrier::Tls), decide);
             running.start_streams("tls", listeners, door, self.limits)?;
         }
-        running.start_streams("tcp", listeners, tcp::Tcp(answering), self.limits)?;
+        running.start_streams("tcp", listeners, tcp::Tcp(answering(Carrier::Tcp)), self.limits)?;
+        running.tallies = tallies;
         Ok(running)
     }
 }
@@ -258,7 +272,8 @@ pub struct Running {
     encrypted_addresses: Vec<SocketAddr>,
     certificate: Option<Arc<Certificate>>,
     counters: Arc<Counters>,
-    tallies: Arc<Tallies>,
+    tallies: Tallies,
+    quotas: Arc<Quotas>,
     udp_stop: Arc<udp::Stop>,
     stream_stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -285,13 +300,18 @@ impl Running {
     }
 
     /// What went wrong so far.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// What queries came to so far.
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
     }
 
     /// What was counted of cookies, limits and quotas so far.
     pub fn abuse(&self) -> Abuse {
-        self.tallies.read()
+        Abuse { over_quota: self.quotas.refused(), ..self.tallies.abuse() }
     }
 
     /// Drains and ends: queries that have arrived are answered, new ones are not, all threads are gone afterwards.

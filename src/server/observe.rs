@@ -1,21 +1,22 @@
-//! What the doors share: answering one query, telling an observer of it, counting what goes wrong.
+//! What the doors share: answering one query, counting it, telling an observer of it, counting what goes wrong.
 //!
-//! Invariant: without an observer a query costs one branch here, and no counter that all workers share is touched on
-//! the way of a query that is answered.
+//! Invariant: without an observer a query costs one branch here and some additions to its thread's own [`Tally`], and no
+//! counter that all workers share is touched on the way of a query that is answered.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::answer::{Asked, Asker, Class, DropReason, Outcome, Summary, Transport};
 use crate::server::guard::Guard;
 use crate::server::panics::contain;
 use crate::server::quotas::Quotas;
+use crate::server::tally::{Carrier, Tally};
 use crate::snapshot::{Published, Snapshot};
 use crate::zone::UnixTime;
 
-/// Sees every query with what became of it: a query log, statistics of each zone.
+/// Sees every query with what became of it: a query log, dnstap.
 ///
 /// Called on the thread that answers, right after the answer is made and before it is sent: it must not block.
 pub trait Observer: Send + Sync {
@@ -29,7 +30,7 @@ pub struct Exchange<'a> {
     /// Who asked; IPv4 addresses are never in their IPv6-mapped form.
     pub client: IpAddr,
     /// How the query came in.
-    pub transport: Transport,
+    pub carrier: Carrier,
     /// When it came in, to the second.
     pub now: UnixTime,
     /// The query, as it came in.
@@ -42,7 +43,7 @@ pub struct Exchange<'a> {
     pub snapshot: &'a Snapshot,
 }
 
-/// What the doors count; all of it is rare.
+/// What the doors count besides queries; all of it is rare.
 #[derive(Debug, Default)]
 pub struct Counters {
     panics: AtomicU64,
@@ -218,6 +219,8 @@ pub(super) struct Answering<R> {
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) counters: Arc<Counters>,
     pub(super) guard: Guard,
+    /// Where this thread counts, and no other.
+    pub(super) tally: Arc<Tally>,
     /// What answers: bytes to bytes, or whatever the door works with.
     pub(super) respond: R,
 }
@@ -232,15 +235,18 @@ impl<R: Respond> Answering<R> {
         transport: Transport,
         out: &mut [u8],
     ) -> Result<usize, Silence> {
-        let now = now();
+        let (now, began) = (now(), Instant::now());
         // the observer is inside, as a panic in it is no better reason to lose a worker
         let outcome = self.contain(now, || {
             let outcome = self.respond.respond_to(snapshot, query, client, transport, now, out);
-            self.guard.note(&outcome);
+            self.tally.note(&outcome);
             let reply = &out[..outcome.length()];
-            self.observe(&Exchange { client, transport, now, query, reply, outcome, snapshot });
+            self.count(snapshot, outcome, query.len());
+            let carrier = self.tally.carrier();
+            self.observe(&Exchange { client, carrier, now, query, reply, outcome, snapshot });
             outcome
         });
+        self.tally.time(1, began.elapsed());
         match outcome {
             Some(Outcome::Reply { length, .. }) => Ok(length),
             Some(Outcome::Drop(reason)) => Err(Silence::Meant(reason)),
@@ -249,18 +255,21 @@ impl<R: Respond> Answering<R> {
     }
 }
 
-impl<R: Clone> Answering<R> {
-    /// The same for one more thread.
-    pub(super) fn for_worker(&self) -> Self {
-        Self { guard: self.guard.for_worker(), ..self.clone() }
-    }
-}
-
 impl<R> Answering<R> {
     /// The same for a door that answers by other means.
     pub(super) fn with<S>(&self, respond: S) -> Answering<S> {
         let (published, observer, counters) = (self.published.clone(), self.observer.clone(), self.counters.clone());
-        Answering { published, observer, counters, guard: self.guard.clone(), respond }
+        let (guard, tally) = (self.guard.clone(), self.tally.clone());
+        Answering { published, observer, counters, guard, tally, respond }
+    }
+
+    /// Counts a query of so many bytes.
+    pub(super) fn count(&self, snapshot: &Snapshot, outcome: Outcome, bytes: usize) {
+        let zone = match outcome {
+            Outcome::Reply { summary, .. } => summary.zone.and_then(|index| snapshot.zones().get(index)),
+            Outcome::Drop(_) => None,
+        };
+        self.tally.count(zone.map(|zone| zone.number), outcome, bytes);
     }
 
     /// Tells the observer, if there is one.
@@ -305,6 +314,11 @@ pub(super) fn unmapped(client: SocketAddr) -> IpAddr {
 
 /// The time, to the second.
 pub(super) fn now() -> UnixTime {
+    to_second(SystemTime::now())
+}
+
+/// A time, to the second.
+pub(super) fn to_second(time: SystemTime) -> UnixTime {
     // a clock before 1970 is a clock that was never set: nothing in a zone is older than that
-    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
+    UnixTime(time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
 }

@@ -314,13 +314,13 @@ fn the_observer_sees_query_reply_and_client() {
     struct Log(Mutex<Vec<String>>);
     impl Observer for Log {
         fn observe(&self, exchange: &Exchange<'_>) {
-            let Exchange { client, transport, query, reply, outcome, .. } = exchange;
+            let Exchange { client, carrier, query, reply, outcome, .. } = exchange;
             let (query, reply) = (query.escape_ascii(), reply.escape_ascii());
             let rcode = match outcome {
                 Outcome::Reply { summary, .. } => summary.rcode.to_string(),
                 Outcome::Drop(reason) => format!("{reason:?}"),
             };
-            self.0.lock().unwrap().push(format!("{client} {transport:?} {query}>{reply} {rcode}"));
+            self.0.lock().unwrap().push(format!("{client} {carrier:?} {query}>{reply} {rcode}"));
         }
     }
     let log = Arc::new(Log::default());
@@ -338,7 +338,7 @@ fn the_observer_sees_query_reply_and_client() {
     receive(&mut stream).unwrap();
     ask_udp(running.addresses()[0], b"udp");
     let seen = log.0.lock().unwrap().clone();
-    assert_eq!(seen, ["127.0.0.1 Stream no> Access", "127.0.0.1 Stream yes>yes 0", "127.0.0.1 Udp udp>udp 0"]);
+    assert_eq!(seen, ["127.0.0.1 Tcp no> Access", "127.0.0.1 Tcp yes>yes 0", "127.0.0.1 Udp udp>udp 0"]);
 }
 
 fn start(listen: Listen, respond: impl Whole) -> Running {

@@ -4,8 +4,8 @@
 //! the batch goes through steps, each for all queries before the next: they are read; what answering them will read from
 //! memory is prefetched; what stands behind that is prefetched too; they are answered, each over its own query.
 //! A table larger than the caches costs a wait for memory at every step down, and so the queries wait together.
-//! The generation and the time are loaded once for a batch; nothing that two workers share is written for a query, but what
-//! bounds replies and quotas where there are any.
+//! The generation and the time are loaded once for a batch, and the clock is read once more when its replies are gone;
+//! nothing that two workers share is written for a query, but what bounds replies and quotas where there are any.
 //!
 //! Invariant: a reply leaves from the address and port that its query came to (RFC 2181, section 4: a client
 //! drops any other), and no datagram, error or panic ends the loop; the end comes from [`Stop`] alone.
@@ -20,12 +20,13 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::answer::{DropReason, Outcome, Transport};
 use crate::server::mmsg::{BATCH, Batch, SLOT_BYTES};
-use crate::server::observe::{Answering, Exchange, Respond, now, unmapped};
+use crate::server::observe::{Answering, Exchange, Respond, now, to_second, unmapped};
 use crate::server::panics::OncePerMinute;
+use crate::server::tally::Carrier;
 use crate::snapshot::Snapshot;
 use crate::zone::UnixTime;
 
@@ -76,8 +77,13 @@ pub(super) fn serve<R: Respond>(socket: &UdpSocket, answering: &Answering<R>, st
                 continue;
             }
         };
-        answer(&mut batch, &mut places[..received], answering, &answering.published.load(), now());
+        let began = SystemTime::now();
+        answer(&mut batch, &mut places[..received], answering, &answering.published.load(), to_second(began));
         answering.counters.add_lost_replies(batch.send(socket));
+        // a clock that was set back in between says nothing
+        if let Ok(took) = began.elapsed() {
+            answering.tally.time(received, took);
+        }
     }
 }
 
@@ -126,6 +132,7 @@ fn answer<R: Respond>(
     answering.contain_each(now, places.len(), |index| {
         let Place { asked, read: Some(read) } = &places[index] else { return };
         let client = unmapped(batch.client(index));
+        let bytes = batch.query(index).len();
         // the reply takes the query's place, and an observer sees both
         let query = answering.observer.as_ref().map(|_| {
             let query = batch.query(index);
@@ -135,15 +142,17 @@ fn answer<R: Respond>(
         let outcome = match read {
             Ok(()) => {
                 let reply = respond.respond(snapshot, asked, client, Transport::Udp, now, batch.slot(index));
-                answering.guard.note(&reply);
-                answering.guard.limit(respond, (snapshot, asked), client, now, reply, batch.slot(index))
+                answering.tally.note(&reply);
+                let asked = (snapshot, asked);
+                answering.guard.limit(&answering.tally, respond, asked, client, now, reply, batch.slot(index))
             }
             Err(reason) => Outcome::Drop(*reason),
         };
+        answering.count(snapshot, outcome, bytes);
         let reply = &batch.slot(index)[..outcome.length()];
         if let Some(length) = query {
             let query = &kept[..length];
-            answering.observe(&Exchange { client, transport: Transport::Udp, now, query, reply, outcome, snapshot });
+            answering.observe(&Exchange { client, carrier: Carrier::Udp, now, query, reply, outcome, snapshot });
         }
         if !reply.is_empty() {
             batch.reply(index, outcome.length());

@@ -119,6 +119,8 @@ pub fn build(spec: &ZoneSpec, inputs: &[Input], allow: &[Input], mut access: Acc
         // without its allow list a zone would list what it must not
         unavailable: inputs.iter().chain(allow).any(|input| input.dataset.is_none()),
         apex_labels: apex.label_count(),
+        // whoever makes generations knows it
+        number: 0,
         apex,
         placed,
     })

@@ -27,6 +27,8 @@ pub struct Zone {
     pub apex: Name,
     /// How many labels the apex has.
     pub apex_labels: usize,
+    /// Which one it is of all zones that were ever served, counted from 0: the same one in every generation.
+    pub number: u32,
     /// The SOA record.
     pub soa: Soa,
     /// The name servers.

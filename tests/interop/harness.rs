@@ -27,6 +27,12 @@ impl Program {
         self.child.id()
     }
 
+    /// Has the program end by SIGTERM, and waits until it has; whether it says that all was well.
+    pub(crate) fn end(mut self) -> bool {
+        assert!(Command::new("kill").args(["-s", "TERM", &self.id().to_string()]).status().unwrap().success());
+        self.child.wait().unwrap().success()
+    }
+
     /// Waits until `is_ready`; fails with what was printed if the program ends first or takes too long.
     pub(crate) fn wait_until(&mut self, log: &Path, mut is_ready: impl FnMut() -> bool) {
         let begin = Instant::now();

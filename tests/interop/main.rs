@@ -9,6 +9,7 @@ mod rbldnsd_differential;
 mod relay;
 mod resolvers;
 mod snippet;
+mod watching;
 #[path = "../it/wire.rs"]
 #[allow(dead_code)]
 mod wire;

@@ -34,6 +34,14 @@ impl Noting {
 }
 
 impl Control for Noting {
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+
     fn status(&self) -> Status {
         let at = At(Time(1_783_850_400));
         let dataset = |name: &str, changes, error: Option<&str>| DatasetStatus {
@@ -163,6 +171,7 @@ impl Site {
             addresses: vec!["127.0.0.1:0".parse().unwrap()],
             hosts: Vec::new(),
             tokens: Some(tokens),
+            metrics: Vec::new(),
             limits: Limits::default(),
         };
         let running = bind(&listen).unwrap().run(noting.clone()).unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in the order of the flow. One imports only those before it, and of those not the ones named behind it.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("dnsxl", &[]),
     ("feed", &[]),
     ("table", &["feed"]),
@@ -18,6 +18,8 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("answer", &[]),
     ("reload", &["answer"]),
     ("server", &["reload"]),
+    ("metrics", &["reload"]),
+    ("query_log", &["reload", "metrics"]),
     ("http", &["reload"]),
     ("config", &[]),
     ("export", &["server"]),

@@ -29,5 +29,6 @@ mod served_live;
 mod steps;
 mod transport;
 mod verdicts;
+mod watching;
 mod wire;
 mod world;

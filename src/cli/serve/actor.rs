@@ -26,6 +26,7 @@ use crate::evidence::store::{Numbered, What};
 use crate::http::api::{Failure, Reloaded};
 use crate::http::{Refusal, Reply, Until};
 use crate::live::Folded;
+use crate::query_log::{QueryLog, Watch};
 use crate::reload::Scope;
 use crate::server::Running;
 use crate::server::notify::Notifier;
@@ -100,6 +101,7 @@ pub(super) struct Actor<'r> {
     pub(super) board: Arc<Board>,
     pub(super) audit: Audit,
     pub(super) running: &'r Running,
+    pub(super) watch: Option<Arc<Watch>>,
     pub(super) loads: Loads,
     pub(super) watcher: Watcher,
     pub(super) notifier: &'r Notifier,
@@ -196,7 +198,10 @@ impl Actor<'_> {
     fn take(&mut self, happening: Happening) -> Next {
         match happening {
             Happening::Signal(Signal::Terminate) => return Next::Ends,
-            Happening::Signal(Signal::Hangup) => self.reload(Cause::Signal),
+            Happening::Signal(Signal::Hangup) => {
+                self.watch.iter().filter_map(|watch| watch.log.as_ref()).for_each(QueryLog::reopen);
+                self.reload(Cause::Signal);
+            }
             Happening::Signal(signal) => tracing::debug!("{signal:?} means nothing here"),
             Happening::Changed(names) => {
                 self.want(Request::changed(Scope::changed(names), Cause::Watch));
@@ -302,6 +307,9 @@ impl Actor<'_> {
             }
             Taken::Published => self.watcher.tell(self.generations.config(), self.generations.store()),
             Taken::NoNews | Taken::Withheld => {}
+        }
+        if refused.is_some() {
+            self.board.refused_configuration();
         }
         self.show();
         for reply in std::mem::take(&mut self.pending.this_load) {

@@ -4,15 +4,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::now;
 use super::generations::Generations;
 use super::live::Live;
+use super::scrape::Measured;
 use crate::evidence::Time;
 use crate::evidence::store::Journal;
-use crate::http::api::{At, DatasetStatus, Loading, Status, StoreStatus, ZoneStatus};
+use crate::http::api::{At, DatasetStatus, Loading, Status, StoreStatus, Traffic, ZoneStatus};
 use crate::live::Kinds;
 use crate::reload::{Plan, Progress};
 use crate::snapshot::Published;
@@ -26,6 +27,8 @@ pub(super) struct Board {
     /// Where events are kept, and by whom, if they are.
     store: Option<(PathBuf, Arc<Journal>)>,
     behind: Arc<Behind>,
+    measured: Measured,
+    refused_configurations: AtomicU64,
     shown: Mutex<Shown>,
 }
 
@@ -71,6 +74,7 @@ impl Board {
         progress: Arc<Progress>,
         store: Option<(PathBuf, Arc<Journal>)>,
         behind: Arc<Behind>,
+        measured: Measured,
     ) -> Self {
         let mut shown = Shown {
             plan: generations.store().shared_plan(),
@@ -88,6 +92,8 @@ impl Board {
             published: generations.published(),
             store,
             behind,
+            measured,
+            refused_configurations: AtomicU64::new(0),
             shown: Mutex::new(shown),
         }
     }
@@ -115,6 +121,22 @@ impl Board {
     /// What is durable and not yet served.
     pub(super) fn behind(&self) -> &Arc<Behind> {
         &self.behind
+    }
+
+    /// Takes note that a configuration was not taken over.
+    pub(super) fn refused_configuration(&self) {
+        self.refused_configurations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What queries came to.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.measured.traffic(&self.published.load())
+    }
+
+    /// All metrics.
+    pub(super) fn metrics(&self) -> String {
+        let refused = self.refused_configurations.load(Ordering::Relaxed);
+        self.measured.metrics(&self.status(), &self.shown(), &self.published.load(), refused)
     }
 
     /// How the server is.

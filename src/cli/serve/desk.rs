@@ -20,7 +20,7 @@ use crate::evidence::store::{
 };
 use crate::http::api::{
     self, ChangeQuery, ChangeRecord, ChangeRequest, Changed, DatasetCounts, Diff, DiffEntry, DiffQuery, Evidence,
-    EvidenceQuery, EvidenceRecord, GenerationRecord, MAX_ROWS, Movement, Reloaded, Status, Taken,
+    EvidenceQuery, EvidenceRecord, GenerationRecord, MAX_ROWS, Movement, Reloaded, Status, Taken, Traffic,
 };
 use crate::http::{Control, Refusal, Reply, Until, Who};
 use crate::live::Subject;
@@ -84,6 +84,14 @@ impl Desk {
 impl Control for Desk {
     fn status(&self) -> Status {
         self.board.status()
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.board.traffic()
+    }
+
+    fn metrics(&self) -> String {
+        self.board.metrics()
     }
 
     fn reload(&self, who: &Who, until: Until, reply: Reply<Reloaded>) {

@@ -15,6 +15,8 @@ mod desk;
 mod generations;
 pub(super) mod live;
 mod loads;
+mod logs;
+mod scrape;
 mod state;
 mod watch;
 mod welcome;
@@ -36,6 +38,7 @@ use crate::evidence::store::{EvidenceLog, Journal, SqliteLog};
 use crate::http;
 use crate::reload::{Plan, Store};
 use crate::server;
+use crate::server::Observer;
 use crate::server::notify::Notifier;
 use crate::server::privileges::{PidFile, confine};
 use crate::server::signals::{Signal, forward};
@@ -47,6 +50,7 @@ use desk::Desk;
 use generations::Generations;
 use live::Live;
 use loads::{Loads, Request, Task};
+use scrape::Measured;
 use state::{Lasting, State};
 use watch::Watcher;
 
@@ -93,8 +97,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let interface = http::bind(&control.listen).context("[control]")?;
     state.next_generation(&store, Lasting::Power);
     let watcher = Watcher::start(&config, &store, sender.clone()).context("starting a thread")?;
+    let watch = logs::start(&config)?;
     let generations = Generations::new(config, store, snapshot, state).context("starting a thread")?;
-    let running = bound.run(generations.published(), None)?;
+    let observer = watch.clone().map(|watch| watch as Arc<dyn Observer>);
+    let running = bound.run(generations.published(), observer)?;
     welcome::say(&running, &generations.published().load());
     notifier.ready();
     let loads = Loads::new(sender.clone());
@@ -107,7 +113,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let of_start = (0..generations.store().plan().datasets.len()).filter_map(|index| generations.at_start(index));
     audit.spell(of_start.collect());
     audit.keep(&generations, &Cause::Start.into(), Notes::default(), |name| live.listings(name, generations.store()));
-    let board = Arc::new(Board::new(&generations, &live, loads.progress(), control.store.zip(journal), behind));
+    let measured = Measured::new(&running, watch.clone());
+    let board =
+        Arc::new(Board::new(&generations, &live, loads.progress(), control.store.zip(journal), behind, measured));
     let desk = Arc::new(Desk::new(board.clone(), sender.clone()));
     let interface = (!control.listen.is_off()).then(|| interface.run(desk)).transpose().context("[control]")?;
     welcome::say_control(interface.as_ref());
@@ -118,6 +126,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         board,
         audit,
         running: &running,
+        watch,
         loads,
         watcher,
         notifier: &notifier,

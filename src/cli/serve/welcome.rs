@@ -36,6 +36,9 @@ pub(super) fn say_control(interface: Option<&http::Running>) {
     for address in interface.addresses() {
         tracing::info!("control on http://{address}/");
     }
+    for address in interface.metrics_addresses() {
+        tracing::info!("metrics on http://{address}/metrics");
+    }
 }
 
 fn dig(address: SocketAddr) -> String {

@@ -1,4 +1,5 @@
 mod hostile;
+mod metrics;
 mod reports;
 mod requests;
 
@@ -71,6 +72,14 @@ impl Control for Kept {
             zones: vec![ZoneStatus { apex: "bl.example".to_owned(), serial: 9 }],
             store: None,
         }
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+
+    fn metrics(&self) -> String {
+        "# TYPE infamy_generation gauge\ninfamy_generation 3\n".to_owned()
     }
 
     fn reload(&self, who: &Who, until: Until, reply: Reply<Reloaded>) {
@@ -180,6 +189,7 @@ impl Site {
             addresses: vec!["127.0.0.1:0".parse().unwrap()],
             hosts: vec!["bl.example".to_owned()],
             tokens: Some(tokens),
+            metrics: vec!["127.0.0.1:0".parse().unwrap()],
             limits,
         };
         let kept = Arc::new(Kept::default());

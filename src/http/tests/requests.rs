@@ -86,6 +86,9 @@ fn the_document_has_the_keys_of_the_types() {
     let of_optional = |schema: Value| schema["oneOf"][0].clone();
     let loading = Loading { dataset: String::new(), since: at, bytes: 0, of_bytes: None, lines: 0 };
     let store = StoreStatus { path: String::new(), waiting: 0, error: None };
+    let count =
+        QueryCount { zone: None, transport: String::new(), qtype: String::new(), result: String::new(), count: 0 };
+    let durations = Durations { transport: String::new(), seconds: 0.0, buckets: Vec::new() };
     let all = [
         (schemas["Status"].clone(), serde_json::to_value(Kept::default().status())),
         (of_optional(properties("Status", "loading")), serde_json::to_value(loading)),
@@ -95,6 +98,13 @@ fn the_document_has_the_keys_of_the_types() {
             serde_json::to_value(ZoneStatus { apex: String::new(), serial: 0 }),
         ),
         (of_optional(properties("Status", "store")), serde_json::to_value(store)),
+        (schemas["Traffic"].clone(), serde_json::to_value(Traffic::default())),
+        (properties("Traffic", "queries")["items"].clone(), serde_json::to_value(count)),
+        (properties("Traffic", "durations")["items"].clone(), serde_json::to_value(durations)),
+        (
+            properties("Traffic", "durations")["items"]["properties"]["buckets"]["items"].clone(),
+            serde_json::to_value(Bucket { up_to: None, count: 0 }),
+        ),
         (schemas["Changed"].clone(), serde_json::to_value(Changed { numbers: Vec::new(), served: true })),
         (schemas["ChangeRecord"].clone(), serde_json::to_value(record)),
         (schemas["Reported"].clone(), serde_json::to_value(Reported::default())),

@@ -1,8 +1,8 @@
-//! One line of the query log: `time client qname qtype qclass: rcode/answers/bytes`.
+//! One line of the query log as rbldnsd has it: `time client qname qtype qclass: rcode/answers/bytes`.
 //!
 //! Invariant: a line is one line of printable bytes whatever the name holds.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use crate::answer::{HEADER_LENGTH, Outcome};
 use crate::server::Exchange;
@@ -14,65 +14,83 @@ pub(super) fn write_line(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
     let _ = write!(out, "{} {} ", exchange.now.0, exchange.client);
     write_question(exchange.query.get(HEADER_LENGTH..).unwrap_or_default(), out);
     out.extend_from_slice(b": ");
-    match RCODES.get(usize::from(summary.rcode)) {
-        Some(name) => out.extend_from_slice(name.as_bytes()),
-        None => {
-            let _ = write!(out, "rcode{}", summary.rcode);
-        }
-    }
+    let _ = match rcode_name(summary.rcode) {
+        Some(name) => write!(out, "{name}"),
+        None => write!(out, "rcode{}", summary.rcode),
+    };
     let _ = writeln!(out, "/{}/{}", summary.answers, length);
 }
 
 /// Appends name, type and class as far as they are there.
 fn write_question(question: &[u8], out: &mut Vec<u8>) {
-    let mut rest = question;
-    let begin = out.len();
-    loop {
-        match rest {
-            [0, after @ ..] => {
-                rest = after;
-                break;
-            }
-            [length @ 1..=63, after @ ..] if after.len() > usize::from(*length) => {
-                if out.len() > begin {
-                    out.push(b'.');
-                }
-                let (label, after) = after.split_at(usize::from(*length));
-                label.iter().for_each(|&byte| write_byte(byte, out));
-                rest = after;
-            }
-            _ => {
-                out.truncate(begin);
-                return out.extend_from_slice(b"? ? ?");
-            }
-        }
-    }
-    if out.len() == begin {
-        out.push(b'.');
-    }
-    let Some(&[t1, t2, c1, c2]) = rest.first_chunk() else { return out.extend_from_slice(b" ? ?") };
-    let (qtype, class) = (u16::from_be_bytes([t1, t2]), u16::from_be_bytes([c1, c2]));
-    let _ = match TYPES.iter().find(|(number, _)| *number == qtype) {
-        Some((_, name)) => write!(out, " {name}"),
-        None => write!(out, " type{qtype}"),
-    };
-    let _ = match class {
-        0 => write!(out, " INVALID"),
-        1 => write!(out, " IN"),
-        3 => write!(out, " CH"),
-        4 => write!(out, " HS"),
-        255 => write!(out, " ANY"),
-        _ => write!(out, " class{class}"),
-    };
+    let Some(end) = name_end(question) else { return out.extend_from_slice(b"? ? ?") };
+    let _ = write_name(&question[..end], out);
+    let Some(&[t1, t2, c1, c2]) = question[end..].first_chunk() else { return out.extend_from_slice(b" ? ?") };
+    out.push(b' ');
+    let _ = write_type(u16::from_be_bytes([t1, t2]), out);
+    out.push(b' ');
+    let _ = write_class(u16::from_be_bytes([c1, c2]), out);
 }
 
-fn write_byte(byte: u8, out: &mut Vec<u8>) {
-    match byte {
-        b'"' | b'$' | b'.' | b';' | b'@' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-        0x21..=0x7e => out.push(byte),
-        _ => {
-            let _ = write!(out, "\\{byte:03}");
+/// Where the name that a question begins with ends; none if it is not there whole, or has a compression pointer.
+pub(super) fn name_end(question: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match *question.get(at)? {
+            0 => return Some(at + 1),
+            length @ 1..=63 => at += 1 + usize::from(length),
+            _ => return None,
         }
+    }
+}
+
+/// Writes a name in wire form, which is whole.
+pub(super) fn write_name(wire: &[u8], out: &mut impl Write) -> io::Result<()> {
+    let mut rest = wire;
+    if let [0, ..] = rest {
+        return out.write_all(b".");
+    }
+    while let Some((&length, after)) = rest.split_first().filter(|(length, _)| **length > 0) {
+        let (label, after) = after.split_at(usize::from(length));
+        if rest.len() < wire.len() {
+            out.write_all(b".")?;
+        }
+        label.iter().try_for_each(|&byte| write_byte(byte, out))?;
+        rest = after;
+    }
+    Ok(())
+}
+
+/// Writes a type as rbldnsd does.
+pub(super) fn write_type(qtype: u16, out: &mut impl Write) -> io::Result<()> {
+    match TYPES.iter().find(|(number, _)| *number == qtype) {
+        Some((_, name)) => write!(out, "{name}"),
+        None => write!(out, "type{qtype}"),
+    }
+}
+
+/// Writes a class as rbldnsd does.
+pub(super) fn write_class(class: u16, out: &mut impl Write) -> io::Result<()> {
+    match class {
+        0 => write!(out, "INVALID"),
+        1 => write!(out, "IN"),
+        3 => write!(out, "CH"),
+        4 => write!(out, "HS"),
+        255 => write!(out, "ANY"),
+        _ => write!(out, "class{class}"),
+    }
+}
+
+/// The name of an RCODE, if it has one.
+pub(super) fn rcode_name(rcode: u16) -> Option<&'static str> {
+    RCODES.get(usize::from(rcode)).copied()
+}
+
+fn write_byte(byte: u8, out: &mut impl Write) -> io::Result<()> {
+    match byte {
+        b'"' | b'$' | b'.' | b';' | b'@' | b'\\' => out.write_all(&[b'\\', byte]),
+        0x21..=0x7e => out.write_all(&[byte]),
+        _ => write!(out, "\\{byte:03}"),
     }
 }
 
@@ -135,9 +153,12 @@ const TYPES: [(u16, &str); 49] = [
 ];
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
-    use crate::answer::{Summary, Transport};
+    use crate::answer::Summary;
+    use crate::server::Carrier;
     use crate::snapshot::Snapshot;
     use crate::zone::UnixTime;
 
@@ -155,17 +176,26 @@ mod tests {
 
     fn shown(query: &[u8], rcode: u16) -> String {
         let mut out = Vec::new();
-        let exchange = Exchange {
+        write_line(&exchange(query, rcode), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// A query that one record of 94 bytes answered.
+    pub(in crate::query_log) fn exchange(query: &[u8], rcode: u16) -> Exchange<'_> {
+        static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(Snapshot::default);
+        let qtype = query.last_chunk::<4>().map_or(0, |&[high, low, ..]| u16::from_be_bytes([high, low]));
+        Exchange {
             client: "192.0.2.1".parse().unwrap(),
-            transport: Transport::Udp,
+            carrier: Carrier::Udp,
             now: UnixTime(1_795_449_895),
             query,
             reply: &[0],
-            outcome: Outcome::Reply { length: 94, summary: Summary { rcode, answers: 1, ..Summary::default() } },
-            snapshot: &Snapshot::default(),
-        };
-        write_line(&exchange, &mut out);
-        String::from_utf8(out).unwrap()
+            outcome: Outcome::Reply {
+                length: 94,
+                summary: Summary { rcode, answers: 1, listed: rcode == 0, qtype, ..Summary::default() },
+            },
+            snapshot: &SNAPSHOT,
+        }
     }
 
     #[test]

@@ -1,0 +1,137 @@
+//! What the running server tells of itself in numbers: all metrics, and the traffic that `infamy top` shows.
+//!
+//! Invariant: whoever answers queries notices nothing of it: counters are read, and nothing is reset.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Arc;
+
+use nix::sys::resource::{UsageWho, getrusage};
+
+use super::board::Shown;
+use crate::http::api::{Bucket, Durations, QueryCount, Status, Traffic};
+use crate::metrics::{Exposition, family};
+use crate::query_log::{Dnstap, QueryLog, Watch};
+use crate::server::{Counters, DURATION_BOUNDS, Running, Tallies};
+use crate::snapshot::Snapshot;
+
+/// Where the numbers come from that the doors count.
+#[derive(Debug)]
+pub(super) struct Measured {
+    tallies: Tallies,
+    counters: Arc<Counters>,
+    watch: Option<Arc<Watch>>,
+}
+
+impl Measured {
+    pub(super) fn new(running: &Running, watch: Option<Arc<Watch>>) -> Self {
+        Self { tallies: running.tallies().clone(), counters: running.counters().clone(), watch }
+    }
+
+    /// What queries came to.
+    pub(super) fn traffic(&self, snapshot: &Snapshot) -> Traffic {
+        let apexes: HashMap<u32, String> =
+            snapshot.zones().iter().map(|zone| (zone.number, zone.apex.to_string())).collect();
+        let mut traffic = Traffic::default();
+        for (carrier, counts) in self.tallies.read() {
+            let transport = carrier.label();
+            for (number, counts) in &counts.zones {
+                let zone = number.and_then(|number| apexes.get(&number).cloned());
+                if number.is_some() && zone.is_none() {
+                    continue;
+                }
+                traffic.queries.extend(counts.each().map(|(qtype, finding, count)| QueryCount {
+                    zone: zone.clone(),
+                    transport: transport.to_owned(),
+                    qtype: qtype.to_owned(),
+                    result: finding.label().to_owned(),
+                    count,
+                }));
+            }
+            let bounds = DURATION_BOUNDS.iter().map(|bound| Some(bound.as_secs_f64())).chain([None]);
+            traffic.durations.push(Durations {
+                transport: transport.to_owned(),
+                seconds: counts.durations.nanoseconds as f64 / 1e9,
+                buckets: bounds.zip(counts.durations.buckets).map(|(up_to, count)| Bucket { up_to, count }).collect(),
+            });
+        }
+        traffic
+    }
+
+    /// All metrics.
+    pub(super) fn metrics(
+        &self,
+        status: &Status,
+        shown: &Shown,
+        snapshot: &Snapshot,
+        refused_configurations: u64,
+    ) -> String {
+        let mut text = Exposition::default();
+        text.traffic(&self.tallies.read(), snapshot);
+        text.single(&family::PANICS, self.counters.panics());
+        text.single(&family::LOST_REPLIES, self.counters.lost_replies());
+        text.single(&family::REFUSED_CONNECTIONS, self.counters.refused_connections());
+        text.single(&family::EVICTED_CONNECTIONS, self.counters.evicted_connections());
+        text.single(&family::FAILED_ACCEPTS, self.counters.failed_accepts());
+        of_zones(&mut text, status, shown, snapshot);
+        of_feeds(&mut text, status);
+        text.single(&family::CONFIGURATION_FAILURES, refused_configurations);
+        text.single(&family::GENERATION, status.generation);
+        text.single(&family::GENERATION_TIME, status.published.0.0);
+        if let Some(store) = &status.store {
+            text.single(&family::STORE_WAITING, store.waiting);
+            text.single(&family::STORE_FAILING, u8::from(store.error.is_some()));
+        }
+        if let Some(watch) = &self.watch {
+            let mut lost = text.family(&family::LOST_RECORDS);
+            watch.log.iter().for_each(|log| lost.put(&["query-log"], QueryLog::lost(log)));
+            watch.dnstap.iter().for_each(|dnstap| lost.put(&["dnstap"], Dnstap::lost(dnstap)));
+        }
+        text.family(&family::BUILD).put(&[&status.version], 1);
+        text.single(&family::START_TIME, status.started.0.0);
+        of_process(&mut text);
+        text.finish()
+    }
+}
+
+fn of_zones(text: &mut Exposition, status: &Status, shown: &Shown, snapshot: &Snapshot) {
+    let zones: Vec<(String, &crate::zone::Zone)> =
+        snapshot.zones().iter().map(|zone| (zone.apex.to_string(), zone)).collect();
+    let mut serials = text.family(&family::ZONE_SERIAL);
+    zones.iter().for_each(|(apex, zone)| serials.put(&[apex], zone.soa.serial));
+    let mut entries = text.family(&family::ZONE_ENTRIES);
+    for plan in &shown.plan.zones {
+        let of_feed = |index: usize| status.datasets.get(index).map_or(0, |dataset| dataset.entries);
+        let sum: u64 = plan.datasets.iter().map(|(index, _)| of_feed(*index)).sum();
+        entries.put(&[&plan.spec.apex.to_lowercase().to_string()], sum);
+    }
+    let mut available = text.family(&family::ZONE_AVAILABLE);
+    zones.iter().for_each(|(apex, zone)| available.put(&[apex], u8::from(!zone.unavailable)));
+}
+
+fn of_feeds(text: &mut Exposition, status: &Status) {
+    let feeds = &status.datasets;
+    let mut samples = text.family(&family::FEED_ENTRIES);
+    feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.entries));
+    let mut samples = text.family(&family::FEED_SUCCESS);
+    feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.loaded.map_or(0, |loaded| loaded.0.0)));
+    let mut samples = text.family(&family::FEED_FAILURES);
+    feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.failures));
+    let mut samples = text.family(&family::FEED_FAILING);
+    feeds.iter().for_each(|feed| samples.put(&[&feed.name], u8::from(feed.error.is_some())));
+    let mut samples = text.family(&family::FEED_CHANGES);
+    feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.changes));
+}
+
+/// What the kernel knows of us; in a chroot there is no /proc, and then less is told.
+fn of_process(text: &mut Exposition) {
+    if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
+        let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+        text.single(&family::CPU, seconds(usage.user_time()) + seconds(usage.system_time()));
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    if let Some(kibibytes) = resident.and_then(|number| number.parse::<u64>().ok()) {
+        text.single(&family::MEMORY, kibibytes * 1024);
+    }
+}

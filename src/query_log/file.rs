@@ -1,0 +1,234 @@
+//! The query log: a line in a file, or on stdout, for every reply that is told.
+//!
+//! Invariant: a file that cannot be written is opened again as soon as something else is to be written, and the operator
+//! hears once that lines are lost, and once that they no longer are.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::json::write_json;
+use super::line::write_line;
+use super::spool::{Sink, Spool};
+use super::{News, Sample, Tell};
+use crate::server::Exchange;
+
+/// What a query log is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSpec {
+    /// The file; stdout without one.
+    pub path: Option<PathBuf>,
+    /// How lines are written.
+    pub form: Form,
+    /// Which queries are told.
+    pub sample: Sample,
+    /// Whether each line is written out at once.
+    pub is_unbuffered: bool,
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `time client qname qtype qclass: rcode/answers/bytes`
+    Rbldnsd,
+    /// A JSON object.
+    Json,
+}
+
+/// A query log that is being written; dropping it ends when all that was noted is written.
+#[derive(Debug)]
+pub struct QueryLog {
+    spool: Spool,
+    form: Form,
+    pub(super) sample: Sample,
+}
+
+impl FileSpec {
+    /// Opens the file, and closes it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn try_open(&self) -> io::Result<()> {
+        self.path.as_ref().map_or(Ok(()), |path| open_file(path).map(drop))
+    }
+}
+
+impl QueryLog {
+    /// Opens the log and starts its thread; a file that cannot be opened is tried again later.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
+    pub fn start(spec: &FileSpec, tell: Tell) -> io::Result<Self> {
+        let mut target = Target::new(spec.path.clone(), tell);
+        target.open();
+        let spool = Spool::start("query log", spec.is_unbuffered, target)?;
+        Ok(Self { spool, form: spec.form, sample: spec.sample })
+    }
+
+    /// Takes note of one query, if it got a reply.
+    pub fn note(&self, exchange: &Exchange<'_>) {
+        self.spool.note(|line| match self.form {
+            Form::Rbldnsd => write_line(exchange, line),
+            Form::Json => write_json(exchange, line),
+        });
+    }
+
+    /// Goes on in a newly opened file, after what was noted up to now.
+    pub fn reopen(&self) {
+        self.spool.reopen();
+    }
+
+    /// Lines that were lost so far.
+    pub fn lost(&self) -> u64 {
+        self.spool.lost()
+    }
+}
+
+/// The file, or stdout, and what is wrong with it.
+struct Target {
+    /// None for stdout.
+    path: Option<PathBuf>,
+    file: Option<File>,
+    /// Lines that were lost since the operator was told that the log cannot be written.
+    lost: Option<u64>,
+    tell: Tell,
+}
+
+impl Target {
+    fn new(path: Option<PathBuf>, tell: Tell) -> Self {
+        Self { path, file: None, lost: None, tell }
+    }
+
+    fn shown(&self) -> String {
+        self.path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string())
+    }
+
+    fn open(&mut self) {
+        let Some(path) = &self.path else { return };
+        match open_file(path) {
+            Ok(file) => self.file = Some(file),
+            Err(why) => {
+                self.file = None;
+                self.fails("(re)opening", &why);
+            }
+        }
+    }
+
+    /// Tells of an error, unless it goes on from before.
+    fn fails(&mut self, doing: &'static str, why: &io::Error) {
+        if self.lost.is_none() {
+            self.lost = Some(0);
+            (self.tell)(&self.shown(), News::Fails { doing, why });
+        }
+    }
+}
+
+impl Sink for Target {
+    fn take(&mut self, lines: &[u8], dropped: u64) -> u64 {
+        if lines.is_empty() && dropped == 0 {
+            return 0;
+        }
+        if self.file.is_none() {
+            self.open();
+        }
+        let written = match (&mut self.file, &self.path) {
+            (Some(file), _) => write_lines(file, lines),
+            (None, None) => write_lines(&mut io::stdout().lock(), lines),
+            (None, Some(_)) => Err((0, None)),
+        };
+        let mut unwritten = 0;
+        if let Err((done, why)) = written {
+            unwritten = lines[done..].iter().filter(|&&byte| byte == b'\n').count() as u64;
+            if let Some(why) = why {
+                self.fails("writing", &why);
+            }
+        } else if dropped == 0
+            && let Some(lost) = self.lost.take()
+        {
+            (self.tell)(&self.shown(), News::Again { lost });
+        }
+        let lost = dropped + unwritten;
+        if lost > 0 && self.lost.is_none() {
+            self.fails("writing", &io::Error::other("it is too slow"));
+        }
+        if let Some(so_far) = &mut self.lost {
+            *so_far += lost;
+        }
+        unwritten
+    }
+
+    fn reopen(&mut self) {
+        self.open();
+    }
+
+    fn end(&mut self) {}
+}
+
+/// Opens a file, and never waits: a FIFO that nobody reads is an error, and one that is full takes nothing.
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+/// Writes all lines; else how many bytes of them were written, and why no more.
+fn write_lines(file: &mut impl Write, lines: &[u8]) -> Result<(), (usize, Option<io::Error>)> {
+    let mut done = 0;
+    while done < lines.len() {
+        match file.write(&lines[done..]) {
+            Ok(0) => return Err((done, Some(io::ErrorKind::WriteZero.into()))),
+            Ok(count) => done += count,
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err((done, Some(why))),
+        }
+    }
+    file.flush().map_err(|why| (done, Some(why)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::query_log::line::tests::exchange;
+    use crate::zone::UnixTime;
+
+    fn spec(path: &Path, form: Form, is_unbuffered: bool) -> FileSpec {
+        FileSpec { path: Some(path.to_owned()), form, sample: Sample::ALL, is_unbuffered }
+    }
+
+    fn note(log: &QueryLog, now: i64) {
+        let query = b"\0\x07\0\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
+        log.note(&Exchange { now: UnixTime(now), ..exchange(query, 5) });
+    }
+
+    #[test]
+    fn every_line_arrives_in_the_file_of_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("log"), folder.path().join("moved"));
+        let log = QueryLog::start(&spec(&path, Form::Rbldnsd, false), Box::new(|_, _| {})).unwrap();
+        note(&log, 1);
+        std::fs::rename(&path, &moved).unwrap();
+        log.reopen();
+        note(&log, 2);
+        drop(log);
+        let (old, new) = (std::fs::read_to_string(moved).unwrap(), std::fs::read_to_string(path).unwrap_or_default());
+        assert_eq!(old + &new, "1 192.0.2.1 a A IN: REFUSED/1/94\n2 192.0.2.1 a A IN: REFUSED/1/94\n");
+    }
+
+    #[test]
+    fn a_full_disk_stops_nothing_and_is_told_once() {
+        let (told, news) = channel();
+        let tell = move |name: &str, news: News<'_>| told.send(format!("{name}: {news:?}")).unwrap();
+        let log = QueryLog::start(&spec(Path::new("/dev/full"), Form::Json, true), Box::new(tell)).unwrap();
+        (0..100).for_each(|now| note(&log, now));
+        let first = news.recv().unwrap();
+        assert!(first.starts_with("/dev/full: Fails { doing: \"writing\""), "{first}");
+        while log.lost() < 100 {
+            std::thread::yield_now();
+        }
+        drop(log);
+        assert_eq!(news.iter().count(), 0);
+    }
+}

@@ -1,0 +1,121 @@
+//! One query as a line of JSON.
+//!
+//! Invariant: a line is one JSON object of printable ASCII whatever the name holds. Keys may be added, and keep their
+//! meaning.
+
+use std::io::{self, Write};
+
+use super::line::{name_end, rcode_name, write_class, write_name, write_type};
+use crate::answer::{HEADER_LENGTH, Outcome};
+use crate::server::{Exchange, Finding, TYPES};
+
+/// Appends the line of a query that got a reply.
+pub(super) fn write_json(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
+    let Outcome::Reply { length, summary } = exchange.outcome else { return };
+    let zone = summary.zone.and_then(|index| exchange.snapshot.zones().get(index));
+    // writing into memory does not fail
+    let _ = write!(out, "{{\"time\":{},\"client\":\"{}\"", exchange.now.0, exchange.client);
+    let _ = write!(out, ",\"transport\":\"{}\",\"zone\":", exchange.carrier.label());
+    let _ = match zone {
+        Some(zone) => quoted(out, |out| write!(out, "{}", zone.apex)),
+        None => out.write_all(b"null"),
+    };
+    write_question(exchange.query.get(HEADER_LENGTH..).unwrap_or_default(), out);
+    let _ = match rcode_name(summary.rcode) {
+        Some(name) => write!(out, ",\"rcode\":\"{name}\""),
+        None => write!(out, ",\"rcode\":\"rcode{}\"", summary.rcode),
+    };
+    let result = Finding::of(exchange.outcome).label();
+    let _ = writeln!(out, ",\"result\":\"{result}\",\"answers\":{},\"bytes\":{length}}}", summary.answers);
+}
+
+/// Appends name, type and class, each null where it is not there.
+fn write_question(question: &[u8], out: &mut Vec<u8>) {
+    let end = name_end(question);
+    out.extend_from_slice(b",\"name\":");
+    let _ = match end {
+        Some(end) => quoted(out, |out| write_name(&question[..end], out)),
+        None => out.write_all(b"null"),
+    };
+    let numbers = end.and_then(|end| question[end..].first_chunk());
+    out.extend_from_slice(b",\"type\":");
+    let Some(&[t1, t2, c1, c2]) = numbers else { return out.extend_from_slice(b"null,\"class\":null") };
+    let qtype = u16::from_be_bytes([t1, t2]);
+    let _ = quoted(out, |out| match TYPES.iter().find(|&&(number, _)| number == qtype && number != 0) {
+        Some((_, name)) => write!(out, "{name}"),
+        None => write_type(qtype, out),
+    });
+    out.extend_from_slice(b",\"class\":");
+    let _ = quoted(out, |out| write_class(u16::from_be_bytes([c1, c2]), out));
+}
+
+/// Appends a JSON string of what is written.
+fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Escaping<'_>) -> io::Result<()>) -> io::Result<()> {
+    out.push(b'"');
+    write(&mut Escaping(out))?;
+    out.push(b'"');
+    Ok(())
+}
+
+/// Takes printable ASCII into a JSON string.
+struct Escaping<'o>(&'o mut Vec<u8>);
+
+impl Write for Escaping<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for &byte in bytes {
+            if matches!(byte, b'"' | b'\\') {
+                self.0.push(b'\\');
+            }
+            self.0.push(byte);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::query_log::line::tests::exchange;
+
+    fn shown(query: &[u8], rcode: u16) -> Value {
+        let mut out = Vec::new();
+        write_json(&exchange(query, rcode), &mut out);
+        assert!(out.iter().all(|&byte| matches!(byte, b' '..=b'~' | b'\n')), "{}", out.escape_ascii());
+        assert_eq!(out.iter().filter(|&&byte| byte == b'\n').count(), 1);
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_an_object() {
+        let query = b"\0\0\0\0\0\x01\0\0\0\0\0\0\x01a\x02bl\x02Ex\0\0\x41\0\x01";
+        let expected = json!({
+            "time": 1_795_449_895, "client": "192.0.2.1", "transport": "udp", "zone": null, "name": "a.bl.Ex",
+            "type": "HTTPS", "class": "IN", "rcode": "NXDOMAIN", "result": "unlisted", "answers": 1, "bytes": 94,
+        });
+        assert_eq!(shown(query, 3), expected);
+    }
+
+    #[test]
+    fn no_name_leaves_its_string() {
+        let name = b"\"},\"a\":\"\\\n\r\0\xff";
+        let mut query = vec![0; HEADER_LENGTH];
+        query.push(name.len() as u8);
+        query.extend_from_slice(name);
+        query.extend_from_slice(b"\0\xff\x01\0\x01");
+        let line = shown(&query, 0);
+        assert_eq!(line["name"], "\\\"},\\\"a\\\":\\\"\\\\\\010\\013\\000\\255", "as in a master file");
+        assert_eq!(line["type"], "type65281");
+        assert_eq!(line.as_object().unwrap().len(), 11);
+        let broken = shown(&[0; 11], 1);
+        assert_eq!(
+            (&broken["name"], &broken["type"], &broken["rcode"]),
+            (&Value::Null, &Value::Null, &json!("FORMERR"))
+        );
+    }
+}
