@@ -39,7 +39,7 @@ use tokio::task::LocalSet;
 
 use bind::Socket;
 pub use control::{Control, Refusal, Reply, Until, Who};
-use door::House;
+use door::{House, Interface};
 use guard::Guard;
 pub use problem::Details;
 use tokens::Tokens;
@@ -224,7 +224,8 @@ impl Bound {
         let serve = move || {
             let guard = Guard { hosts, tokens: tokens.map(RefCell::new) };
             let router = routes::router(control, limits.body);
-            let house = Rc::new(House { router, guard, limits, counters: counted, stop: stopped });
+            let answers = Interface { router, guard, counters: counted.clone() };
+            let house = Rc::new(House { answers, limits, counters: counted, stop: stopped });
             // one thread for all: what connections share needs no lock, and parsing is what it does
             let local = LocalSet::new();
             if let Some(unix) = unix {
