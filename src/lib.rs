@@ -23,7 +23,8 @@
 //!
 //! - [`reload`] loads what changed, keeps what was good, and makes the next generation.
 //! - [`server`] opens the sockets and has queries answered; the only room with threads that serve.
-//! - [`http`] is the control interface, by which a running server is told what to do; both ends of it.
+//! - [`http`] is the control interface, by which a running server is told what to do; both ends of it. Beside it, for
+//!   anybody, is the lookup page.
 //! - [`config`] reads a strict TOML file and comes to what these three take.
 //! - [`export`] writes a zone out as a standard master file.
 //! - [`rbldnsd`] is the second way in: the command line of that program, for lists that are served by it now.

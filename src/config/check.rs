@@ -28,6 +28,7 @@ use crate::zone::{Choice, TestEntries, ZoneSpec};
 /// Checks a configuration.
 pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigError> {
     let control = super::control::check(&spec, source)?;
+    let page = super::page::check(&spec.page, source)?;
     let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, control.store.clone(), source)?;
     let mut checker = Checker { spec: &spec, source, judging: &judging, warnings: Vec::new(), indexes: HashMap::new() };
     let listen = checker.listen()?;
@@ -43,6 +44,7 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         state_directory: spec.server.state_directory.as_deref().map(|path| at(source, path)),
         watch: Some(Duration::from_secs(spec.server.watch.0.into())).filter(|every| !every.is_zero()),
         control: control.listen,
+        page,
         store: control.store,
         plan,
         judging,

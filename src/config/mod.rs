@@ -10,6 +10,7 @@ mod check;
 mod control;
 mod error;
 mod neighborhood;
+mod page;
 pub mod spec;
 mod values;
 mod verdicts;
@@ -47,6 +48,8 @@ pub struct Config {
     pub watch: Option<Duration>,
     /// Where the control interface listens; its paths as they are seen from outside of any chroot.
     pub control: http::Listen,
+    /// Where the lookup page is.
+    pub page: http::page::Listen,
     /// Where reports and live changes are kept, if they are; as it is seen from outside.
     pub store: Option<PathBuf>,
     /// The datasets and zones; their paths as they are seen from outside of any chroot.

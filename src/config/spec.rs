@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use super::error::{ConfigError, Problem, Source};
 pub use super::neighborhood::{EvidenceSpec, LiftSpec, NeighborhoodSpec, SourceSpec};
+pub use super::page::{PageSpec, RemovalSpec};
 pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Percent, Placement, Seconds};
 pub use super::verdicts::{Families, Form, Kind, NamesSpec, When};
 
@@ -33,6 +34,9 @@ pub struct Spec {
     /// `[control]`
     #[serde(default)]
     pub control: Control,
+    /// `[page]`
+    #[serde(default)]
+    pub page: PageSpec,
     /// `[never-list]`
     #[serde(default)]
     pub never_list: NeverList,
@@ -356,7 +360,7 @@ impl Spec {
     /// What is only done at the start of the process.
     pub(super) fn of_process(&self) -> impl PartialEq + '_ {
         let Server { user, group, chroot, pid_file, state_directory, .. } = &self.server;
-        (&self.listen, &self.limits, &self.control, [user, group], [chroot, pid_file, state_directory])
+        (&self.listen, &self.limits, &self.control, &self.page, [user, group], [chroot, pid_file, state_directory])
     }
 }
 

@@ -11,6 +11,8 @@
 //! Invariant: an answer that says done (2xx) means that it is durable. A request that is refused changes nothing. What a
 //! client sends can neither end the thread nor make it hold more than the named limits.
 //!
+//! The lookup [`page`] is another interface, for anybody, on sockets of its own, and reaches nothing of this one.
+//!
 //! It encrypts nothing: over TCP it belongs on loopback, or behind a proxy that does.
 
 pub mod api;
@@ -20,6 +22,7 @@ mod control;
 mod door;
 mod guard;
 mod intake;
+pub mod page;
 mod problem;
 mod routes;
 mod tokens;

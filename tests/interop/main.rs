@@ -4,6 +4,7 @@ mod clients;
 mod harness;
 mod lab;
 mod master_file;
+mod page;
 mod rbldnsd_differential;
 mod relay;
 mod resolvers;

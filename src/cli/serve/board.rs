@@ -13,6 +13,7 @@ use super::live::Live;
 use crate::evidence::Time;
 use crate::evidence::store::Journal;
 use crate::http::api::{At, DatasetStatus, Loading, Status, StoreStatus, ZoneStatus};
+use crate::http::page::Edition;
 use crate::live::Kinds;
 use crate::reload::{Plan, Progress};
 use crate::snapshot::Published;
@@ -110,6 +111,11 @@ impl Board {
     /// What is shown.
     pub(super) fn shown(&self) -> Shown {
         self.locked().clone()
+    }
+
+    /// What is served, in two numbers.
+    pub(super) fn edition(&self) -> Edition {
+        Edition { started: self.started.0.0, generation: self.locked().generation }
     }
 
     /// What is durable and not yet served.

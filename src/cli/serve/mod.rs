@@ -15,6 +15,7 @@ mod generations;
 pub(super) mod live;
 mod loads;
 mod state;
+mod visitors;
 mod watch;
 mod welcome;
 
@@ -47,6 +48,7 @@ use generations::Generations;
 use live::Live;
 use loads::{Loads, Request, Task};
 use state::{Lasting, State};
+use visitors::Visitors;
 use watch::Watcher;
 
 #[derive(Debug, clap::Args)]
@@ -64,6 +66,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let pid_file = |path: &PathBuf| PidFile::create(path).with_context(|| format!("pid-file: {}", path.display()));
     let _pid_file = config.pid_file.as_ref().map(pid_file).transpose()?;
     let bound = server::bind(&config.listen).context("listen")?;
+    // before privileges are given up, as its port may be a low one
+    let page = http::page::bind(&config.page).context("[page]")?;
     let plan = config.confined_plan()?;
     let directory = config.state_directory.as_deref().map(|directory| config.confined(directory)).transpose()?;
     confine(&config.confinement)?;
@@ -92,6 +96,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let interface = http::bind(&control.listen).context("[control]")?;
     state.next_generation(&store, Lasting::Power);
     let watcher = Watcher::start(&config, &store, sender.clone()).context("starting a thread")?;
+    let of_page = config.page.clone();
     let generations = Generations::new(config, store, snapshot, state).context("starting a thread")?;
     let running = bound.run(generations.published(), None)?;
     welcome::say(&running, &generations.published().load());
@@ -107,9 +112,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     audit.spell(of_start.collect());
     audit.keep(&generations, &Cause::Start.into(), Notes::default(), |name| live.listings(name, generations.store()));
     let board = Arc::new(Board::new(&generations, &live, loads.progress(), control.store.zip(journal), behind));
+    let page = open_page(page, &of_page, &board)?;
     let desk = Arc::new(Desk::new(board.clone(), sender.clone()));
     let interface = (!control.listen.is_off()).then(|| interface.run(desk)).transpose().context("[control]")?;
     welcome::say_control(interface.as_ref());
+    welcome::say_page(page.as_ref());
     let pending = Pending::default();
     let mut actor = Actor {
         generations,
@@ -128,9 +135,23 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     notifier.stopping();
     // who is asking hears that the server is ending
     drop((actor, events));
-    drop(interface);
+    drop((interface, page));
     running.shutdown();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the lookup page, if there is to be one.
+fn open_page(
+    bound: http::page::Bound,
+    listen: &http::page::Listen,
+    board: &Arc<Board>,
+) -> anyhow::Result<Option<http::page::Running>> {
+    if listen.is_off() {
+        return Ok(None);
+    }
+    let visitors = Visitors::new(board.clone());
+    let requested = visitors.requested(listen.cooldown, http::page::MAX_REQUESTED).context("[control] store")?;
+    Ok(Some(bound.run(Arc::new(visitors), requested).context("[page]")?))
 }
 
 /// Keeps events from now on, each of which comes to the actor once it is durable.

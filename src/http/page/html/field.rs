@@ -1,0 +1,224 @@
+//! The field: the 256 addresses of a /24, sixteen a row, each by what is said of it, and what announces them around it.
+//!
+//! A state is told by a mark as well as by a colour: a disc that grows with it, a square for what is listed. What the
+//! picture shows stands below it as a list, with links, for who does not see it or uses no mouse.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+use maud::{Markup, PreEscaped, html};
+
+use super::super::found::{Around, Standing, Verdict};
+
+/// The picture, its legend, and the list.
+pub(super) fn field(around: &Around, subject: &str, verdicts: &[Verdict]) -> Markup {
+    let asn = around.asn.filter(|asn| *asn != 0).map(|asn| format!("AS{asn}"));
+    let block = html! {
+        div .frame .block {
+            p .edge { (around.block) @if let Some(times) = times(verdicts, &around.block) { span { (times) } } }
+            (PreEscaped(drawing(around, subject)))
+        }
+    };
+    let is_block = around.prefix.as_ref().is_none_or(|prefix| *prefix == around.block);
+    let prefix = match &around.prefix {
+        Some(prefix) if !is_block => html! {
+            div .frame .prefix {
+                p .edge {
+                    "announced as " (prefix)
+                    @if let Some(times) = times(verdicts, prefix) { span { (times) } }
+                }
+                (block)
+            }
+        },
+        _ => block,
+    };
+    html! {
+        figure {
+            @match &asn {
+                Some(asn) => div .frame .asn {
+                    p .edge { (asn) @if let Some(times) = times(verdicts, asn) { span { (times) } } }
+                    (prefix)
+                },
+                None => (prefix),
+            }
+            figcaption {
+                "Each square is an address of " (around.block) ", sixteen a row, the first at the top left. "
+                "The ring is " (subject) "."
+            }
+        }
+        (legend(around))
+    }
+}
+
+/// How many of each there are, and which.
+fn legend(around: &Around) -> Markup {
+    let count = |standing| around.standings.iter().filter(|other| **other == standing).count();
+    html! {
+        ul .legend {
+            @for standing in Standing::ALL {
+                li {
+                    (PreEscaped(format!(
+                        "<svg class=key viewBox=\"0 0 10 10\" aria-hidden=true>{}</svg>",
+                        swatch(standing)
+                    )))
+                    span { (word(standing)) } b { (count(standing)) }
+                }
+            }
+        }
+        @if around.standings.iter().any(|standing| *standing > Standing::None) {
+            details {
+                summary { "The same as a list" }
+                dl .ranges {
+                    @for standing in &Standing::ALL[..4] {
+                        @let all = ranges(around, *standing);
+                        @if !all.is_empty() {
+                            dt { (word(*standing)) }
+                            dd {
+                                @for (at, (first, last)) in all.iter().enumerate() {
+                                    @if at > 0 { ", " }
+                                    a href={ "/q/" (first) } { (first) }
+                                    @if first != last { "–" a href={ "/q/" (last) } { (last) } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a state is called in the legend.
+pub(super) fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Listed => "listed itself",
+        Standing::Bad => "bad neighbourhood",
+        Standing::Suspicious => "suspicious neighbourhood",
+        Standing::Watch => "watched neighbourhood",
+        Standing::None => "nothing said",
+    }
+}
+
+/// The addresses, each with what is said of it.
+fn cells(around: &Around) -> impl Iterator<Item = (u32, Standing)> {
+    (0..256).zip(&around.standings).map(|(last, standing)| (around.first & !0xff | last, *standing))
+}
+
+/// The first and last address of each run of a state.
+fn ranges(around: &Around, standing: Standing) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+    let mut all: Vec<(u32, u32)> = Vec::new();
+    for (address, _) in cells(around).filter(|(_, other)| *other == standing) {
+        match all.last_mut() {
+            Some((_, last)) if *last + 1 == address => *last = address,
+            _ => all.push((address, address)),
+        }
+    }
+    all.into_iter().map(|(first, last)| (first.into(), last.into())).collect()
+}
+
+/// How many times the mean a node of the chain is, in words.
+fn times(verdicts: &[Verdict], node: &str) -> Option<String> {
+    let of_node = verdicts.iter().flat_map(|verdict| &verdict.chain).filter(|known| known.node == node);
+    let most = of_node
+        .filter_map(|known| known.times)
+        .fold(None, |most: Option<f64>, times| Some(most.map_or(times, |most| most.max(times))));
+    most.map(|most| format!("{} the mean", super::result::factor(most)))
+}
+
+/// Cells with links, marks over them, and a ring. All of it is made of numbers and constants.
+fn drawing(around: &Around, subject: &str) -> String {
+    let mut out = String::from("<svg class=field viewBox=\"-2.5 -2.5 164 164\" aria-hidden=true>");
+    let mut marks = String::new();
+    let subject = subject.parse::<Ipv4Addr>().map(u32::from).ok();
+    let mut ring = String::new();
+    for (address, standing) in cells(around) {
+        let (x, y) = (address % 16 * 10, address / 16 % 16 * 10);
+        let class = class(standing);
+        let _ = write!(out, "<a href={} tabindex=-1><title>{0}", Ipv4Addr::from(address));
+        if standing > Standing::None {
+            let _ = write!(out, ": {}", word(standing));
+        }
+        let _ = write!(out, "</title><path class={class} d=M{x},{y}h9v9h-9z></path></a>");
+        mark(&mut marks, standing, x, y);
+        if Some(address) == subject {
+            // set off from the cell, whatever its colour
+            let (x, y) = (f64::from(x), f64::from(y));
+            for (class, out) in [("halo", 0.6), ("ring", 1.4)] {
+                let (x, y, width) = (x - out, y - out, 9.0 + 2.0 * out);
+                let _ = write!(ring, "<rect class={class} x={x:.1} y={y:.1} width={width} height={width} rx=1></rect>");
+            }
+        }
+    }
+    let _ = write!(out, "<path class=mark d=\"{marks}\"></path>{ring}</svg>");
+    out
+}
+
+/// One cell, for the legend.
+fn swatch(standing: Standing) -> String {
+    let mut marks = String::new();
+    mark(&mut marks, standing, 0, 0);
+    let class = class(standing);
+    format!("<path class={class} d=M0,0h9v9h-9z></path><path class=mark d=\"{marks}\"></path>")
+}
+
+fn class(standing: Standing) -> char {
+    match standing {
+        Standing::Listed => 'l',
+        Standing::Bad => 'b',
+        Standing::Suspicious => 's',
+        Standing::Watch => 'w',
+        Standing::None => 'n',
+    }
+}
+
+/// The mark of a cell: a square, or a disc by the state's size.
+fn mark(out: &mut String, standing: Standing, x: u32, y: u32) {
+    let tenths = match standing {
+        Standing::None => return,
+        Standing::Listed => {
+            let _ = write!(out, "M{} {}h3v3h-3z", x + 3, y + 3);
+            return;
+        }
+        Standing::Bad => 22,
+        Standing::Suspicious => 15,
+        Standing::Watch => 9,
+    };
+    let (radius, width) = (f64::from(tenths) / 10.0, f64::from(tenths) / 5.0);
+    let left = f64::from(x) + 4.5 - radius;
+    let _ = write!(out, "M{left} {y}.5m0 4a{radius} {radius} 0 1 0 {width} 0a{radius} {radius} 0 1 0 -{width} 0");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn around() -> Around {
+        let mut standings = vec![Standing::None; 256];
+        standings[7] = Standing::Listed;
+        standings[16..32].fill(Standing::Watch);
+        standings[255] = Standing::Listed;
+        let (block, prefix) = ("192.0.2.0/24".to_owned(), Some("192.0.2.0/23".to_owned()));
+        Around { first: 0xc000_0200, block, standings, prefix, asn: Some(64500) }
+    }
+
+    #[test]
+    fn what_is_drawn_is_said_too() {
+        let html = field(&around(), "192.0.2.7", &[]).into_string();
+        assert_eq!(html.matches("<a href=192.0.2.").count(), 256);
+        assert!(html.contains("<title>192.0.2.16: watched neighbourhood</title>"), "{html}");
+        let list = html.split_once("The same as a list").unwrap().1;
+        for told in ["/q/192.0.2.7\">", ", <a href=\"/q/192.0.2.255\">", "/q/192.0.2.16\">192.0.2.16</a>–<a"] {
+            assert!(list.contains(told), "{told}: {list}");
+        }
+        assert!(html.contains("<span>nothing said</span><b>238</b>"), "{html}");
+        assert!(html.contains("announced as 192.0.2.0/23") && html.contains("AS64500"));
+        assert!(html.len() < 36_000, "{}", html.len());
+    }
+
+    #[test]
+    fn the_last_addresses_there_are_have_a_field() {
+        let around = Around { first: 0xffff_ff00, ..around() };
+        assert_eq!(ranges(&around, Standing::Listed).last(), Some(&(Ipv4Addr::BROADCAST, Ipv4Addr::BROADCAST)));
+        assert_eq!(drawing(&around, "255.255.255.255").matches("<a href=").count(), 256);
+    }
+}
