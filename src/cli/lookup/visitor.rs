@@ -321,7 +321,10 @@ fn of_family(family: OfFamily) -> Read {
         }
         .to_owned(),
         node: rate.node.clone(),
-        known: format!("{:.1} arrivals in {} /24s", rate.arrivals, rate.blocks).replace(" 1 /24s", " 1 /24"),
+        known: match rate.blocks {
+            1 => format!("{:.1} arrivals", rate.arrivals),
+            blocks => format!("{:.1} arrivals in {blocks} /24s", rate.arrivals),
+        },
         times: (mean > 0.0).then(|| rate.rate / mean),
     };
     let mut chain: Vec<Node> = family.chain.iter().rev().map(node).collect();
@@ -362,7 +365,7 @@ fn of_name(name: OfName) -> Read {
         let listed = if step.listed { "listed" } else { "not listed" };
         let seen = match &*step.level {
             "hazard" => format!("{} bad of {} names seen", step.urls, step.hosts),
-            _ => format!("{} reported at {} hosts", step.urls, step.hosts),
+            _ => format!("reports of {} URLs or hosts", step.urls),
         };
         let until =
             step.until.map(|until| format!(", until {}", until.get(..10).unwrap_or(&until))).unwrap_or_default();

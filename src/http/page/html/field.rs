@@ -15,7 +15,10 @@ pub(super) fn field(around: &Around, subject: &str, verdicts: &[Verdict]) -> Mar
     let asn = around.asn.filter(|asn| *asn != 0).map(|asn| format!("AS{asn}"));
     let block = html! {
         div .frame .block {
-            p .edge { (around.block) @if let Some(times) = times(verdicts, &around.block) { span { (times) } } }
+            p .edge {
+                (around.block) @if around.prefix.as_ref() == Some(&around.block) { ", announced" }
+                @if let Some(times) = times(verdicts, &around.block) { span { (times) } }
+            }
             (PreEscaped(drawing(around, subject)))
         }
     };
@@ -55,10 +58,10 @@ fn legend(around: &Around) -> Markup {
     let count = |standing| around.standings.iter().filter(|other| **other == standing).count();
     html! {
         ul .legend {
-            @for standing in Standing::ALL {
+            @for standing in Standing::ALL.into_iter().filter(|standing| count(*standing) > 0) {
                 li {
                     (PreEscaped(format!(
-                        "<svg class=key viewBox=\"0 0 10 10\" aria-hidden=true>{}</svg>",
+                        "<svg class=key viewBox=\"-5 -5 10 10\" aria-hidden=true>{}</svg>",
                         swatch(standing)
                     )))
                     span { (word(standing)) } b { (count(standing)) }
@@ -116,49 +119,66 @@ fn ranges(around: &Around, standing: Standing) -> Vec<(Ipv4Addr, Ipv4Addr)> {
     all.into_iter().map(|(first, last)| (first.into(), last.into())).collect()
 }
 
-/// How many times the mean a node of the chain is, in words.
+/// How many times the mean a node of the chain is, in words, by the verdict that stands first.
 fn times(verdicts: &[Verdict], node: &str) -> Option<String> {
-    let of_node = verdicts.iter().flat_map(|verdict| &verdict.chain).filter(|known| known.node == node);
-    let most = of_node
-        .filter_map(|known| known.times)
-        .fold(None, |most: Option<f64>, times| Some(most.map_or(times, |most| most.max(times))));
-    most.map(|most| format!("{} the mean", super::result::factor(most)))
+    let known = verdicts.first()?.chain.iter().find(|known| known.node == node)?;
+    Some(format!("{} the mean", super::result::factor(known.times?)))
 }
 
 /// Cells with links, marks over them, and a ring. All of it is made of numbers and constants.
+///
+/// A cell is a point with a square cap, and a mark one with a round cap: so each takes a few bytes.
 fn drawing(around: &Around, subject: &str) -> String {
-    let mut out = String::from("<svg class=field viewBox=\"-2.5 -2.5 164 164\" aria-hidden=true>");
-    let mut marks = String::new();
-    let subject = subject.parse::<Ipv4Addr>().map(u32::from).ok();
-    let mut ring = String::new();
-    for (address, standing) in cells(around) {
-        let (x, y) = (address % 16 * 10, address / 16 % 16 * 10);
-        let class = class(standing);
-        let _ = write!(out, "<a href={} tabindex=-1><title>{0}", Ipv4Addr::from(address));
-        if standing > Standing::None {
-            let _ = write!(out, ": {}", word(standing));
-        }
-        let _ = write!(out, "</title><path class={class} d=M{x},{y}h9v9h-9z></path></a>");
-        mark(&mut marks, standing, x, y);
-        if Some(address) == subject {
-            // set off from the cell, whatever its colour
-            let (x, y) = (f64::from(x), f64::from(y));
-            for (class, out) in [("halo", 0.6), ("ring", 1.4)] {
-                let (x, y, width) = (x - out, y - out, 9.0 + 2.0 * out);
-                let _ = write!(ring, "<rect class={class} x={x:.1} y={y:.1} width={width} height={width} rx=1></rect>");
+    let mut out = String::from("<svg class=field viewBox=\"-7 -7 164 164\" aria-hidden=true>");
+    let all: Vec<(u32, Standing)> = cells(around).collect();
+    for run in all.chunk_by(|a, b| a.1 == b.1) {
+        let _ = write!(out, "<g class={}>", class(run[0].1));
+        for (address, standing) in run {
+            let (x, y) = place(*address);
+            let _ = write!(out, "<a href={} tabindex=-1><title>{0}", Ipv4Addr::from(*address));
+            if *standing > Standing::None {
+                let _ = write!(out, ": {}", standing.word());
             }
+            let _ = write!(out, "</title><path d=M{x},{y}h0 /></a>");
+        }
+        out += "</g>";
+    }
+    for standing in &Standing::ALL[..4] {
+        let all = cells(around).filter(|(_, other)| other == standing).map(|(address, _)| place(address));
+        out += &marks(*standing, all);
+    }
+    if let Ok(address) = subject.parse::<Ipv4Addr>() {
+        let (x, y) = place(address.into());
+        // set off from the cell, whatever its colour
+        for (class, radius) in [("halo", 5.1), ("ring", 5.9)] {
+            let (x, y, width) = (f64::from(x) - radius, f64::from(y) - radius, 2.0 * radius);
+            let _ = write!(out, "<rect class={class} x={x:.1} y={y:.1} width={width} height={width} rx=1 />");
         }
     }
-    let _ = write!(out, "<path class=mark d=\"{marks}\"></path>{ring}</svg>");
-    out
+    out + "</svg>"
+}
+
+/// Where the middle of an address's cell is in the drawing.
+fn place(address: u32) -> (u32, u32) {
+    (address % 16 * 10, address / 16 % 16 * 10)
+}
+
+/// The marks of one state: dots as large as it is bad, and squares.
+fn marks(standing: Standing, places: impl Iterator<Item = (u32, u32)>) -> String {
+    let mut dots = String::new();
+    for (x, y) in places {
+        let _ = write!(dots, "M{x} {y}h0");
+    }
+    match dots.is_empty() || standing == Standing::None {
+        true => String::new(),
+        false => format!("<path class=\"mark m{}\" d=\"{dots}\" />", class(standing)),
+    }
 }
 
 /// One cell, for the legend.
 fn swatch(standing: Standing) -> String {
-    let mut marks = String::new();
-    mark(&mut marks, standing, 0, 0);
-    let class = class(standing);
-    format!("<path class={class} d=M0,0h9v9h-9z></path><path class=mark d=\"{marks}\"></path>")
+    let marks = marks(standing, [(0, 0)].into_iter());
+    format!("<g class={}><path d=M0,0h0 /></g>{marks}", class(standing))
 }
 
 fn class(standing: Standing) -> char {
@@ -169,23 +189,6 @@ fn class(standing: Standing) -> char {
         Standing::Watch => 'w',
         Standing::None => 'n',
     }
-}
-
-/// The mark of a cell: a square, or a disc by the state's size.
-fn mark(out: &mut String, standing: Standing, x: u32, y: u32) {
-    let tenths = match standing {
-        Standing::None => return,
-        Standing::Listed => {
-            let _ = write!(out, "M{} {}h3v3h-3z", x + 3, y + 3);
-            return;
-        }
-        Standing::Bad => 22,
-        Standing::Suspicious => 15,
-        Standing::Watch => 9,
-    };
-    let (radius, width) = (f64::from(tenths) / 10.0, f64::from(tenths) / 5.0);
-    let left = f64::from(x) + 4.5 - radius;
-    let _ = write!(out, "M{left} {y}.5m0 4a{radius} {radius} 0 1 0 {width} 0a{radius} {radius} 0 1 0 -{width} 0");
 }
 
 #[cfg(test)]
@@ -205,14 +208,14 @@ mod tests {
     fn what_is_drawn_is_said_too() {
         let html = field(&around(), "192.0.2.7", &[]).into_string();
         assert_eq!(html.matches("<a href=192.0.2.").count(), 256);
-        assert!(html.contains("<title>192.0.2.16: watched neighbourhood</title>"), "{html}");
+        assert!(html.contains("<title>192.0.2.16: watch</title>"), "{html}");
         let list = html.split_once("The same as a list").unwrap().1;
         for told in ["/q/192.0.2.7\">", ", <a href=\"/q/192.0.2.255\">", "/q/192.0.2.16\">192.0.2.16</a>–<a"] {
             assert!(list.contains(told), "{told}: {list}");
         }
         assert!(html.contains("<span>nothing said</span><b>238</b>"), "{html}");
         assert!(html.contains("announced as 192.0.2.0/23") && html.contains("AS64500"));
-        assert!(html.len() < 36_000, "{}", html.len());
+        assert!(html.len() < 28_000, "{}", html.len());
     }
 
     #[test]

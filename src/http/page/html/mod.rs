@@ -46,7 +46,7 @@ pub(super) fn begin(look: &Look) -> Markup {
             "Look up an address or a domain: whether a list here has it, since when and until when, and what stands "
             "around it."
         }
-        (search(""))
+        (search(EXAMPLE))
         p .note {
             "Nothing is kept of who looks up what. Programs add " code { ".json" } " to a result's address, and mail "
             "servers ask the zones."
@@ -68,18 +68,18 @@ pub(super) fn refusal(look: &Look, status: StatusCode, why: &str) -> Markup {
     let main = html! {
         h1 { (title) }
         p .lead role="alert" { (why) }
-        (search(""))
+        (search(EXAMPLE))
     };
     document(look, title, "", false, &main)
 }
 
-/// The form; `written` is what stands in it.
-fn search(written: &str) -> Markup {
+/// The form; the hint stands in it until something is written.
+fn search(hint: &str) -> Markup {
     html! {
         form .search action="/" method="get" role="search" {
             label for="q" { "Address or domain" }
-            input #q name="q" type="text" value=(written) required maxlength="1000" autocomplete="off"
-                autocapitalize="none" spellcheck="false" placeholder="192.0.2.1 or example.com";
+            input #q name="q" type="text" required maxlength="1000" autocomplete="off"
+                autocapitalize="none" spellcheck="false" placeholder=(hint);
             button { "Look up" }
         }
     }
@@ -106,7 +106,7 @@ fn document(look: &Look, title: &str, path: &str, has_search: bool, main: &Marku
             body {
                 header {
                     a .home href="/" { (look.name) }
-                    @if has_search { (search("")) }
+                    @if has_search { (search("Address or domain")) }
                 }
                 main { (main) }
                 footer {
@@ -143,6 +143,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 pub(super) const STYLE: &str = include_str!("style.css");
+const EXAMPLE: &str = "192.0.2.1 or example.com";
 /// Four cells of a field.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath \
                     fill='%23888' d='M1 1h6v6H1zM9 9h6v6H9zM1 9h6v6H1z'/%3E%3Cpath fill='%23b3261e' \

@@ -23,8 +23,9 @@ pub(in super::super) struct Page<'p> {
 pub(in super::super) fn result(look: &Look, page: &Page<'_>) -> Markup {
     let Found { subject, zones, around, verdicts, .. } = page.found;
     let path = format!("/q/{}", encoded(&subject.text));
-    let (said, silent): (Vec<&InZone>, Vec<&InZone>) =
-        zones.iter().partition(|zone| zone.standing > Standing::None || !zone.why.is_empty() || !zone.txt.is_empty());
+    let (origins, zones): (Vec<&InZone>, Vec<&InZone>) = zones.iter().partition(|zone| zone.role == Role::Origin);
+    let says = |zone: &&InZone| zone.standing > Standing::None || !zone.why.is_empty() || !zone.txt.is_empty();
+    let (said, silent): (Vec<&InZone>, Vec<&InZone>) = zones.into_iter().partition(says);
     let main = html! {
         h1 .subject {
             (subject.text)
@@ -42,6 +43,7 @@ pub(in super::super) fn result(look: &Look, page: &Page<'_>) -> Markup {
             section aria-labelledby="around" {
                 h2 #around { "What stands around it" }
                 (field::field(around, &subject.text, verdicts))
+                @for txt in origins.iter().flat_map(|zone| &zone.txt) { p .silent { "Announced and registered as " q { (txt) } } }
             }
         }
         @for verdict in verdicts { (judged(verdict)) }
@@ -72,7 +74,7 @@ fn banner(found: &Found) -> Markup {
             ("Not listed itself", what.to_owned())
         }
     };
-    let reasons = || found.zones.iter().filter(|zone| zone.role == Role::List).flat_map(|zone| &zone.why);
+    let reasons = || found.zones.iter().filter(|zone| zone.standing == Standing::Listed).flat_map(|zone| &zone.why);
     let reasons = || reasons().filter(|reason| matches!(reason.kind, "listing" | "verdict" | "live" | "compiled"));
     let since = reasons().filter_map(|reason| reason.since.as_deref()).min();
     let last = reasons().filter_map(|reason| reason.last.as_deref()).max();
@@ -118,23 +120,24 @@ fn machine(written: &str) -> String {
 }
 
 fn in_zone(zone: &InZone) -> Markup {
-    let state = match (zone.role, zone.standing) {
-        (Role::Origin, _) => "origin",
-        (_, Standing::None) => "not listed",
-        (_, standing) => standing.word(),
+    let state = match zone.standing {
+        Standing::None => "not listed",
+        standing => standing.word(),
+    };
+    // texts of verdicts are words for programs
+    let is_words = zone.txt.iter().any(|txt| txt.split(' ').all(|word| word.contains('=')));
+    let answer = html! {
+        p .answer {
+            @for a in &zone.a { code { (a) } " " }
+            @for txt in &zone.txt { q { (txt) } " " }
+        }
     };
     html! {
         article .card {
             h3 { (zone.zone) " " span class={ "tag " (zone.standing.word()) } { (state) } }
-            @if !zone.a.is_empty() || !zone.txt.is_empty() {
-                p .answer {
-                    @for a in &zone.a { code { (a) } " " }
-                    @for txt in &zone.txt { q { (txt) } " " }
-                }
-            }
-            @if zone.role != Role::Origin && !zone.why.is_empty() {
-                ul .why { @for reason in &zone.why { li { (why(reason)) } } }
-            }
+            @if !is_words && (!zone.a.is_empty() || !zone.txt.is_empty()) { (answer) }
+            @if !zone.why.is_empty() { ul .why { @for reason in &zone.why { li { (why(reason)) } } } }
+            @if is_words { details { summary { "The answer in DNS" } (answer) } }
         }
     }
 }
@@ -173,65 +176,90 @@ fn not_in(silent: &[&InZone]) -> Markup {
     }
 }
 
-/// How evidence came to its verdict.
+/// How evidence came to its verdict; where that is nothing, for who wants to know.
 fn judged(verdict: &Verdict) -> Markup {
-    let Verdict { about, state, node, rule, leaves, evidence, chain, terms, told, lift, .. } = verdict;
-    let title = match about.as_str() {
+    let title = match verdict.about.as_str() {
         "send" => "What is sent from there",
         "host" => "What is hosted there",
         _ => "What was reported of it and around it",
     };
-    let is_name = about == "name";
+    let is_name = verdict.about == "name";
+    let heading = html! {
+        h2 { (title) @if !is_name { " " span class={ "tag " (verdict.state) } { (state(&verdict.state)) } } }
+    };
     html! {
-        section .judged {
-            h2 { (title) @if !is_name { " " span class={ "tag " (state) } { (state) } } }
-            @for sentence in told { p { (sentence) } }
-            @if !rule.is_empty() { p { "Rule: " (rule) @if !node.is_empty() { " (" code { (node) } ")" } "." } }
-            @if let Some(leaves) = leaves { p { "It ends " (leaves) "." } }
-            @if let Some(evidence) = evidence.as_ref().filter(|evidence| evidence.reports > 0) {
-                p {
-                    (evidence.reports) " addresses were reported on " (evidence.days) " days of the last 45, by "
-                    (evidence.groups) @if evidence.groups == 1 { " group of sources" } @else { " groups of sources" }
-                    @if let Some(last) = &evidence.last { ", last " (time(last)) }
-                    "."
-                }
+        @if verdict.state == "none" {
+            details .judged { summary { (heading) } (reasoning(verdict, is_name)) }
+        } @else {
+            section .judged { (heading) (reasoning(verdict, is_name)) }
+        }
+    }
+}
+
+/// The word for a verdict's state.
+fn state(word: &str) -> &str {
+    if word == "none" { "nothing against it" } else { word }
+}
+
+fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
+    let Verdict { node, rule, leaves, evidence, chain, terms, told, lift, .. } = verdict;
+    html! {
+        @for sentence in told { p { (sentence) } }
+        @if !rule.is_empty() {
+            p { "Rule for " @if node.is_empty() { "it" } @else { code { (node) } } " — " (rule) "." }
+        }
+        @if let Some(leaves) = leaves { p { "It ends " (leaves) "." } }
+        @if let Some(evidence) = evidence.as_ref().filter(|evidence| evidence.reports > 0) {
+            p {
+                "In the last 45 days: " (counted(evidence.reports, "address", "addresses")) " reported on "
+                (counted(evidence.days, "day", "days")) " by " (counted(evidence.groups, "source", "independent sources"))
+                @if let Some(last) = &evidence.last { ", last " (time(last)) }
+                "."
             }
-            @if !chain.is_empty() {
-                div .scroll tabindex="0" role="group" aria-label="What stands around it, as a table" {
-                    table {
-                        caption .hidden { "What stands around it, the nearest first" }
-                        thead {
-                            tr {
-                                th scope="col" { "Around it" }
-                                th scope="col" { "What is known" }
-                                @if !is_name { th scope="col" .number { "× mean" } }
-                            }
+        }
+        @if !chain.is_empty() {
+            div .scroll tabindex="0" role="group" aria-label="What stands around it, as a table" {
+                table {
+                    caption .hidden { "What stands around it, the nearest first" }
+                    thead {
+                        tr {
+                            th scope="col" { "Around it" }
+                            th scope="col" { "What is known" }
+                            @if !is_name { th .number scope="col" { "× mean" } }
                         }
-                        tbody {
-                            @for known in chain {
-                                tr {
-                                    th scope="row" { code { (known.node) } " " small { (known.what) } }
-                                    td { (known.known) }
-                                    @if !is_name {
-                                        td .number { @if let Some(times) = known.times { (factor(times)) } }
-                                    }
+                    }
+                    tbody {
+                        @for known in chain {
+                            tr {
+                                th scope="row" { code { (known.node) } " " small { (known.what) } }
+                                td { (known.known) }
+                                @if !is_name {
+                                    td .number { @if let Some(times) = known.times { (factor(times)) } }
                                 }
                             }
                         }
                     }
                 }
             }
-            @if let Some(lift) = lift.filter(|_| !terms.is_empty()) {
-                details {
-                    summary { "How it comes to " (factor(lift)) " the mean" }
-                    ul .terms {
-                        @for term in terms { li { span { (term.name) } b { (factor(term.sum.exp())) } } }
-                    }
-                    p .note { "Multiplied they are how often something new is to be expected, beside any network's." }
+        }
+        @if let Some(lift) = lift.filter(|_| !terms.is_empty()) {
+            details {
+                summary { "How it comes to " (factor(lift)) " the mean" }
+                ul .terms {
+                    @for term in terms { li { span { (term.name) } b { (factor(term.sum.exp())) } } }
+                }
+                p .note {
+                    "Multiplied they are the lift: how much more often something new is to be expected there than in "
+                    "an average network."
                 }
             }
         }
     }
+}
+
+/// A number and what it counts.
+fn counted(count: u32, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 /// A factor as people read it: in two or three digits.
