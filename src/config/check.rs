@@ -46,6 +46,7 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         control: control.listen,
         page,
         store: control.store,
+        retention: control.retention,
         plan,
         judging,
         warnings,

@@ -10,11 +10,11 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::now;
 use super::audit::{Audit, Notes};
+use super::background;
 use super::board::Board;
 use super::cause::{Cause, Causes};
 use super::generations::{Generations, Taken, Unverified};
@@ -22,7 +22,7 @@ use super::live::{Live, Of};
 use super::loads::{Loads, Outcome, Request};
 use super::watch::Watcher;
 use crate::dataset::{Emitted, Reported};
-use crate::evidence::store::{Numbered, Retention, What};
+use crate::evidence::store::{Numbered, What};
 use crate::http::api::{Failure, Reloaded};
 use crate::http::{Refusal, Reply, Until};
 use crate::live::Folded;
@@ -152,7 +152,7 @@ impl Actor<'_> {
             if clock >= next_prune {
                 next_prune = clock + PRUNE_EVERY;
                 if let Some((_, journal)) = self.board.store() {
-                    journal.prune(Retention::default(), now().0);
+                    journal.prune(self.generations.config().retention, now().0);
                 }
             }
             for name in self.live.expire(now().0) {
@@ -391,7 +391,7 @@ impl Actor<'_> {
             // without a receiver the server is ending
             drop(sender.send(Happening::Folded { name, of, folded }));
         };
-        if let Err(error) = thread::Builder::new().name("fold".to_owned()).spawn(work) {
+        if let Err(error) = background::start("fold", work) {
             tracing::warn!("no fold: no thread can be started: {error}");
             drop(self.sender.send(Happening::Folded { name: fallback, of, folded: None }));
         }
