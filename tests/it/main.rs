@@ -13,6 +13,7 @@ mod layers;
 mod live;
 mod oracle;
 mod packaging;
+mod page;
 mod phishing;
 mod rbldnsd;
 mod real_lists;
