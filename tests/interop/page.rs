@@ -84,14 +84,15 @@ impl Site {
     }
 }
 
-/// Hands connections on, and keeps the first line of every request.
+/// Hands connections on, and keeps the first line of every request. `/submit` is its own: it sends the form for a removal,
+/// with a script that the page itself does not have.
 struct Tap {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Tap {
-    fn before(page: SocketAddr) -> Self {
+    fn before(page: SocketAddr, form: String) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::<Mutex<Vec<String>>>::default();
@@ -99,21 +100,24 @@ impl Tap {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (Ok(client), Ok(server)) = (stream, TcpStream::connect(page)) else { continue };
-                let lines = lines.clone();
+                let (lines, form) = (lines.clone(), form.clone());
                 let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let (mut from_server, mut to_client, mut own) = (server, client.try_clone().unwrap(), client);
                 thread::spawn(move || {
                     let mut chunk = [0; 16_384];
                     while let Ok(length @ 1..) = from_client.read(&mut chunk) {
                         let text = String::from_utf8_lossy(&chunk[..length]);
                         let heads = text.lines().filter(|line| line.ends_with(" HTTP/1.1"));
                         lines.lock().unwrap().extend(heads.map(str::to_owned));
-                        if to_server.write_all(&chunk[..length]).is_err() {
+                        if text.starts_with("GET /submit ") {
+                            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nReferrer-Policy: same-origin";
+                            let _ = write!(own, "{head}\r\nContent-Length: {}\r\n\r\n{form}", form.len());
+                        } else if to_server.write_all(&chunk[..length]).is_err() {
                             break;
                         }
                     }
                     let _ = to_server.shutdown(std::net::Shutdown::Write);
                 });
-                let (mut from_server, mut to_client) = (server, client);
                 thread::spawn(move || {
                     let _ = std::io::copy(&mut from_server, &mut to_client);
                 });
@@ -173,7 +177,7 @@ fn screenshot(url: &str, name: &str, width: u32, height: u32, is_dark: bool) {
 #[ignore = "needs chromium"]
 fn the_page_shows_what_is_listed_and_why_with_one_request() {
     let site = Site::serve();
-    let tap = Tap::before(site.page);
+    let tap = Tap::before(site.page, String::new());
     let of = |subject: &str| format!("http://{}/q/{subject}", tap.address);
     let told: [(&str, &[&str]); 7] = [
         ("203.0.113.4", &["Listed", "block.rep.example", "127.0.0.2", "AS64500", "Ask for a removal", "Until"]),
@@ -236,4 +240,31 @@ fn a_request_reaches_the_operator_and_outlives_the_server() {
     assert!(!site.infamy(&["requests", "192.0.2.0/24"]).0);
     site.start();
     assert!(site.post("/q/203.0.113.4", form).starts_with("HTTP/1.1 429 "));
+}
+
+/// A page that sends the form for a removal by itself.
+fn submitting(to: &str) -> String {
+    format!(
+        "<form method=post action=\"{to}\"><input name=contact value=anna@shop.example><input name=text value=Mended>\
+         </form><script>document.forms[0].submit()</script>"
+    )
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn a_browser_can_ask_from_the_page_itself_and_from_nowhere_else() {
+    let site = Site::serve();
+    let submitted = |tap: &Tap| {
+        let wait = ["--dump-dom", "--virtual-time-budget=10000"].map(str::to_owned);
+        chromium(&format!("http://{}/submit", tap.address), &wait).0
+    };
+    // another port is another origin
+    let other = Tap::before(site.page, submitting(&format!("http://{}/q/203.0.113.4", site.page)));
+    let document = submitted(&other);
+    assert!(document.contains("Only the form of this page can ask"), "{document}");
+    assert!(!site.infamy(&["requests"]).0);
+    let own = Tap::before(site.page, submitting("/q/203.0.113.4"));
+    let document = submitted(&own);
+    assert!(document.contains("A removal was asked for"), "{document}");
+    assert!(site.infamy(&["requests", "203.0.113.4"]).0);
 }
