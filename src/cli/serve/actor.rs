@@ -348,12 +348,15 @@ impl Actor<'_> {
         }
     }
 
-    /// Hands reports to what is emitted, and takes over what that says anew.
+    /// Hands reports to what is emitted, and takes over what that says anew. In a storm of them all but a few wait for
+    /// the next survey, so that what else is changed is served within the second.
     fn report(&mut self) {
-        let reports = std::mem::take(&mut self.pending.reports);
-        if reports.is_empty() {
+        let mut reports = std::mem::take(&mut self.pending.reports);
+        let count = reports.len();
+        if count == 0 {
             return;
         }
+        reports.truncate(MOST_REPORTS);
         let said: Vec<Reported<'_>> = reports
             .iter()
             .filter_map(|numbered| match &numbered.event.what {
@@ -377,11 +380,11 @@ impl Actor<'_> {
                 self.pending.cause(Cause::Reported);
                 self.pending.datasets.insert(name.clone());
             }
-            if revised.wants_emission {
+            if revised.wants_emission || count > MOST_REPORTS {
                 self.pending.full.insert(name);
             }
         }
-        self.board.behind().catch_up(reports.len());
+        self.board.behind().catch_up(count);
     }
 
     fn fold(&self, name: String, of: Of, build: impl FnOnce() -> Option<Folded> + Send + 'static) {
@@ -419,3 +422,5 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Events that are taken before it is looked what is due.
 const MOST_AT_ONCE: usize = 10_000;
+/// Reports that move verdicts between two publications: half a second's work if each is about another network.
+const MOST_REPORTS: usize = 5_000;
