@@ -3,25 +3,27 @@
 //! It is what `lookup` finds, less what is the operator's own: paths and lines, the names of sources and of people, and
 //! zones that have an access list. Invariant: what it costs is bounded, as anybody may ask.
 
+mod reasons;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::anyhow;
 use ipnet::IpNet;
-use serde::Deserialize;
 
 use super::super::now;
 use super::super::selftest::reversed4;
 use super::origin::{FoundOrigin, Kind as OriginKind};
-use super::{InZone, Known, LiveOf, Reach, Subject, Verdict, look_up};
+use super::{InZone, Known, LiveOf, Reach, Subject, look_up};
 use crate::answer::hits::{Hits, Sought, find};
 use crate::dataset::{Emitted, Says};
 use crate::dnsxl::{Name, QueryName};
 use crate::evidence::Time;
 use crate::http::api::At;
-use crate::http::page::{self, Around, Evidence, Found, Kind, NoSubject, Node, Reason, Role, Standing, TermSum};
+use crate::http::page::{self, Around, Found, Kind, NoSubject, Reason, Role, Standing};
 use crate::reload::{Plan, ZonePlan};
 use crate::snapshot::Snapshot;
 use crate::zone::Zone;
+use reasons::{Read, verdicts};
 
 /// What there is to look into.
 pub(in crate::cli) struct Served<'s> {
@@ -234,265 +236,8 @@ fn around(address: Ipv4Addr, served: &Served<'_>, verdicts: &[Read], hits: &mut 
     }
 }
 
-/// A verdict, and what announces its subject.
-struct Read {
-    verdict: page::Verdict,
-    route: Option<String>,
-    asn: u32,
-}
-
-/// Reasons of verdicts as the emitter has them for programs; what is not known here is left out.
-#[derive(Deserialize)]
-struct Reasons {
-    #[serde(default)]
-    families: Vec<OfFamily>,
-    #[serde(default)]
-    blocks: Vec<String>,
-    name: Option<OfName>,
-}
-
-#[derive(Deserialize)]
-struct OfFamily {
-    family: String,
-    state: String,
-    score: u8,
-    node: String,
-    lift: Option<f64>,
-    route: Option<String>,
-    asn: u32,
-    rule: String,
-    leaves: Option<String>,
-    evidence: Evidence,
-    chain: Vec<Rate>,
-    groups: Vec<TermSum>,
-}
-
-#[derive(Deserialize)]
-struct Rate {
-    node: String,
-    arrivals: f64,
-    blocks: u32,
-    rate: f64,
-}
-
-#[derive(Deserialize)]
-struct OfName {
-    registrable: Option<String>,
-    suffix: String,
-    chain: Vec<Step>,
-}
-
-#[derive(Deserialize)]
-struct Step {
-    node: String,
-    level: String,
-    listed: bool,
-    score: u8,
-    urls: u32,
-    hosts: u32,
-    rule: String,
-    until: Option<String>,
-}
-
-/// What verdicts come to, each once, whatever datasets say it.
-fn verdicts(found: Vec<Verdict>) -> Vec<Read> {
-    let mut all: Vec<Read> = Vec::new();
-    for verdict in found {
-        let Ok(reasons) = serde_json::from_value::<Reasons>(verdict.detail) else { continue };
-        let families = reasons.families.into_iter().map(of_family);
-        let blocks = reasons.blocks.iter().map(|text| of_block(text));
-        for read in families.chain(blocks).chain(reasons.name.into_iter().map(of_name)) {
-            if !all.iter().any(|known| known.verdict.about == read.verdict.about) {
-                all.push(read);
-            }
-        }
-    }
-    all
-}
-
-fn of_family(family: OfFamily) -> Read {
-    let mean = family.chain.first().map_or(0.0, |all| all.rate);
-    let node = |rate: &Rate| Node {
-        what: match &*rate.node {
-            node if family.route.as_deref() == Some(node) => "announced prefix",
-            node if node.starts_with("AS") => "its network",
-            "all" => "all that is announced",
-            _ => "its /24",
-        }
-        .to_owned(),
-        node: rate.node.clone(),
-        known: match rate.blocks {
-            1 => format!("{:.1} arrivals", rate.arrivals),
-            blocks => format!("{:.1} arrivals in {blocks} /24s", rate.arrivals),
-        },
-        times: (mean > 0.0).then(|| rate.rate / mean),
-    };
-    let mut chain: Vec<Node> = family.chain.iter().rev().map(node).collect();
-    // an announced /24 is one block
-    chain.dedup_by(|wider, narrower| wider.node == narrower.node);
-    let verdict = page::Verdict {
-        about: family.family,
-        state: family.state,
-        score: Some(family.score),
-        node: family.node,
-        lift: family.lift,
-        rule: family.rule,
-        leaves: family.leaves,
-        evidence: Some(family.evidence),
-        chain,
-        terms: family.groups,
-        told: Vec::new(),
-    };
-    Read { verdict, route: family.route, asn: family.asn }
-}
-
-/// An IPv6 block by its text.
-fn of_block(text: &str) -> Read {
-    let said = |key| word(text, key).unwrap_or_default().to_owned();
-    let number = |key| word(text, key).and_then(|value| value.parse().ok()).unwrap_or(0);
-    let last = word(text, "last").map(str::to_owned);
-    let evidence = Evidence { reports: number("n"), days: number("days"), groups: number("groups"), last };
-    let (about, state, node) = (said("family"), said("state"), said("node"));
-    Read {
-        verdict: page::Verdict { about, state, node, evidence: Some(evidence), ..page::Verdict::default() },
-        route: None,
-        asn: number("asn"),
-    }
-}
-
-fn of_name(name: OfName) -> Read {
-    let node = |step: Step| {
-        let listed = if step.listed { "listed" } else { "not listed" };
-        let seen = match &*step.level {
-            "hazard" => format!("{} bad of {} names seen", step.urls, step.hosts),
-            _ => format!("reports of {} URLs or hosts", step.urls),
-        };
-        let until =
-            step.until.map(|until| format!(", until {}", until.get(..10).unwrap_or(&until))).unwrap_or_default();
-        let what = match &*step.level {
-            "exact" => "the name",
-            "hazard" => "suffix",
-            level => level,
-        };
-        Node {
-            node: step.node,
-            what: what.to_owned(),
-            known: format!("{listed}, score {}: {}; {seen}{until}", step.score, step.rule),
-            times: None,
-        }
-    };
-    let told = match &name.registrable {
-        Some(domain) => format!("It is in the domain {domain}, below the suffix {}.", name.suffix),
-        None => format!("It is itself a suffix, below which others have names: {}.", name.suffix),
-    };
-    let nothing = name.chain.is_empty().then(|| "Nothing was reported at it or around it.".to_owned());
-    let verdict = page::Verdict {
-        about: "name".to_owned(),
-        chain: name.chain.into_iter().map(node).collect(),
-        told: [told].into_iter().chain(nothing).collect(),
-        ..page::Verdict::default()
-    };
-    Read { verdict, route: None, asn: 0 }
-}
-
 /// The digits of an MD5 in base32: what is shorter is no key.
 const SHORTEST_HASH: usize = 26;
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::cli::load;
-    use crate::reload::Store;
-
-    /// What is found of a subject in the example zones.
-    fn look(text: &str) -> Found {
-        let config = load::config(Some(Path::new("zones/infamy.toml"))).unwrap();
-        let mut store = Store::new(config.plan);
-        store.load(now());
-        let snapshot = store.snapshot().unwrap();
-        let served = Served {
-            snapshot: &snapshot,
-            plan: store.plan(),
-            live: &|_| Vec::new(),
-            generation: 7,
-            since: &|dataset, [entry, _]| (dataset == "networks" && !entry.is_empty()).then_some(1_700_000_000),
-            reports: "reports",
-        };
-        found(&subject(text).unwrap(), &served).unwrap()
-    }
-
-    #[test]
-    fn what_is_written_is_read_as_one_spelling() {
-        for (written, text, kind) in [
-            ("192.0.2.1", "192.0.2.1", Kind::Address),
-            ("192.0.2.77/24", "192.0.2.0", Kind::Address),
-            ("::ffff:192.0.2.1", "192.0.2.1", Kind::Address),
-            ("[2001:DB8::1]", "2001:db8::1", Kind::Address),
-            ("Example.COM.", "example.com", Kind::Domain),
-            ("münchen.example", "xn--mnchen-3ya.example", Kind::Domain),
-            ("http://example.com/a", "http://example.com/a", Kind::Url),
-            ("A@Example.com", "a@example.com", Kind::Mailbox),
-        ] {
-            let subject = subject(written).unwrap();
-            assert_eq!((&*subject.text, subject.kind), (text, kind), "{written}");
-            assert_eq!(super::subject(&subject.text).unwrap().text, text, "{written}");
-        }
-        assert_eq!(subject("xn--mnchen-3ya.example").unwrap().unicode.as_deref(), Some("münchen.example"));
-        for wrong in ["", "a b", "hello", "<script>", "192.0.2.1; x", "..", "\u{7}.example"] {
-            assert_eq!(subject(wrong), Err(NoSubject), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn values_say_what_the_contract_of_their_kind_has() {
-        let of = |says, a: [u8; 4]| standing(says, Some(a.into()));
-        assert_eq!(standing(Says::Itself, None), Standing::Listed);
-        assert_eq!(of(Says::Around, [127, 0, 8, 2 + 64]), Standing::Bad);
-        assert_eq!(of(Says::Around, [127, 0, 8, 3]), Standing::Suspicious);
-        assert_eq!(of(Says::Around, [127, 0, 8, 4 + 16]), Standing::Watch);
-        assert_eq!(of(Says::Score, [127, 0, 3, 74]), Standing::Suspicious);
-        assert_eq!(of(Says::Score, [127, 0, 4, 49]), Standing::Watch);
-        assert_eq!(of(Says::Score, [127, 0, 1, 60]), Standing::Listed);
-        assert_eq!(of(Says::Score, [127, 0, 7, 30]), Standing::Watch);
-        assert_eq!(standing(Says::Origin, None), Standing::None);
-    }
-
-    #[test]
-    fn a_neighbour_of_the_reported_is_not_listed_and_told_why() {
-        let found = look("203.0.113.9");
-        assert!(!found.listed && found.standing == Standing::Suspicious, "{found:#?}");
-        let around = found.around.unwrap();
-        assert_eq!((&*around.block, around.asn), ("203.0.113.0/24", Some(64500)));
-        assert!(around.standings.contains(&Standing::Listed), "{:?}", around.standings);
-        assert_eq!(around.standings[9], Standing::Suspicious);
-        let verdict = &found.verdicts[0];
-        assert_eq!(verdict.about, "send");
-        assert_eq!(verdict.chain.first().unwrap().node, "203.0.113.0/24");
-        assert_eq!(verdict.chain.last().unwrap().node, "all");
-        let product: f64 = verdict.terms.iter().map(|term| term.sum).sum();
-        assert!((product - verdict.lift.unwrap().ln()).abs() < 1e-6);
-    }
-
-    #[test]
-    fn nothing_of_the_operators_is_told() {
-        for subject in
-            ["203.0.113.9", "192.0.2.200", "shop.phish.example", "203.0.113.1", "2001:db8::1", "198.51.100.7"]
-        {
-            let json = serde_json::to_string(&look(subject)).unwrap();
-            for secret in ["zones/", "lists/", ".txt", ".csv", "mailbox", "\"trap", "\"line\""] {
-                assert!(!json.contains(secret), "{subject} {secret}: {json}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_listing_has_its_entry_and_since_when() {
-        let found = look("198.51.100.7");
-        let told = serde_json::to_string(&found).unwrap();
-        let all = found.zones.iter().flat_map(|zone| &zone.why);
-        let reason = all.clone().find(|reason| reason.dataset.as_deref() == Some("networks"));
-        assert_eq!(reason.and_then(|reason| reason.since.as_deref()), Some("2023-11-14T22:13:20Z"), "{told}");
-    }
-}
+mod tests;
