@@ -37,8 +37,14 @@ pub(in crate::cli) struct Served<'s> {
     pub(in crate::cli) reports: &'s str,
 }
 
-/// Reads what a visitor wrote: of a prefix its first address is meant.
+/// Reads what a visitor wrote: of a prefix its first address is meant. What it comes to is read as itself.
 pub(in crate::cli) fn subject(text: &str) -> Result<page::Subject, NoSubject> {
+    let read = spelt(text)?;
+    // otherwise a browser would be sent from one spelling to the next
+    if spelt(&read.text)?.text == read.text { Ok(read) } else { Err(NoSubject) }
+}
+
+fn spelt(text: &str) -> Result<page::Subject, NoSubject> {
     if text.contains(char::is_control) {
         return Err(NoSubject);
     }
@@ -46,7 +52,7 @@ pub(in crate::cli) fn subject(text: &str) -> Result<page::Subject, NoSubject> {
     let text = first.as_deref().unwrap_or(text);
     let (text, kind) = match Subject::parse(text).map_err(|_| NoSubject)? {
         Subject::Address(address) => (address.to_canonical().to_string(), Kind::Address),
-        Subject::Domain(name) => (name.to_string().trim_end_matches('.').to_owned(), Kind::Domain),
+        Subject::Domain(name) => (name.to_string().trim_end_matches('.').to_ascii_lowercase(), Kind::Domain),
         Subject::Mailbox(mailbox, _) => (mailbox, Kind::Mailbox),
         Subject::Url(_) => (text.to_owned(), Kind::Url),
     };

@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::cli::load;
 use crate::reload::Store;
@@ -40,6 +42,16 @@ fn what_is_written_is_read_as_one_spelling() {
     assert_eq!(subject("xn--mnchen-3ya.example").unwrap().unicode.as_deref(), Some("münchen.example"));
     for wrong in ["", "a b", "hello", "<script>", "192.0.2.1; x", "..", "\u{7}.example"] {
         assert_eq!(subject(wrong), Err(NoSubject), "{wrong:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn one_spelling_is_read_as_itself(text in prop_oneof![".{0,20}", "[a-zA-Z0-9.:@/\\\\ß-ü-]{0,20}", ".{1,6}@.{1,6}\\.x", ".{1,8}\\.x"]) {
+        if let Ok(read) = subject(&text) {
+            let again = subject(&read.text);
+            prop_assert_eq!(again.as_ref().map(|again| &again.text), Ok(&read.text), "{}", text);
+        }
     }
 }
 
