@@ -43,8 +43,10 @@ pub(in super::super) fn result(look: &Look, page: &Page<'_>) -> Markup {
             section aria-labelledby="around" {
                 h2 #around { "What stands around it" }
                 (field::field(around, &subject.text, verdicts))
-                @for txt in origins.iter().flat_map(|zone| &zone.txt) { p .silent { "Announced and registered as " q { (txt) } } }
             }
+        }
+        @for txt in origins.iter().flat_map(|zone| &zone.txt) {
+            p .silent { "Announced and registered as " q { (txt) } }
         }
         @for verdict in verdicts { (judged(verdict)) }
         (removal(page, &path))
@@ -78,7 +80,9 @@ fn banner(found: &Found) -> Markup {
     let reasons = || reasons().filter(|reason| matches!(reason.kind, "listing" | "verdict" | "live" | "compiled"));
     let since = reasons().filter_map(|reason| reason.since.as_deref()).min();
     let last = reasons().filter_map(|reason| reason.last.as_deref()).max();
-    let until = reasons().filter_map(|reason| reason.until.as_deref()).max();
+    // what one list has without an end has none
+    let ends = reasons().all(|reason| reason.until.is_some());
+    let until = reasons().filter_map(|reason| reason.until.as_deref().filter(|_| ends)).max();
     html! {
         div class={ "banner " (found.standing.word()) } role="status" {
             p .title { (title) }
@@ -153,6 +157,9 @@ fn why(reason: &Reason) -> Markup {
         "test-entry" => html! { "An entry for tests, which every list has (RFC 5782)." },
         "removed" => html! { "Removed from " b { (dataset) } " by the operator: " code { (entry) } "." },
         "live" => html! { "Added to " b { (dataset) } " by the operator: " code { (entry) } "." },
+        "listing" | "compiled" => {
+            html! { "In " b { (dataset) } ": " code { (entry) } @if until.is_none() { ", until the list no longer has it." } }
+        }
         _ => html! { "In " b { (dataset) } ": " code { (entry) } },
     };
     html! {
