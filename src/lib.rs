@@ -24,7 +24,8 @@
 //! - [`reload`] loads what changed, keeps what was good, and makes the next generation.
 //! - [`server`] opens the sockets and has queries answered; the only room with threads that serve.
 //! - [`metrics`] tells what was counted there, as Prometheus reads it; [`query_log`] tells of single queries.
-//! - [`http`] is the control interface, by which a running server is told what to do; both ends of it.
+//! - [`http`] is the control interface, by which a running server is told what to do; both ends of it. Beside it, for
+//!   anybody, is the lookup page.
 //! - [`config`] reads a strict TOML file and comes to what these take.
 //! - [`export`] writes a zone out as a standard master file.
 //! - [`rbldnsd`] is the second way in: the command line of that program, for lists that are served by it now.

@@ -24,6 +24,7 @@ mod pages;
 mod reload;
 mod remove;
 mod report;
+mod requests;
 mod selftest;
 mod serve;
 mod status;
@@ -57,6 +58,8 @@ enum Command {
     Lookup(lookup::Arguments),
     /// Says who said what of a subject, and when; exits 1 if nobody said anything
     Evidence(evidence::Arguments),
+    /// Says who asked on the lookup page for a removal; exits 1 if nobody did
+    Requests(requests::Arguments),
     /// Prints a zone as a standard master file, for BIND, NSD and Knot
     Dump(dump::Arguments),
     /// Makes one file of a dataset's lists, which is opened without reading it
@@ -116,6 +119,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
         Command::Evidence(arguments) => evidence::run(&arguments),
+        Command::Requests(arguments) => requests::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Judge(arguments) => judge::run(&arguments),

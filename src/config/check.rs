@@ -28,6 +28,7 @@ use crate::zone::{Choice, RefuseWith, Terms, TestEntries, ZoneSpec};
 /// Checks a configuration.
 pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigError> {
     let control = super::control::check(&spec, source)?;
+    let page = super::page::check(&spec.page, source)?;
     let judging = super::neighborhood::check(&spec.evidence, &spec.neighborhood, control.store.clone(), source)?;
     let mut checker = Checker { spec: &spec, source, judging: &judging, warnings: Vec::new(), indexes: HashMap::new() };
     let listen = checker.listen()?;
@@ -45,6 +46,7 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         query_log: super::logs::query_log(&spec, source),
         dnstap: super::logs::dnstap(&spec, source),
         control: control.listen,
+        page,
         store: control.store,
         retention: control.retention,
         plan,

@@ -308,6 +308,20 @@ pub enum Problem {
     /// TCP without anybody who may ask.
     #[error("control: addresses: TCP needs tokens; write tokens = \"FILE\", with lines `name token` in it")]
     NoTokens,
+    /// A page's URL with a path, or none at all.
+    #[error("page: url: {url:?} is no origin; write url = \"https://lists.example\"")]
+    PageUrl {
+        /// What is written.
+        url: String,
+    },
+    /// A text of the page that is no line.
+    #[error("page: {key}: is empty, has a line break, or more than {most} bytes; write one short line")]
+    PageLine {
+        /// The key.
+        key: &'static str,
+        /// The most bytes.
+        most: usize,
+    },
     /// Facts of a source that cannot be.
     #[error("source {name:?}: needs a name, a trust above 0 and up to 1, and a half-life above 0")]
     SourceFacts {

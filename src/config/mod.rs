@@ -12,6 +12,7 @@ mod control;
 mod error;
 mod logs;
 mod neighborhood;
+mod page;
 pub mod spec;
 mod values;
 mod verdicts;
@@ -55,6 +56,8 @@ pub struct Config {
     pub dnstap: Option<DnstapSpec>,
     /// Where the control interface listens; its paths as they are seen from outside of any chroot.
     pub control: http::Listen,
+    /// Where the lookup page is.
+    pub page: http::page::Listen,
     /// Where reports and live changes are kept, if they are; as it is seen from outside.
     pub store: Option<PathBuf>,
     /// How long it keeps what.

@@ -14,6 +14,7 @@ use toml::Spanned;
 pub use super::abuse::{CookieSpec, RateLimitSpec};
 use super::error::{ConfigError, Problem, Source};
 pub use super::neighborhood::{EvidenceSpec, LiftSpec, NeighborhoodSpec, SourceSpec};
+pub use super::page::{PageSpec, RemovalSpec};
 pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Percent, Placement, QuotaText, Seconds};
 pub use super::verdicts::{Families, Form, Kind, NamesSpec, When};
 use crate::evidence::store;
@@ -48,6 +49,9 @@ pub struct Spec {
     /// `[dnstap]`
     #[serde(default)]
     pub dnstap: Dnstap,
+    /// `[page]`
+    #[serde(default)]
+    pub page: PageSpec,
     /// `[retention]`
     #[serde(default)]
     pub retention: Retention,
@@ -449,7 +453,7 @@ impl Spec {
     pub(super) fn of_process(&self) -> impl PartialEq + '_ {
         let Server { user, group, chroot, pid_file, state_directory, .. } = &self.server;
         let logs = (&self.query_log, &self.dnstap);
-        let doors = (&self.listen, &self.limits, &self.rate_limit, &self.control);
+        let doors = (&self.listen, &self.limits, &self.rate_limit, &self.control, &self.page);
         (doors, logs, [user, group], [chroot, pid_file, state_directory])
     }
 }

@@ -37,8 +37,8 @@ fn the_example_has_the_defaults() {
     let bare = spec("version = 1");
     let spec = spec(EXAMPLE);
     assert_eq!(
-        (spec.listen, spec.limits, spec.server, spec.control, spec.never_list, spec.query_log, spec.dnstap),
-        (bare.listen, bare.limits, bare.server, bare.control, bare.never_list, bare.query_log, bare.dnstap)
+        (spec.listen, spec.limits, spec.server, spec.control, spec.page, spec.never_list, spec.query_log, spec.dnstap),
+        (bare.listen, bare.limits, bare.server, bare.control, bare.page, bare.never_list, bare.query_log, bare.dnstap)
     );
 }
 
@@ -100,6 +100,7 @@ fn the_example_has_every_key() {
         ("control", keys::<spec::Control>()),
         ("query-log", keys::<spec::QueryLog>()),
         ("dnstap", keys::<spec::Dnstap>()),
+        ("page", keys::<spec::PageSpec>()),
         ("never-list", keys::<spec::NeverList>()),
         ("evidence", keys::<spec::EvidenceSpec>()),
         ("evidence.source", keys::<spec::SourceSpec>()),
@@ -356,6 +357,25 @@ fn the_control_socket_is_in_the_state_directory() {
     assert!(listen(&format!("{state}[control]\nsocket = \"\"\n")).control.is_off());
     let config = listen("[control]\naddresses = [\"192.0.2.1:8053\"]\ntokens = \"t\"\n");
     assert!(config.warnings[0].to_string().contains("192.0.2.1:8053 is not loopback"), "{:?}", config.warnings);
+}
+
+#[test]
+fn what_the_page_says_of_itself_is_checked() {
+    let page = |text: &str| parse(&format!("version = 1\n[page]\n{text}\n"));
+    assert!(page("").unwrap().page.is_off());
+    let config = page("addresses = [\"127.0.0.1:8053\"]\nurl = \"https://lists.example\"\nremoval = \"off\"").unwrap();
+    assert!(!config.page.is_off() && !config.page.removal);
+    assert!(config.needs_restart(&page("").unwrap()));
+    for (text, told) in [
+        ("url = \"https://lists.example/q\"", "page: url: \"https://lists.example/q\" is no origin"),
+        ("url = \"javascript:x\"", "is no origin"),
+        ("name = \"\"", "page: name: is empty"),
+        ("contact = \"a\\nb\"", "page: contact: "),
+        ("requests = 0", "page: requests: is 0"),
+    ] {
+        let error = page(text).unwrap_err().to_string();
+        assert!(error.contains(told), "{text}: {error}");
+    }
 }
 
 #[test]

@@ -35,6 +35,11 @@ pub trait Emit: fmt::Debug + Send + Sync {
     /// Which kinds of subject it is about, whether or not it lists any now.
     fn holds(&self) -> Holds;
 
+    /// What its statements say of a subject.
+    fn says(&self) -> Says {
+        Says::Itself
+    }
+
     /// Hands on every statement, as things are at a Unix time in seconds.
     ///
     /// # Errors
@@ -69,6 +74,19 @@ pub trait Emit: fmt::Debug + Send + Sync {
     ///
     /// As [`Self::emit`].
     fn explain(&self, now: i64, subject: &Asked) -> Result<Option<Reasons>, EmitError>;
+}
+
+/// What statements say of a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// It is listed itself.
+    Itself,
+    /// In which state its surroundings are: 127.0.8.2 and so on.
+    Around,
+    /// How likely it is bad, by itself or its surroundings: 127.0.level.score.
+    Score,
+    /// Who announces it.
+    Origin,
 }
 
 /// What somebody says of a subject while an emitter's dataset is served.

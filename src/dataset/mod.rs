@@ -37,7 +37,7 @@ use std::sync::Arc;
 pub use bounds::{Bounds, OutOfBounds};
 pub use clients::{ClientAction, Clients};
 pub use collect::Head;
-pub use emitted::{Asked, Emit, EmitError, Emitted, Extent, Listing, Reasons, Reported, Revision, Revisions};
+pub use emitted::{Asked, Emit, EmitError, Emitted, Extent, Listing, Reasons, Reported, Revision, Revisions, Says};
 pub use keys::{Key, Keys};
 pub use never::NeverList;
 pub use records::{Records, RrSet};

@@ -37,12 +37,32 @@ use super::{Counters, Limits};
 use crate::server::connections::{Connections, Entry, Place};
 
 /// What all connections share.
-pub(super) struct House {
-    pub(super) router: Router,
-    pub(super) guard: Guard,
+pub(super) struct House<A> {
+    pub(super) answers: A,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
     pub(super) stop: watch::Receiver<bool>,
+}
+
+/// What answers the requests that come through a door.
+pub(super) trait Answers: 'static {
+    /// The whole answer. A request whose connection must not be closed for another's sake holds its place.
+    async fn respond(&self, request: Request<Incoming>, caller: &Caller, place: &Place) -> Response;
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// What its connections count for.
+    pub(super) client: IpAddr,
+    pub(super) peer: Peer,
+}
+
+/// The control interface.
+pub(super) struct Interface {
+    pub(super) router: Router,
+    pub(super) guard: Guard,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// Where connections come in.
@@ -89,7 +109,7 @@ impl Door for UnixListener {
 }
 
 /// Serves the connections of a door until the stop, and those that are open then to their end.
-pub(super) async fn serve(door: impl Door, house: Rc<House>) {
+pub(super) async fn serve(door: impl Door, house: Rc<House<impl Answers>>) {
     let connections = Connections::new(house.limits.connections, house.limits.connections_per_client);
     let mut stop = house.stop.clone();
     let mut open = JoinSet::new();
@@ -113,22 +133,27 @@ pub(super) async fn serve(door: impl Door, house: Rc<House>) {
                 continue;
             }
         };
-        open.spawn_local(converse(stream, peer, place, house.clone()));
+        open.spawn_local(converse(stream, Caller { client, peer }, place, house.clone()));
     }
     drop(door);
     let _ = timeout(GRACE, async { while open.join_next().await.is_some() {} }).await;
 }
 
 /// Answers the requests of one connection.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer, place: Place, house: Rc<House>) {
-    let place = Rc::new(place);
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    caller: Caller,
+    place: Place,
+    house: Rc<House<impl Answers>>,
+) {
+    let (caller, place) = (Rc::new(caller), Rc::new(place));
     // none while a route has the request
     let deadline = Rc::new(Cell::new(Some(Instant::now() + house.limits.head)));
     let service = service_fn(|request: Request<Incoming>| {
-        let (house, peer, place, deadline) = (house.clone(), peer.clone(), place.clone(), deadline.clone());
+        let (house, caller, place, deadline) = (house.clone(), caller.clone(), place.clone(), deadline.clone());
         let answer = async move {
             deadline.set(None);
-            let response = house.respond(request, &peer, &place).await;
+            let response = house.answers.respond(request, &caller, &place).await;
             place.touch();
             deadline.set(Some(Instant::now() + house.limits.idle));
             Ok::<_, Infallible>(response)
@@ -161,9 +186,9 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: P
     let _ = timeout(LINGER, close(connection.into_parts().io.into_inner())).await;
 }
 
-impl House {
-    async fn respond(&self, request: Request<Incoming>, peer: &Peer, place: &Place) -> Response {
-        let mut response = match self.guard.admit(&request, peer) {
+impl Answers for Interface {
+    async fn respond(&self, request: Request<Incoming>, caller: &Caller, place: &Place) -> Response {
+        let mut response = match self.guard.admit(&request, &caller.peer) {
             Ok(who) => {
                 // only of those who are known: a stranger's request must not hold its place
                 if who.is_some() {

@@ -11,6 +11,8 @@
 //! Invariant: an answer that says done (2xx) means that it is durable. A request that is refused changes nothing. What a
 //! client sends can neither end the thread nor make it hold more than the named limits.
 //!
+//! The lookup [`page`] is another interface, for anybody, on sockets of its own, and reaches nothing of this one.
+//!
 //! It encrypts nothing: over TCP it belongs on loopback, or behind a proxy that does.
 
 pub mod api;
@@ -20,6 +22,7 @@ mod control;
 mod door;
 mod guard;
 mod intake;
+pub mod page;
 mod problem;
 mod routes;
 mod tokens;
@@ -39,7 +42,7 @@ use tokio::task::LocalSet;
 
 use bind::Socket;
 pub use control::{Control, Refusal, Reply, Until, Who};
-use door::{House, Scraped};
+use door::{House, Interface, Scraped};
 use guard::Guard;
 pub use problem::Details;
 use tokens::Tokens;
@@ -229,7 +232,8 @@ impl Bound {
             let guard = Guard { hosts, tokens: tokens.map(RefCell::new) };
             let router = routes::router(control.clone(), limits.body);
             let (counters, stop) = (counted.clone(), stopped.clone());
-            let house = Rc::new(House { router, guard, limits, counters, stop });
+            let answers = Interface { router, guard, counters: counted.clone() };
+            let house = Rc::new(House { answers, limits, counters, stop });
             // one thread for all: what connections share needs no lock, and parsing is what it does
             let local = LocalSet::new();
             if let Some(unix) = unix {
@@ -240,7 +244,8 @@ impl Bound {
             }
             drop(house);
             let (router, guard) = (routes::metrics_router(control), Guard { hosts: Vec::new(), tokens: None });
-            let house = Rc::new(House { router, guard, limits, counters: counted, stop: stopped });
+            let answers = Interface { router, guard, counters: counted.clone() };
+            let house = Rc::new(House { answers, limits, counters: counted, stop: stopped });
             for listener in scraped {
                 local.spawn_local(door::serve(Scraped(listener), house.clone()));
             }

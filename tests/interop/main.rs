@@ -5,6 +5,7 @@ mod cookies;
 mod harness;
 mod lab;
 mod master_file;
+mod page;
 mod rbldnsd_differential;
 mod relay;
 mod resolvers;

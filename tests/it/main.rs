@@ -14,6 +14,7 @@ mod layers;
 mod live;
 mod oracle;
 mod packaging;
+mod page;
 mod phishing;
 mod rates;
 mod rbldnsd;

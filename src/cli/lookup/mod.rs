@@ -6,6 +6,7 @@
 mod origin;
 mod show;
 mod subject;
+pub(super) mod visitor;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -18,7 +19,7 @@ use serde::Serialize;
 use super::ask::ask;
 use super::serve::live::Live;
 use super::{load, now};
-use crate::dataset::{Emitted, Reasons};
+use crate::dataset::{Emitted, Reasons, Spec};
 use crate::dnsxl::Name;
 use crate::dnsxl::number::{TYPE_A, TYPE_TXT};
 use crate::live::Changes;
@@ -43,6 +44,31 @@ pub(super) struct Arguments {
 
 /// The live changes over a dataset by its index in the plan, from the lowest layer up.
 pub(super) type LiveOf<'l> = &'l dyn Fn(usize) -> Vec<&'l Changes>;
+
+/// What a lookup goes by, besides the generation.
+#[derive(Clone, Copy)]
+struct Known<'k, 'l> {
+    plan: &'k Plan,
+    live: LiveOf<'l>,
+    reach: Reach,
+}
+
+/// How far reasons are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Files are read, whatever their size.
+    Whole,
+    /// Of large files, and of what is made from evidence, only what the tables say: anybody may ask.
+    Short,
+}
+
+impl Reach {
+    /// Whether the statements of a dataset are not gone through.
+    fn stops_at(self, spec: &Spec) -> bool {
+        let length = |path: &PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
+        self == Self::Short && (spec.emitted.is_some() || spec.files.iter().map(length).sum::<u64>() > SHORT_BYTES)
+    }
+}
 
 /// What is known of a subject; the form of the JSON too.
 #[derive(Debug, Serialize)]
@@ -77,6 +103,9 @@ struct InZone {
     /// The apex, or the name below it that the datasets stand under which were asked.
     place: String,
     qname: String,
+    /// Which zone it is, and what stands in front of its apex.
+    #[serde(skip)]
+    asked: (usize, Name),
     /// `NOERROR`, `NODATA`, `NXDOMAIN`, `SERVFAIL`, `REFUSED`.
     status: &'static str,
     listed: bool,
@@ -104,7 +133,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let mut is_any_listed = false;
     for (text, subject) in subjects {
-        let found = look_up(text, &subject, &snapshot, store.plan(), &|index| live.over(index))?;
+        let known = Known { plan: store.plan(), live: &|index| live.over(index), reach: Reach::Whole };
+        let found = look_up(text, &subject, &snapshot, known, |_| true)?;
         is_any_listed |= found.listed;
         match arguments.json {
             true => writeln!(out, "{}", serde_json::to_string(&found)?)?,
@@ -127,22 +157,31 @@ pub(super) fn look_up_json(
     live: LiveOf<'_>,
 ) -> anyhow::Result<serde_json::Value> {
     let subject = Subject::parse(text)?;
-    Ok(serde_json::to_value(look_up(text, &subject, snapshot, plan, live)?)?)
+    let known = Known { plan, live, reach: Reach::Whole };
+    Ok(serde_json::to_value(look_up(text, &subject, snapshot, known, |_| true)?)?)
 }
 
-fn look_up(text: &str, subject: &Subject, snapshot: &Snapshot, plan: &Plan, live: LiveOf<'_>) -> anyhow::Result<Found> {
+/// Looks up a subject in the zones that are wanted.
+fn look_up(
+    text: &str,
+    subject: &Subject,
+    snapshot: &Snapshot,
+    known: Known<'_, '_>,
+    is_wanted: impl Fn(&ZonePlan) -> bool,
+) -> anyhow::Result<Found> {
     let mut zones = Vec::new();
-    for (zone, of_plan) in snapshot.zones().iter().zip(&plan.zones) {
+    let all = snapshot.zones().iter().zip(&known.plan.zones).enumerate();
+    for (index, (zone, of_plan)) in all.filter(|(_, (_, of_plan))| is_wanted(of_plan)) {
         let names = zone.placed.iter().flat_map(|placed| {
             let names = subject.names(placed);
             names.into_iter().filter_map(|name| Some((name.under(&placed.under).ok()?, &placed.under)))
         });
         for (name, under) in names.collect::<BTreeMap<Name, &Name>>() {
             let place = under.under(&zone.apex).unwrap_or_default();
-            zones.push(look_up_name(&name, &place, zone, of_plan, snapshot, plan, live)?);
+            zones.push(look_up_name((index, name), &place, (zone, of_plan), snapshot, known)?);
         }
     }
-    let verdicts = explain(subject, plan)?;
+    let verdicts = explain(subject, known.plan)?;
     Ok(Found { subject: text.to_owned(), listed: zones.iter().any(|zone| zone.listed), zones, verdicts })
 }
 
@@ -164,23 +203,22 @@ fn explain(subject: &Subject, plan: &Plan) -> anyhow::Result<Vec<Verdict>> {
 
 /// What a zone answers about a name, what stands in front of its apex, and why.
 fn look_up_name(
-    name: &Name,
+    asked: (usize, Name),
     place: &Name,
-    zone: &Zone,
-    of_plan: &ZonePlan,
+    (zone, of_plan): (&Zone, &ZonePlan),
     snapshot: &Snapshot,
-    plan: &Plan,
-    live: LiveOf<'_>,
+    known: Known<'_, '_>,
 ) -> anyhow::Result<InZone> {
+    let name = &asked.1;
     let qname = name.under(&zone.apex).map_err(|error| anyhow!("{name}.{}: {error}", zone.apex))?;
     let [addresses, texts] = [TYPE_A, TYPE_TXT].map(|qtype| ask(snapshot, &qname, qtype, now()).unwrap_or_default());
     let ttl = addresses.answers.first().or_else(|| texts.answers.first()).map(|record| record.ttl);
     let listed = !addresses.answers.is_empty() || !texts.answers.is_empty();
-    let mut origins = origin::origins(name, zone, of_plan, plan, live)?;
+    let mut origins = origin::origins(name, zone, of_plan, known)?;
     if listed && origins.is_empty() {
         origins.push(FoundOrigin::plain(Kind::TestEntry, name.to_string()));
     }
-    if !listed && let Some(what) = origin::forbidden(name, plan) {
+    if !listed && let Some(what) = origin::forbidden(name, known.plan) {
         origins.push(FoundOrigin::plain(Kind::NeverList, what));
     }
     Ok(InZone {
@@ -193,9 +231,12 @@ fn look_up_name(
         a: addresses.addresses().map(|address| address.to_string()).collect(),
         txt: texts.texts().collect(),
         origins,
+        asked,
     })
 }
 
+/// Bytes of a dataset's files that are read for anybody who asks: some tenths of a second.
+const SHORT_BYTES: u64 = 16 << 20;
 /// The exit code if no subject is listed.
 const NOT_LISTED: u8 = 1;
 

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 
 use super::super::now;
-use super::{LiveOf, show};
+use super::{Known, Reach, show};
 use crate::answer::hits::{Hits, Sought, allowed_by, search, whole_subjects};
 use crate::dataset::Spec;
 use crate::dataset::origin::trace;
@@ -103,8 +103,7 @@ pub(super) fn origins(
     name: &Name,
     zone: &Zone,
     of_plan: &ZonePlan,
-    plan: &Plan,
-    live: LiveOf<'_>,
+    Known { plan, live, reach }: Known<'_, '_>,
 ) -> anyhow::Result<Vec<FoundOrigin>> {
     let query = QueryName::from(name);
     let mut hits = Hits::new();
@@ -118,7 +117,10 @@ pub(super) fn origins(
             let of_dataset = hits.iter().filter(|hit| is_own(&&zone.placed[hit.placed]));
             let values = of_dataset.flat_map(|hit| {
                 let subject = hit.about.text(query.labels());
-                hit.values(zone).map(move |value| show::value(&subject, &value))
+                match reach {
+                    Reach::Short => vec![String::from_utf8_lossy(&subject).into_owned()],
+                    Reach::Whole => hit.values(zone).map(|value| show::value(&subject, &value)).collect(),
+                }
             });
             let owns = |placed: &&&Placed| {
                 let relative = placed.relative(query.labels());
@@ -126,7 +128,7 @@ pub(super) fn origins(
             };
             values.chain(placed.iter().filter(owns).map(|_| "records".to_owned())).collect()
         };
-        origins.extend(of_dataset(&plan.datasets[*index], &placed, &relative, Kind::Listing, compiled)?);
+        origins.extend(of_dataset(&plan.datasets[*index], &placed, &relative, Kind::Listing, reach, compiled)?);
         origins.extend(of_changes(&plan.datasets[*index], &placed, query.labels(), &live(*index)));
     }
     for hit in &hits {
@@ -137,7 +139,7 @@ pub(super) fn origins(
         let spec = &plan.datasets[index];
         let relative = name.relative_to(&placed.under).unwrap_or_default();
         let whole = || vec![relative.to_string()];
-        let mut found = of_dataset(spec, &[allowing], &relative, Kind::Allowed, whole)?;
+        let mut found = of_dataset(spec, &[allowing], &relative, Kind::Allowed, reach, whole)?;
         let labels = QueryName::from(&relative);
         found.extend(of_changes(spec, &[allowing], labels.labels(), &live(index)));
         found.retain(|origin| origin.kind != Kind::Exclusion);
@@ -162,12 +164,17 @@ fn of_dataset(
     placed: &[&Placed],
     relative: &Name,
     listing: Kind,
+    reach: Reach,
     compiled: impl Fn() -> Vec<String>,
 ) -> anyhow::Result<Vec<FoundOrigin>> {
     if let Some(file) = placed.first().and_then(|placed| placed.dataset().compiled.as_ref()) {
         let path = Some(file.path().display().to_string());
         let origin = |entry| FoundOrigin { path: path.clone(), ..FoundOrigin::of(spec, Kind::Compiled, entry) };
         return Ok(compiled().into_iter().map(origin).collect());
+    }
+    if reach.stops_at(spec) {
+        let kind = if spec.emitted.is_some() { Kind::Verdict } else { listing };
+        return Ok(compiled().into_iter().map(|entry| FoundOrigin::of(spec, kind, entry)).collect());
     }
     let lines = trace(spec, &QueryName::from(relative), now().0);
     let lines = lines.map_err(|error| anyhow!("dataset {}: {error}", spec.name))?;

@@ -33,7 +33,8 @@ fn found(subject: &str, of_trap: &[(&str, Effect, Option<i64>)], of_allow: &[(&s
         .collect();
     let snapshot = store.snapshot().unwrap();
     let parsed = Subject::parse(subject).unwrap();
-    let found = look_up(subject, &parsed, &snapshot, store.plan(), &|index| vec![&changes[index]]).unwrap();
+    let known = Known { plan: store.plan(), live: &|index| vec![&changes[index]], reach: Reach::Whole };
+    let found = look_up(subject, &parsed, &snapshot, known, |_| true).unwrap();
     let mut out = Vec::new();
     show::print(&mut out, &found).unwrap();
     let mut value = serde_json::to_value(&found.zones[0]).unwrap();

@@ -233,7 +233,7 @@ impl Actor<'_> {
                 }
                 self.board.behind().catch_up(1);
             }
-            What::Generation(_) => self.board.behind().catch_up(1),
+            What::Generation(_) | What::Request(_) => self.board.behind().catch_up(1),
         }
     }
 

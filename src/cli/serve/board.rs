@@ -14,6 +14,7 @@ use super::scrape::Measured;
 use crate::evidence::Time;
 use crate::evidence::store::Journal;
 use crate::http::api::{At, DatasetStatus, Loading, Status, StoreStatus, Traffic, ZoneStatus};
+use crate::http::page::Edition;
 use crate::live::Kinds;
 use crate::reload::{Plan, Progress};
 use crate::snapshot::Published;
@@ -116,6 +117,11 @@ impl Board {
     /// What is shown.
     pub(super) fn shown(&self) -> Shown {
         self.locked().clone()
+    }
+
+    /// What is served, in two numbers.
+    pub(super) fn edition(&self) -> Edition {
+        Edition { started: self.started.0.0, generation: self.locked().generation }
     }
 
     /// What is durable and not yet served.

@@ -11,7 +11,7 @@ use super::super::lookup::look_up_json;
 use super::super::now;
 use super::actor::{Ask, Happening};
 use super::background;
-use super::board::{Board, at};
+use super::board::{Board, Shown, at};
 use super::live::Live;
 use crate::evidence::Time;
 use crate::evidence::store::{
@@ -25,6 +25,7 @@ use crate::http::api::{
 use crate::http::{Control, Refusal, Reply, Until, Who};
 use crate::live::Subject;
 use crate::reload::Store;
+use crate::snapshot::Snapshot;
 
 /// What the control interface talks to.
 #[derive(Debug)]
@@ -248,20 +249,25 @@ impl Control for Desk {
     fn lookup(&self, subject: String, reply: Reply<serde_json::Value>) {
         let board = self.board.clone();
         aside(reply, move || {
-            let shown = board.shown();
-            let kept = match board.store() {
-                Some((path, _)) => {
-                    Reader::open(path).and_then(|reader| reader.live_changes(now().0)).map_err(storage)?
-                }
-                None => Vec::new(),
-            };
-            // only for what is told of changes: what is answered is asked of the generation that is served
-            let live = Live::begin(&Store::new((*shown.plan).clone()), kept);
-            let snapshot = Arc::clone(&board.published().load());
-            look_up_json(&subject, &snapshot, &shown.plan, &|index| live.over(index))
-                .map_err(|error| Refusal::Invalid { why: error.to_string() })
+            looking(&board, |snapshot, shown, live, _| {
+                look_up_json(&subject, snapshot, &shown.plan, &|index| live.over(index))
+            })
         });
     }
+}
+
+/// Looks something up in the generation that is served, with the live changes over it, and the store if there is one.
+pub(super) fn looking<T>(
+    board: &Board,
+    look: impl FnOnce(&Snapshot, &Shown, &Live, Option<&Reader>) -> anyhow::Result<T>,
+) -> Result<T, Refusal> {
+    let shown = board.shown();
+    let reader = board.store().map(|(path, _)| Reader::open(path)).transpose().map_err(storage)?;
+    let kept = reader.as_ref().map(|reader| reader.live_changes(now().0)).transpose().map_err(storage)?;
+    // only for what is told of changes: what is answered is asked of the generation that is served
+    let live = Live::begin(&Store::new((*shown.plan).clone()), kept.unwrap_or_default());
+    let snapshot = Arc::clone(&board.published().load());
+    look(&snapshot, &shown, &live, reader.as_ref()).map_err(|error| Refusal::Invalid { why: error.to_string() })
 }
 
 impl Desk {
@@ -344,7 +350,7 @@ fn records(all: Vec<Numbered>) -> Vec<ChangeRecord> {
 }
 
 /// Answers from a thread of its own.
-fn aside<T: Send + 'static>(reply: Reply<T>, work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) {
+pub(super) fn aside<T: Send + 'static>(reply: Reply<T>, work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) {
     spawn(move || reply.give(work()));
 }
 
@@ -355,12 +361,12 @@ fn spawn(work: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn off() -> Refusal {
+pub(super) fn off() -> Refusal {
     let what = "[control] store".to_owned();
     Refusal::Off { what, mend: "name a file, or set state-directory in [server]".to_owned() }
 }
 
-fn storage(error: crate::evidence::store::LogError) -> Refusal {
+pub(super) fn storage(error: crate::evidence::store::LogError) -> Refusal {
     Refusal::Storage { why: error.to_string() }
 }
 
@@ -368,7 +374,7 @@ fn no_subject(text: &str) -> Refusal {
     Refusal::Invalid { why: format!("{text:?} is no address, prefix, domain or URL") }
 }
 
-fn refused(refusal: LogRefusal) -> Refusal {
+pub(super) fn refused(refusal: LogRefusal) -> Refusal {
     match refusal {
         LogRefusal::Conflict(_) => Refusal::Conflict,
         LogRefusal::Log(error) => storage(error),

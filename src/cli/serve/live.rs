@@ -152,7 +152,7 @@ impl Live {
         }
         let holds = |numbered: &Numbered| match &numbered.event.what {
             What::Change(change) => change.expires.is_none_or(|expires| expires > now),
-            What::Report(_) | What::Generation(_) => false,
+            What::Report(_) | What::Generation(_) | What::Request(_) => false,
         };
         self.kept.retain(|_, numbered| holds(numbered));
         let expired = self.laid.iter_mut().filter_map(|(name, laid)| laid.people.expire(now).then(|| name.clone()));
@@ -320,4 +320,4 @@ fn subject(extent: Extent) -> Subject {
 }
 
 /// Who changes verdicts between two surveys.
-const REPORTS: &str = "reports";
+pub(super) const REPORTS: &str = "reports";

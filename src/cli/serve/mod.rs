@@ -18,6 +18,7 @@ mod loads;
 mod logs;
 mod scrape;
 mod state;
+mod visitors;
 mod watch;
 mod welcome;
 
@@ -52,6 +53,7 @@ use live::Live;
 use loads::{Loads, Request, Task};
 use scrape::Measured;
 use state::{Lasting, State};
+use visitors::Visitors;
 use watch::Watcher;
 
 #[derive(Debug, clap::Args)]
@@ -69,6 +71,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let pid_file = |path: &PathBuf| PidFile::create(path).with_context(|| format!("pid-file: {}", path.display()));
     let _pid_file = config.pid_file.as_ref().map(pid_file).transpose()?;
     let bound = server::bind(&config.listen).context("listen")?;
+    // before privileges are given up, as its port may be a low one
+    let page = http::page::bind(&config.page).context("[page]")?;
     let plan = config.confined_plan()?;
     let directory = config.state_directory.as_deref().map(|directory| config.confined(directory)).transpose()?;
     confine(&config.confinement)?;
@@ -98,6 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     state.next_generation(&store, Lasting::Power);
     let watcher = Watcher::start(&config, &store, sender.clone()).context("starting a thread")?;
     let watch = logs::start(&config)?;
+    let of_page = config.page.clone();
     let generations = Generations::new(config, store, snapshot, state).context("starting a thread")?;
     let observer = watch.clone().map(|watch| watch as Arc<dyn Observer>);
     let running = bound.run(generations.published(), observer)?;
@@ -116,9 +121,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let measured = Measured::new(&running, watch.clone());
     let board =
         Arc::new(Board::new(&generations, &live, loads.progress(), control.store.zip(journal), behind, measured));
+    let page = open_page(page, &of_page, &board)?;
     let desk = Arc::new(Desk::new(board.clone(), sender.clone()));
     let interface = (!control.listen.is_off()).then(|| interface.run(desk)).transpose().context("[control]")?;
     welcome::say_control(interface.as_ref());
+    welcome::say_page(page.as_ref());
     let pending = Pending::default();
     let mut actor = Actor {
         generations,
@@ -138,9 +145,23 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     notifier.stopping();
     // who is asking hears that the server is ending
     drop((actor, events));
-    drop(interface);
+    drop((interface, page));
     running.shutdown();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the lookup page, if there is to be one.
+fn open_page(
+    bound: http::page::Bound,
+    listen: &http::page::Listen,
+    board: &Arc<Board>,
+) -> anyhow::Result<Option<http::page::Running>> {
+    if listen.is_off() {
+        return Ok(None);
+    }
+    let visitors = Visitors::new(board.clone());
+    let requested = visitors.requested(listen.cooldown, http::page::MAX_REQUESTED).context("[control] store")?;
+    Ok(Some(bound.run(Arc::new(visitors), requested).context("[page]")?))
 }
 
 /// Keeps events from now on, each of which comes to the actor once it is durable.

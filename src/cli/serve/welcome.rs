@@ -41,6 +41,13 @@ pub(super) fn say_control(interface: Option<&http::Running>) {
     }
 }
 
+/// Says where the lookup page is.
+pub(super) fn say_page(page: Option<&http::page::Running>) {
+    for address in page.into_iter().flat_map(http::page::Running::addresses) {
+        tracing::info!("page on http://{address}/");
+    }
+}
+
 fn dig(address: SocketAddr) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,4 +1,4 @@
-//! Events: a report, a live change, or a generation that was published.
+//! Events: a report, a live change, a generation that was published, or a request of somebody who is listed.
 //!
 //! Invariant: an [`Event`] that passed [`Event::check`] has a bounded size and no control characters in what is shown on
 //! one line.
@@ -33,6 +33,8 @@ pub enum What {
     Change(StoredChange),
     /// A generation was published.
     Generation(Generation),
+    /// Somebody asked for a removal.
+    Request(RemovalRequest),
 }
 
 /// An event with the number that the log gave it.
@@ -167,6 +169,18 @@ pub struct GenerationEntry {
     pub why: String,
 }
 
+/// Somebody asks that a subject be listed no more. It changes nothing: an operator decides. [`Event::who`] is the address
+/// that it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemovalRequest {
+    /// What is to be removed, in its one canonical spelling.
+    pub subject: String,
+    /// Where the one who asks can be answered.
+    pub contact: String,
+    /// What is said for it.
+    pub text: String,
+}
+
 /// What makes an event that is sent again the same event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdempotencyKey(pub [u8; 16]);
@@ -266,6 +280,12 @@ impl Event {
                     line("why", &entry.why, MAX_TEXT)
                 })
             }
+            What::Request(RemovalRequest { subject, contact, text }) => {
+                filled("subject", subject)?;
+                line("subject", subject, MAX_SUBJECT)?;
+                line("contact", contact, MAX_NAME)?;
+                long("text", text, MAX_TEXT)
+            }
         }
     }
 
@@ -288,6 +308,7 @@ impl Event {
                 let entries = entries.map(|entry| entry.dataset.len() + entry.subject.len() + entry.why.len() + 80);
                 entries.sum::<usize>() + 100 * (generation.datasets.len() + generation.serials.len())
             }
+            What::Request(RemovalRequest { subject, contact, text }) => subject.len() + contact.len() + text.len(),
         };
         size_of::<Self>() + self.who.len() + texts
     }
@@ -318,6 +339,9 @@ impl Event {
             What::Generation(generation) => {
                 put(&generation.cause);
                 hash.write(&generation.number.to_le_bytes());
+            }
+            What::Request(RemovalRequest { subject, contact, text }) => {
+                [subject, contact, text].into_iter().for_each(|text| put(text))
             }
         }
         hash.finish()

@@ -22,7 +22,7 @@ mod write;
 
 pub use event::{
     Action, DatasetCount, Event, EventError, Generation, GenerationEntry, IdempotencyKey, MAX_GENERATION_ENTRIES,
-    MAX_NAME, MAX_SUBJECT, MAX_TEXT, Moved, Numbered, Report, StoredChange, What,
+    MAX_NAME, MAX_SUBJECT, MAX_TEXT, Moved, Numbered, RemovalRequest, Report, StoredChange, What,
 };
 pub use journal::{Ack, Health, Journal, MAX_QUEUED, Refusal};
 pub use log::{Appended, Conflict, EvidenceLog, LogError};

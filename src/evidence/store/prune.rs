@@ -12,7 +12,7 @@ pub struct Retention {
     pub report_age: u32,
     /// At most so many reports, the latest.
     pub reports: u64,
-    /// Seconds that generations, and changes that hold no more, are kept.
+    /// Seconds that generations, requests, and changes that hold no more, are kept.
     pub audit_age: u32,
 }
 
@@ -46,6 +46,10 @@ impl Retention {
             now.saturating_sub(KEY_AGE),
         )?;
         dropped += run(DROP_CHANGES, now.saturating_sub(self.audit_age.into()))?;
+        dropped += run(
+            "DELETE FROM request WHERE number IN (SELECT number FROM request WHERE at < ?1 LIMIT ?2)",
+            now.saturating_sub(self.audit_age.into()),
+        )?;
         // the latest stays, as its number is where the next start goes on
         let generation: Option<i64> = connection.query_row(
             "SELECT max(number) FROM generation WHERE at < ?1 AND number < (SELECT max(number) FROM generation)",

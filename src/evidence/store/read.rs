@@ -11,7 +11,8 @@ use rusqlite::{Connection, Row, params};
 
 use super::super::{Collector, Speech, Statement, Subject, Time};
 use super::event::{
-    Action, DatasetCount, Event, Generation, GenerationEntry, Moved, Numbered, Report, StoredChange, What,
+    Action, DatasetCount, Event, Generation, GenerationEntry, Moved, Numbered, RemovalRequest, Report, StoredChange,
+    What,
 };
 use super::log::LogError;
 use super::place::Scope;
@@ -205,6 +206,41 @@ impl Reader {
         })
     }
 
+    /// The latest requests for a removal since a Unix time in seconds, at most `limit`, in their order.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn requests(&self, since: i64, limit: usize) -> Result<Vec<Numbered>, LogError> {
+        self.read(|connection| {
+            if !has_requests(connection)? {
+                return Ok(Vec::new());
+            }
+            let mut read = connection.prepare(&format!("{REQUEST} WHERE at >= ?1 ORDER BY number DESC LIMIT ?2"))?;
+            let rows = read.query_map([since, bound(limit as u64)], request_of)?;
+            let mut all = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            all.reverse();
+            Ok(all)
+        })
+    }
+
+    /// When one of these subjects entered a dataset last, a Unix time in seconds, as far as the latest
+    /// 200,000 of what moved tell.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn entered(&self, dataset: &str, subjects: [&str; 2]) -> Result<Option<i64>, LogError> {
+        self.read(|connection| {
+            let mut read = connection.prepare_cached(
+                "SELECT max(g.at) FROM generation_entry e JOIN generation g ON g.number = e.number
+                 WHERE e.rowid > (SELECT coalesce(max(rowid), 0) FROM generation_entry) - ?1
+                     AND e.dataset = ?2 AND e.subject IN (?3, ?4) AND e.moved = 'entered'",
+            )?;
+            read.query_row(params![ENTRIES_LOOKED_AT, dataset, subjects[0], subjects[1]], |row| row.get(0))
+        })
+    }
+
     /// Hands on all events with a higher number, as [`super::EvidenceLog::replay`] does.
     ///
     /// # Errors
@@ -251,10 +287,14 @@ pub(super) fn verify_header(
 
 pub(super) fn replay(connection: &Connection, after: u64, each: &mut dyn FnMut(Numbered)) -> rusqlite::Result<()> {
     let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let mut read = connection.prepare(
+    let requests = match has_requests(connection)? {
+        true => "UNION ALL SELECT number, 3 FROM request WHERE number > ?1",
+        false => "",
+    };
+    let mut read = connection.prepare(&format!(
         "SELECT number, 0 FROM report WHERE number > ?1 UNION ALL SELECT number, 1 FROM change WHERE number > ?1
-         UNION ALL SELECT number, 2 FROM generation WHERE number > ?1 ORDER BY number",
-    )?;
+         UNION ALL SELECT number, 2 FROM generation WHERE number > ?1 {requests} ORDER BY number",
+    ))?;
     let mut report = connection.prepare(&format!("{REPORT} WHERE r.number = ?1"))?;
     let mut change = connection.prepare(&format!("{CHANGE} WHERE c.number = ?1"))?;
     let mut rows = read.query([after])?;
@@ -263,6 +303,7 @@ pub(super) fn replay(connection: &Connection, after: u64, each: &mut dyn FnMut(N
         each(match row.get::<_, i64>(1)? {
             0 => report.query_row([number], report_of)?,
             1 => change.query_row([number], change_of)?,
+            3 => connection.prepare_cached(&format!("{REQUEST} WHERE number = ?1"))?.query_row([number], request_of)?,
             _ => {
                 let GenerationSummary { at, who, mut generation } = generation(connection, number)?;
                 generation.entries = connection
@@ -325,6 +366,16 @@ fn change_of(row: &Row<'_>) -> rusqlite::Result<Numbered> {
     let change =
         StoredChange { dataset: row.get(3)?, subject: row.get(4)?, action, expires: row.get(9)?, reason: row.get(10)? };
     Ok(numbered(row.get(0)?, row.get(1)?, row.get(2)?, What::Change(change)))
+}
+
+fn request_of(row: &Row<'_>) -> rusqlite::Result<Numbered> {
+    let request = RemovalRequest { subject: row.get(3)?, contact: row.get(4)?, text: row.get(5)? };
+    Ok(numbered(row.get(0)?, row.get(1)?, row.get(2)?, What::Request(request)))
+}
+
+/// Whether the store has room for requests: one of an earlier program, which was not written to since, has none.
+fn has_requests(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'request'")?.exists([])
 }
 
 fn generation(connection: &Connection, number: i64) -> rusqlite::Result<GenerationSummary> {
@@ -390,6 +441,9 @@ fn uri(path: &Path) -> String {
     format!("file:{text}")
 }
 
+/// What moved that is looked through for one subject: some tens of milliseconds.
+const ENTRIES_LOOKED_AT: i64 = 200_000;
+const REQUEST: &str = "SELECT number, at, who, subject, contact, text FROM request";
 const REPORT: &str = "
     SELECT r.number, r.at, who.text, r.time, source.text, r.subject, category.text, r.weight, r.text
     FROM report r JOIN name who ON who.id = r.who JOIN name source ON source.id = r.source

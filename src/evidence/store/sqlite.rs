@@ -72,6 +72,7 @@ impl SqliteLog {
                  PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
             ))?;
         }
+        connection.execute_batch(REQUESTS)?;
         if let Some(why) = fault(&connection, path)? {
             return Ok(Err(LogError::Corrupt { path: path.to_owned(), why }));
         }
@@ -227,6 +228,7 @@ pub(super) fn reading() -> OpenFlags {
 }
 
 const SCHEMA: &str = include_str!("schema.sql");
+const REQUESTS: &str = include_str!("requests.sql");
 /// What `PRAGMA application_id` says, `infa` in ASCII.
 pub(super) const APPLICATION: i64 = 0x696e_6661;
 /// The version of the schema.

@@ -4,7 +4,7 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::event::{Action, DatasetCount, Event, Generation, Report, StoredChange, What};
+use super::event::{Action, DatasetCount, Event, Generation, RemovalRequest, Report, StoredChange, What};
 use super::log::{Appended, Conflict};
 use super::place::Placed;
 use super::sqlite::Known;
@@ -89,6 +89,7 @@ impl<'w> Writing<'w> {
             What::Report(report) => self.keep_report(event, report)?,
             What::Change(change) => self.keep_change(event, change)?,
             What::Generation(generation) => self.keep_generation(event, generation)?,
+            What::Request(request) => self.keep_request(event, request)?,
         }
         let number = self.known.next as u64;
         self.known.next += 1;
@@ -157,6 +158,15 @@ impl<'w> Writing<'w> {
         for entry in entries {
             insert.execute(params![event_number, entry.dataset, entry.subject, entry.moved.name(), entry.why])?;
         }
+        Ok(())
+    }
+
+    fn keep_request(&self, event: &Event, request: &RemovalRequest) -> rusqlite::Result<()> {
+        let RemovalRequest { subject, contact, text } = request;
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO request (number, at, who, subject, contact, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        insert.execute(params![self.known.next, event.at, event.who, subject, contact, text])?;
         Ok(())
     }
 

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Region;
-use crate::dataset::{Asked, Emit, EmitError, Holds, Reasons, Reported, Revisions};
+use crate::dataset::{Asked, Emit, EmitError, Holds, Reasons, Reported, Revisions, Says};
 use crate::evidence::{Family, Time};
 use crate::feed::Sink;
 
@@ -112,6 +112,15 @@ impl Emit for Listings {
     fn holds(&self) -> Holds {
         let names = matches!(self.emission, Emission::Exact | Emission::Score);
         Holds { ip4: true, ip6: true, names, hashes: None }
+    }
+
+    fn says(&self) -> Says {
+        match self.emission {
+            Emission::Exact => Says::Itself,
+            Emission::Verdicts(_) => Says::Around,
+            Emission::Score => Says::Score,
+            Emission::Origin(_) => Says::Origin,
+        }
     }
 
     fn emit(&self, now: i64, sink: &mut dyn Sink) -> Result<(), EmitError> {

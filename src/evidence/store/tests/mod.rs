@@ -41,6 +41,15 @@ fn change(subject: &str, at: i64, action: Action, expires: Option<i64>) -> Event
     Event { key: None, at, who: "tester".to_owned(), what: What::Change(change) }
 }
 
+fn request(subject: &str, at: i64) -> Event {
+    let request = RemovalRequest {
+        subject: subject.to_owned(),
+        contact: "anna@shop.example".to_owned(),
+        text: "It is mended.\nTruly.".to_owned(),
+    };
+    Event { key: None, at, who: "192.0.2.9".to_owned(), what: What::Request(request) }
+}
+
 fn add() -> Action {
     Action::Add { a: Some("127.0.0.2".parse().expect("an address")), text: Some("listed".to_owned()), ttl: Some(60) }
 }
@@ -99,6 +108,11 @@ fn what_is_kept_is_read_back_after_opening_again() {
     let mut log = SqliteLog::open(&path).unwrap();
     assert_eq!(append(&mut log, &events[..3]), [1, 2, 3]);
     assert_eq!(append(&mut log, &events[3..]), [4, 5, 6, 7]);
+    let entered = |dataset, subject| Reader::open(&path).unwrap().entered(dataset, [subject, "x"]).unwrap();
+    assert_eq!(
+        [entered("traps", "192.0.2.1"), entered("traps", "192.0.2.2"), entered("drop", "192.0.2.1")],
+        [Some(30), None, None]
+    );
     drop(log);
     let mut log = SqliteLog::open(&path).unwrap();
     let expected: Vec<Numbered> =
@@ -221,4 +235,32 @@ fn a_clock_that_goes_back_brings_nothing_back() {
     assert_eq!(holding(&mut log, 1500), [2]);
     drop(log);
     assert_eq!(holding(&mut SqliteLog::open(&path).unwrap(), 0), [2]);
+}
+
+#[test]
+fn requests_are_kept_and_an_older_store_takes_them() {
+    let (_folder, path) = folder();
+    let mut log = SqliteLog::open(&path).expect("a log");
+    // as a program left it that knew nothing of them
+    log.connection().execute_batch("DROP VIEW requests; DROP TABLE request;").expect("they are there");
+    append(&mut log, &[report("192.0.2.1", 5)]);
+    drop(log);
+    assert_eq!(Reader::open(&path).unwrap().requests(0, 10).unwrap(), []);
+    let mut log = SqliteLog::open(&path).expect("a log");
+    let asked: Vec<Event> = (0..3).map(|at| request("192.0.2.1", 10 * at)).collect();
+    assert_eq!(append(&mut log, &asked), [2, 3, 4]);
+    let reader = Reader::open(&path).unwrap();
+    let found: Vec<Event> = reader.requests(10, 10).unwrap().into_iter().map(|request| request.event).collect();
+    assert_eq!(found, asked[1..]);
+    assert_eq!(reader.requests(0, 1).unwrap()[0].number, 4, "the latest");
+    assert_eq!(all_of(&mut log).len(), 4);
+    let long = Event {
+        what: What::Request(RemovalRequest {
+            subject: "a".to_owned(),
+            contact: "x".repeat(MAX_NAME + 1),
+            text: String::new(),
+        }),
+        ..request("a", 0)
+    };
+    assert!(long.check().is_err());
 }

@@ -100,8 +100,9 @@ fn any_event() -> impl Strategy<Value = Event> {
         prop_oneof![Just(add()), Just(Action::Remove), (1u64..20).prop_map(|number| Action::Withdraw { number })];
     let a_change = (subject.clone(), action, 0i64..50, proptest::option::of(0i64..100))
         .prop_map(|(subject, action, at, expires)| change(&subject, at, action, expires));
-    let a_report = (subject, 0u32..50).prop_map(|(subject, time)| report(&subject, time));
-    let keyed = (prop_oneof![a_report, a_change], proptest::option::of(0u8..6));
+    let a_report = (subject.clone(), 0u32..50).prop_map(|(subject, time)| report(&subject, time));
+    let a_request = (subject, 0i64..50).prop_map(|(subject, at)| request(&subject, at));
+    let keyed = (prop_oneof![a_report, a_change, a_request], proptest::option::of(0u8..6));
     keyed.prop_map(|(event, key)| match key {
         Some(key) => with_key(event, key),
         None => event,

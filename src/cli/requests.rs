@@ -1,0 +1,105 @@
+//! `infamy requests`: who asked that something be listed no more.
+//!
+//! Invariant: it reads the store, beside a running server or without one, and decides nothing: `infamy remove` does.
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::inputs::parse_time;
+use super::load;
+use crate::evidence::store::{Event, Numbered, Reader, RemovalRequest, Scope, What};
+use crate::evidence::{Time, Written};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Only of this address, prefix or domain, with what covers it and what is in it
+    subject: Option<String>,
+    /// The configuration, which names the store
+    #[arg(long, value_name = "CONFIG")]
+    config: Option<PathBuf>,
+    /// Prints a JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Leaves out what was asked before a date or time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<Written>,
+    /// The latest N
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    limit: usize,
+}
+
+/// One request.
+#[derive(Debug, Serialize)]
+struct Row {
+    number: u64,
+    time: String,
+    subject: String,
+    contact: String,
+    /// The address that it came from.
+    who: String,
+    /// The change of the subject that came after it, if there is one.
+    answered_by: Option<u64>,
+    text: String,
+}
+
+/// Prints the requests; exits 1 if there are none.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { subject, config, json, since, limit } = arguments;
+    let parse = |text: &String| Scope::parse(text).with_context(|| format!("{text}: is no address, prefix or domain"));
+    let scope = subject.as_ref().map(parse).transpose()?;
+    let config = load::config(config.as_deref())?;
+    let path =
+        config.store.context("[control] store: not configured: name a file, or set state-directory in [server]")?;
+    let mut rows = Vec::new();
+    if path.exists() {
+        let reader = Reader::open(&path)?;
+        let changes = reader.all_changes()?;
+        let since = since.map_or(Time(0), Written::start);
+        let all = reader.requests(since.0.into(), if scope.is_some() { usize::MAX } else { *limit })?;
+        rows.extend(all.into_iter().filter_map(|request| row(request, &changes)));
+    }
+    rows.retain(|row| scope.as_ref().is_none_or(|scope| scope.touches(&row.subject)));
+    let cut = rows.len().saturating_sub(*limit);
+    print(&rows[cut..], *json)?;
+    Ok(if rows.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn row(request: Numbered, changes: &[Numbered]) -> Option<Row> {
+    let Numbered { number, event: Event { at, who, what: What::Request(request), .. } } = request else { return None };
+    let RemovalRequest { subject, contact, text } = request;
+    let scope = Scope::parse(&subject);
+    let answers = |change: &&Numbered| match &change.event.what {
+        What::Change(change) => scope.as_ref().is_some_and(|scope| scope.touches(&change.subject)),
+        _ => false,
+    };
+    let later = changes.iter().filter(|change| change.number > number);
+    let answered_by = later.filter(answers).map(|change| change.number).next();
+    let time = Time(u32::try_from(at).unwrap_or(0)).to_string();
+    Some(Row { number, time, subject, contact, who, answered_by, text })
+}
+
+fn print(rows: &[Row], json: bool) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    if !json && !rows.is_empty() {
+        writeln!(out, "#number\ttime\tsubject\tcontact\twho\tanswered\ttext")?;
+    }
+    for row in rows {
+        if json {
+            serde_json::to_writer(&mut out, row)?;
+            writeln!(out)?;
+            continue;
+        }
+        let Row { number, time, subject, contact, who, answered_by, text } = row;
+        let answered = answered_by.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        // a text may have several lines, of which a line has room for the words
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let words = words.join(" ").replace(char::is_control, " ");
+        writeln!(out, "{number}\t{time}\t{subject}\t{contact}\t{who}\t{answered}\t{words}")?;
+    }
+    out.flush()?;
+    Ok(())
+}

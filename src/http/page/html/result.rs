@@ -1,0 +1,319 @@
+//! What was found of a subject, in the order of a reader's questions: is it listed, where and why, since when and until
+//! when, what stands around it, and what can be done.
+
+use maud::{Markup, html};
+
+use super::super::form::encoded;
+use super::super::found::{Found, InZone, Kind, Reason, Role, Standing, Verdict};
+use super::super::site::MAX_CONTACT;
+use super::{Look, document, field};
+use crate::evidence::Time;
+
+/// What a result's page shows.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Page<'p> {
+    pub(in super::super) found: &'p Found,
+    /// When a removal was asked for, if it was lately.
+    pub(in super::super) requested: Option<Time>,
+    /// Whether one can be asked for.
+    pub(in super::super) takes_requests: bool,
+}
+
+/// The page of a result.
+pub(in super::super) fn result(look: &Look, page: &Page<'_>) -> Markup {
+    let Found { subject, zones, around, verdicts, .. } = page.found;
+    let path = format!("/q/{}", encoded(&subject.text));
+    let (origins, zones): (Vec<&InZone>, Vec<&InZone>) = zones.iter().partition(|zone| zone.role == Role::Origin);
+    let says = |zone: &&InZone| zone.standing > Standing::None || !zone.why.is_empty() || !zone.txt.is_empty();
+    let (said, silent): (Vec<&InZone>, Vec<&InZone>) = zones.into_iter().partition(says);
+    let main = html! {
+        h1 .subject {
+            (subject.text)
+            @if let Some(unicode) = &subject.unicode { " " small { "(" bdi { (unicode) } ")" } }
+        }
+        (banner(page.found))
+        @if !said.is_empty() {
+            section aria-labelledby="why" {
+                h2 #why { "Where, and why" }
+                @for zone in &said { (in_zone(zone)) }
+            }
+        }
+        @if !silent.is_empty() { (not_in(&silent)) }
+        @if let Some(around) = around {
+            section aria-labelledby="around" {
+                h2 #around { "What stands around it" }
+                (field::field(around, &subject.text, verdicts))
+            }
+        }
+        @for txt in origins.iter().flat_map(|zone| &zone.txt) {
+            p .silent { "Announced and registered as " q { (txt) } }
+        }
+        @for verdict in verdicts { (judged(verdict)) }
+        (removal(page, &path))
+        p .note {
+            "Generation " (page.found.generation) ", looked up " (time(&page.found.at.0.to_string())) ". "
+            a href={ (path) ".json" } { "The same as JSON" }
+        }
+    };
+    document(look, &subject.text, &path, true, &main)
+}
+
+/// What it comes to, in one sentence.
+fn banner(found: &Found) -> Markup {
+    let lists = found.zones.iter().filter(|zone| zone.standing == Standing::Listed).count();
+    let failed = found.zones.iter().any(|zone| matches!(zone.status, "SERVFAIL" | "ERROR"));
+    let (title, text) = match found.standing {
+        Standing::Listed if lists == 1 => ("Listed", "One of the lists here has it.".to_owned()),
+        Standing::Listed => ("Listed", format!("{lists} of the lists here have it.")),
+        Standing::None if failed => ("Not known", "A list cannot be asked at the moment.".to_owned()),
+        Standing::None => ("Not listed", "No list here has it.".to_owned()),
+        state => {
+            let what = match state {
+                Standing::Bad => "More often than not, something new comes from around it within a week.",
+                Standing::Suspicious => "Much was reported around it, by several who do not know of each other.",
+                _ => "More than usual was reported around it.",
+            };
+            ("Not listed itself", what.to_owned())
+        }
+    };
+    let reasons = || found.zones.iter().filter(|zone| zone.standing == Standing::Listed).flat_map(|zone| &zone.why);
+    let reasons = || reasons().filter(|reason| matches!(reason.kind, "listing" | "verdict" | "live" | "compiled"));
+    let since = reasons().filter_map(|reason| reason.since.as_deref()).min();
+    let last = reasons().filter_map(|reason| reason.last.as_deref()).max();
+    // what one list has without an end has none
+    let ends = reasons().all(|reason| reason.until.is_some());
+    let until = reasons().filter_map(|reason| reason.until.as_deref().filter(|_| ends)).max();
+    html! {
+        div class={ "banner " (found.standing.word()) } role="status" {
+            p .title { (title) }
+            p { (text) }
+            @if found.standing == Standing::Listed && (since.is_some() || last.is_some() || until.is_some()) {
+                (times(since, last, until))
+            }
+        }
+    }
+}
+
+/// Since when, last seen, until when, as far as it is known.
+fn times(since: Option<&str>, last: Option<&str>, until: Option<&str>) -> Markup {
+    html! {
+        dl .times {
+            @for (what, at) in [("Since", since), ("Last seen", last), ("Until", until)] {
+                @if let Some(at) = at { div { dt { (what) } dd { (time(at)) } } }
+            }
+        }
+    }
+}
+
+/// A time as people read it: `2026-07-12 10:00 UTC`.
+fn time(written: &str) -> Markup {
+    let shown = match written.split_once('T') {
+        Some((date, clock)) if clock.len() >= 5 && clock.is_ascii() => format!("{date} {} UTC", &clock[..5]),
+        Some((date, clock)) => format!("{date} {}:00 UTC", clock.trim_end_matches('Z')),
+        None => written.to_owned(),
+    };
+    html! { time datetime=(machine(written)) { (shown) } }
+}
+
+/// A time as HTML wants it: an hour alone is none there.
+fn machine(written: &str) -> String {
+    match written.split_once('T') {
+        Some((date, clock)) if clock.len() == 3 => format!("{date}T{}:00Z", &clock[..2]),
+        _ => written.to_owned(),
+    }
+}
+
+fn in_zone(zone: &InZone) -> Markup {
+    let state = match zone.standing {
+        Standing::None => "not listed",
+        standing => standing.word(),
+    };
+    // texts of verdicts are words for programs
+    let is_words = zone.txt.iter().any(|txt| txt.split(' ').all(|word| word.contains('=')));
+    let answer = html! {
+        p .answer {
+            @for a in &zone.a { code { (a) } " " }
+            @for txt in &zone.txt { q { (txt) } " " }
+        }
+    };
+    html! {
+        article .card {
+            h3 { (zone.zone) " " span class={ "tag " (zone.standing.word()) } { (state) } }
+            @if !is_words && (!zone.a.is_empty() || !zone.txt.is_empty()) { (answer) }
+            @if !zone.why.is_empty() { ul .why { @for reason in &zone.why { li { (why(reason)) } } } }
+            @if is_words { details { summary { "The answer in DNS" } (answer) } }
+        }
+    }
+}
+
+/// A reason in words.
+fn why(reason: &Reason) -> Markup {
+    let Reason { kind, dataset, entry, since, last, until } = reason;
+    let dataset = dataset.as_deref().unwrap_or("this list");
+    let what = match *kind {
+        "exclusion" => html! { "Excepted from " b { (dataset) } " by " code { (entry) } "." },
+        "allowed" => html! { "Never listed here: allowed by " b { (dataset) } ", " code { (entry) } "." },
+        "never-list" => html! { "Never listed anywhere: " (entry) "." },
+        "test-entry" => html! { "An entry for tests, which every list has (RFC 5782)." },
+        "removed" => html! { "Removed from " b { (dataset) } " by the operator: " code { (entry) } "." },
+        "live" => html! { "Added to " b { (dataset) } " by the operator: " code { (entry) } "." },
+        "listing" | "compiled" => {
+            html! { "In " b { (dataset) } ": " code { (entry) } @if until.is_none() { ", until the list no longer has it." } }
+        }
+        _ => html! { "In " b { (dataset) } ": " code { (entry) } },
+    };
+    html! {
+        (what)
+        @if since.is_some() || last.is_some() || until.is_some() {
+            (times(since.as_deref(), last.as_deref(), until.as_deref()))
+        }
+    }
+}
+
+/// The zones that say nothing.
+fn not_in(silent: &[&InZone]) -> Markup {
+    html! {
+        p .silent {
+            "Not in: "
+            @for (at, zone) in silent.iter().enumerate() {
+                @if at > 0 { ", " }
+                span { (zone.zone) @if matches!(zone.status, "SERVFAIL" | "ERROR") { " (cannot be asked)" } }
+            }
+        }
+    }
+}
+
+/// How evidence came to its verdict; where that is nothing, for who wants to know.
+fn judged(verdict: &Verdict) -> Markup {
+    let title = match verdict.about.as_str() {
+        "send" => "What is sent from there",
+        "host" => "What is hosted there",
+        _ => "What was reported of it and around it",
+    };
+    let is_name = verdict.about == "name";
+    let heading = html! {
+        h2 { (title) @if !is_name { " " span class={ "tag " (verdict.state) } { (state(&verdict.state)) } } }
+    };
+    html! {
+        @if verdict.state == "none" {
+            details .judged { summary { (heading) } (reasoning(verdict, is_name)) }
+        } @else {
+            section .judged { (heading) (reasoning(verdict, is_name)) }
+        }
+    }
+}
+
+/// The word for a verdict's state.
+fn state(word: &str) -> &str {
+    if word == "none" { "nothing against it" } else { word }
+}
+
+fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
+    let Verdict { node, rule, leaves, evidence, chain, terms, told, lift, .. } = verdict;
+    html! {
+        @for sentence in told { p { (sentence) } }
+        @if !rule.is_empty() {
+            p { "Rule for " @if node.is_empty() { "it" } @else { code { (node) } } " — " (rule) "." }
+        }
+        @if let Some(leaves) = leaves { p { "It ends " (leaves) "." } }
+        @if let Some(evidence) = evidence.as_ref().filter(|evidence| evidence.reports > 0) {
+            p {
+                "In the last 45 days: " (counted(evidence.reports, "address", "addresses")) " reported on "
+                (counted(evidence.days, "day", "days")) " by " (counted(evidence.groups, "source", "independent sources"))
+                @if let Some(last) = &evidence.last { ", last " (time(last)) }
+                "."
+            }
+        }
+        @if !chain.is_empty() {
+            div .scroll tabindex="0" role="group" aria-label="What stands around it, as a table" {
+                table {
+                    caption .hidden { "What stands around it, the nearest first" }
+                    thead {
+                        tr {
+                            th scope="col" { "Around it" }
+                            th scope="col" { "What is known" }
+                            @if !is_name { th .number scope="col" { "× mean" } }
+                        }
+                    }
+                    tbody {
+                        @for known in chain {
+                            tr {
+                                th scope="row" { code { (known.node) } " " small { (known.what) } }
+                                td { (known.known) }
+                                @if !is_name {
+                                    td .number { @if let Some(times) = known.times { (factor(times)) } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        @if let Some(lift) = lift.filter(|_| !terms.is_empty()) {
+            details {
+                summary { "How it comes to " (factor(lift)) " the mean" }
+                ul .terms {
+                    @for term in terms { li { span { (term.name) } b { (factor(term.sum.exp())) } } }
+                }
+                p .note {
+                    "Multiplied they are the lift: how much more often something new is to be expected there than in "
+                    "an average network."
+                }
+            }
+        }
+    }
+}
+
+/// A number and what it counts.
+fn counted(count: u32, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
+/// A factor as people read it: in two or three digits.
+pub(super) fn factor(times: f64) -> String {
+    match times {
+        times if times >= 10.0 => format!("{times:.0}×"),
+        times if times >= 1.0 => format!("{times:.1}×"),
+        times if times >= 0.01 => format!("{times:.2}×"),
+        _ => "0×".to_owned(),
+    }
+}
+
+/// The form that asks for a removal, or what has become of it.
+fn removal(page: &Page<'_>, path: &str) -> Markup {
+    let Found { subject, standing, .. } = page.found;
+    html! {
+        @if let Some(at) = page.requested {
+            section #removal aria-labelledby="asked" {
+                h2 #asked { "A removal was asked for" }
+                p {
+                    "On " (time(&at.to_string())) ". The operator of the lists reads it and decides; the address that was "
+                    "given is where the answer goes. What is shown above changes when it is decided."
+                }
+            }
+        } @else if page.takes_requests {
+            section #removal aria-labelledby="ask" {
+                h2 #ask { "Ask for a removal" }
+                p {
+                    @if *standing == Standing::Listed {
+                        "Mend what was reported first: what is reported again is listed again. "
+                    } @else {
+                        "It is not listed itself. What is said of its surroundings ends by itself when they become quiet. "
+                    }
+                    "Then tell the operator what has changed."
+                }
+                form .ask action=(path) method="post" {
+                    label for="contact" { "Your e-mail address" }
+                    input #contact name="contact" type="email" required maxlength=(MAX_CONTACT) autocomplete="email";
+                    label for="text" { "What was wrong, and what has changed" }
+                    textarea #text name="text" rows="4" required maxlength="400" {}
+                    button { "Ask for a removal of " (subject.text) }
+                    p .note {
+                        "Kept with your network address for the operator, who decides. "
+                        @if subject.kind == Kind::Address { "It is best sent from the address itself or its network." }
+                    }
+                }
+            }
+        }
+    }
+}

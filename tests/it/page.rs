@@ -1,0 +1,174 @@
+//! The lookup page of a server that serves: live changes, since when, what is not shown, and requests for a removal.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::serve::{PATIENCE, PROGRAM, Server, Site};
+
+/// A list for everybody, and one for some.
+const MORE: &str = r#"
+[page]
+addresses = ["127.0.0.1:0"]
+
+[[dataset]]
+name = "closed"
+format = "plain"
+files = "closed"
+
+[[dataset]]
+name = "clients"
+format = "acl"
+files = "clients"
+
+[[zone]]
+apex = "closed.example"
+datasets = ["closed"]
+access = "clients"
+"#;
+
+fn site() -> Site {
+    let site = Site::new();
+    site.write_config(MORE);
+    fs::write(site.list(), "192.0.2.0/28\n").unwrap();
+    fs::write(site.0.path().join("closed"), "192.0.2.77\n").unwrap();
+    fs::write(site.0.path().join("clients"), "127.0.0.0/8 :pass\n").unwrap();
+    site
+}
+
+struct Page {
+    server: Server,
+    address: SocketAddr,
+}
+
+impl Page {
+    fn start(site: &Site) -> Self {
+        let server = site.start();
+        let line = server.wait_for("page on http://");
+        let address = line.split("http://").nth(1).unwrap().trim_end_matches('/').parse().unwrap();
+        Self { server, address }
+    }
+
+    /// The status, head and body of an answer.
+    fn ask(&self, request: &str) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
+    }
+
+    fn get(&self, path: &str) -> (u16, String, String) {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+    }
+
+    fn json(&self, subject: &str) -> Value {
+        let (status, _, body) = self.get(&format!("/q/{subject}.json"));
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    fn post(&self, subject: &str) -> u16 {
+        let body = "contact=anna%40shop.example&text=It+is+closed.";
+        let length = body.len();
+        self.ask(&format!(
+            "POST /q/{subject} HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nConnection: close\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+        .0
+    }
+}
+
+/// Runs a command against the server of a site; whether it exits 0, and what it prints.
+fn infamy(site: &Site, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(PROGRAM);
+    let output =
+        command.args(&arguments[..1]).arg("--config").arg(site.config()).args(&arguments[1..]).output().unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_live_change_is_on_the_page_at_once_and_whose_it_is_is_not() {
+    let site = site();
+    let page = Page::start(&site);
+    let found = page.json("192.0.2.7");
+    assert_eq!((&found["listed"], &found["zones"][0]["why"][0]["entry"]), (&true.into(), &"192.0.2.0/28".into()));
+    let tag = |head: &str| head.lines().find(|line| line.starts_with("etag")).unwrap().to_owned();
+    let before = tag(&page.get("/q/192.0.2.7").1);
+
+    let remove = ["remove", "192.0.2.7", "--dataset", "list", "--reason", "secret talk", "--wait", "--expires", "3d"];
+    assert!(infamy(&site, &remove).0);
+    let found = page.json("192.0.2.7");
+    assert_eq!((&found["listed"], &found["standing"]), (&false.into(), &"none".into()), "{found}");
+    let why = found["zones"][0]["why"].as_array().unwrap();
+    let removed = why.iter().find(|reason| reason["kind"] == "removed").unwrap();
+    assert!(removed["since"].is_string() && removed["until"].is_string(), "{removed}");
+    let (_, head, body) = page.get("/q/192.0.2.7");
+    assert_ne!(tag(&head), before);
+    assert!(body.contains("Removed from <b>list</b> by the operator") && body.contains("Not listed"), "{body}");
+    assert!(!body.contains("secret") && !body.contains("uid:"), "{body}");
+
+    // its neighbours are as they were, and the field shows it
+    let standings = found["around"]["standings"].as_array().unwrap();
+    assert_eq!([&standings[6], &standings[7], &standings[15], &standings[16]], ["listed", "none", "listed", "none"]);
+    assert!(infamy(&site, &["add", "198.51.100.1", "--dataset", "list", "--wait"]).0);
+    let found = page.json("198.51.100.1");
+    assert_eq!(found["zones"][0]["why"][0]["kind"], "live", "{found}");
+    assert!(page.server.end().success());
+}
+
+#[test]
+fn since_when_is_known_of_what_entered_while_it_was_served() {
+    let site = site();
+    let page = Page::start(&site);
+    assert!(page.json("192.0.2.7")["zones"][0]["why"][0].get("since").is_none());
+    site.put(b"192.0.2.0/28\n203.0.113.9\n");
+    page.server.signal("HUP");
+    page.server.wait_for("reloaded took=");
+    // what moved is found after it is served
+    let end = Instant::now() + PATIENCE;
+    while !infamy(&site, &["diff"]).1.contains("203.0.113.9") {
+        assert!(Instant::now() < end, "it is never told what moved");
+    }
+    let found = page.json("203.0.113.9");
+    assert!(found["zones"][0]["why"][0]["since"].is_string(), "{found}");
+}
+
+#[test]
+fn a_zone_for_some_is_not_shown_to_everybody() {
+    let site = site();
+    let page = Page::start(&site);
+    assert!(infamy(&site, &["lookup", "192.0.2.77"]).0);
+    let found = page.json("192.0.2.77");
+    assert_eq!((&found["listed"], found["zones"].as_array().unwrap().len()), (&false.into(), 1));
+    assert_eq!(found["around"]["standings"][77], "none");
+    // neither is anything of the control interface
+    for path in ["/v1/status", "/v1/changes", "/openapi.json", "/v1/lookup?subject=192.0.2.1"] {
+        assert_eq!(page.get(path).0, 404, "{path}");
+    }
+}
+
+#[test]
+fn a_request_waits_for_the_operator_across_restarts() {
+    let site = site();
+    let page = Page::start(&site);
+    assert_eq!((page.post("192.0.2.7"), page.post("192.0.2.7")), (303, 429));
+    assert!(page.server.end().success());
+    let page = Page::start(&site);
+    assert_eq!(page.post("192.0.2.7"), 429);
+    assert!(page.get("/q/192.0.2.7").2.contains("A removal was asked for"));
+    let (is_any, told) = infamy(&site, &["requests"]);
+    let row: Vec<&str> = told.lines().nth(1).unwrap_or_default().split('\t').collect();
+    assert!(is_any && row[2..] == ["192.0.2.7", "anna@shop.example", "127.0.0.1", "-", "It is closed."], "{told}");
+    assert!(infamy(&site, &["remove", "192.0.2.0/29", "--dataset", "list", "--wait"]).0);
+    let (_, told) = infamy(&site, &["requests", "192.0.2.7", "--json"]);
+    let row: Value = serde_json::from_str(&told).unwrap();
+    assert!(row["answered_by"].as_u64() > row["number"].as_u64(), "{told}");
+    assert!(!infamy(&site, &["requests", "198.51.100.0/24"]).0);
+}
