@@ -1,6 +1,7 @@
 //! infamy beside real servers and clients: tests that need them are ignored unless asked for.
 
 mod clients;
+mod encrypted;
 mod harness;
 mod lab;
 mod master_file;
@@ -11,4 +12,5 @@ mod snippet;
 #[path = "../it/wire.rs"]
 #[allow(dead_code)]
 mod wire;
+mod zonemaster;
 mod zones;

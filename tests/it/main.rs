@@ -3,6 +3,8 @@
 mod compile;
 mod compiled;
 mod control;
+mod cve;
+mod encrypted;
 mod evaluate;
 mod evidence;
 mod figures;
