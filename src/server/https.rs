@@ -68,9 +68,17 @@ impl<A: Answers> Door for Https<A> {
             opened = open(&self.acceptor, accepted, client, Instant::now() + self.limits.idle, stop.clone()) => opened,
         };
         let Some(stream) = opened else { return };
-        let service = service_fn(|request| {
+        let service = service_fn(|request: Request<Incoming>| {
             let asked = Asked { door: self.clone(), client, place: place.clone(), deadline: deadline.clone() };
-            async move { Ok::<_, Infallible>(asked.respond(request).await.unwrap_or_else(Fault::response)) }
+            async move {
+                let is_head = request.method() == Method::HEAD;
+                let mut response = asked.respond(request).await.unwrap_or_else(Fault::response);
+                if is_head {
+                    // a body would be an error of the protocol
+                    *response.body_mut() = Full::default();
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let mut ending = false;
