@@ -121,6 +121,8 @@ impl Streams {
         };
         let (https, quic) = runtime.block_on(async {
             let stream = TcpStream::connect(server.running.https_addresses()[0]).await.unwrap();
+            // head and body come apart, and the second would wait for the first to be confirmed
+            stream.set_nodelay(true).unwrap();
             let name = ServerName::try_from("localhost").unwrap();
             let stream = TlsConnector::from(Arc::new(config(b"h2"))).connect(name, stream).await.unwrap();
             let (https, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
