@@ -4,7 +4,8 @@
 //! written by hickory's own code, so that each of the two readers and writers is a check on the other. Nothing in hickory
 //! accepts, waits or sends: its own listeners bound neither connections nor streams. Those are the affair of the doors
 //! ([`crate::server::stream`], [`crate::server::https`], [`crate::server::quic`]), and hickory gets whole messages, whose
-//! counts it can be trusted with. A panic in it costs one query.
+//! counts it can be trusted with. A panic in it costs one query. A reply is a message of hickory-proto's: the writer of
+//! hickory-server does not compress the owners of answers.
 //!
 //! What hickory is not given, or cannot read, [`crate::answer::respond`] answers as behind the plain doors: not one
 //! question, more than [`MAX_RECORDS`] records, a question with a compression pointer, records that are cut off.
@@ -16,21 +17,13 @@
 //! are none. hickory warns of each such query, so the program's log filter has to leave it out.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::pin;
-use std::sync::mpsc;
-use std::task::{Context, Waker};
 
-use async_trait::async_trait;
-use hickory_proto::ProtoError;
-use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
+use hickory_proto::op::{Edns, Header, Message, MessageType, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder, DecodeError, Restrict};
-use hickory_server::net::NetError;
-use hickory_server::net::runtime::{Time, TokioTime};
 use hickory_server::net::xfer::Protocol;
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder};
+use hickory_server::server::Request;
 
 use crate::answer::{
     self, Decision, DropReason, MAX_UDP_REPLY, Outcome, Owner, Query, Section, Sections, Summary, Transport,
@@ -112,67 +105,6 @@ impl<F> Decide for F where
 /// Takes what hickory has read to our answer, and our records to what hickory writes.
 struct Handler<D>(Answering<D>);
 
-#[async_trait]
-impl<D: Decide> RequestHandler for Handler<D> {
-    async fn handle_request<S: ResponseHandler, T: Time>(&self, request: &Request, mut client: S) -> ResponseInfo {
-        let mut metadata = Metadata::response_from_request(&request.metadata);
-        // the bit means something to resolvers alone
-        metadata.checking_disabled = false;
-        let now = now();
-        let snapshot = self.0.published.load();
-        let Some((decision, reply)) = self.decide(request, &snapshot, now) else {
-            self.observe(request, &snapshot, now, Outcome::Drop(DropReason::Access), &[]);
-            return silent(metadata);
-        };
-        metadata.response_code = decision.rcode.into();
-        metadata.authoritative = decision.authoritative;
-        let mut edns = request.edns.as_ref().map(|asked| {
-            let mut edns = Edns::new();
-            edns.set_max_payload(MAX_UDP_REPLY as u16).set_dnssec_ok(asked.flags().dnssec_ok);
-            edns
-        });
-        let is_padded = request.edns.as_ref().is_some_and(|asked| asked.option(EdnsCode::Padding).is_some());
-        // how long it is has to be known first, so it is written once more
-        let bare = is_padded.then(|| write(respond(request, metadata, edns.as_ref(), &reply)));
-        if let (Some(edns), Some(Ok((_, bytes)))) = (&mut edns, bare) {
-            edns.options_mut().insert(EdnsOption::Unknown(EdnsCode::Padding.into(), vec![0; missing(bytes.len())]));
-        }
-        let response = || respond(request, metadata, edns.as_ref(), &reply);
-        if self.0.observer.is_some() {
-            // what is sent is the client's alone in this form of handler, so it is written once more
-            if let Ok((info, bytes)) = write(response()) {
-                let summary = Summary { zone: decision.zone, rcode: decision.rcode, answers: info.counts().answers };
-                self.observe(request, &snapshot, now, Outcome::Reply { length: bytes.len(), summary }, &bytes);
-            }
-        }
-        client.send_response(response()).await.unwrap_or_else(|_| {
-            self.0.counters.add_lost_replies(1);
-            silent(metadata)
-        })
-    }
-}
-
-/// A reply as hickory writes it.
-fn respond<'a>(
-    request: &'a Request,
-    metadata: Metadata,
-    edns: Option<&'a Edns>,
-    reply: &'a Reply,
-) -> MessageResponse<
-    'a,
-    'a,
-    impl Iterator<Item = &'a Record> + Send + 'a,
-    impl Iterator<Item = &'a Record> + Send + 'a,
-    impl Iterator<Item = &'a Record> + Send + 'a,
-    impl Iterator<Item = &'a Record> + Send + 'a,
-> {
-    let mut builder = MessageResponseBuilder::from_message_request(request);
-    if let Some(edns) = edns {
-        builder.edns(edns);
-    }
-    builder.build(metadata, &reply.answer, &reply.authority, [], &reply.additional)
-}
-
 /// How many bytes of padding a reply of so many bytes gets.
 fn missing(length: usize) -> usize {
     let with_option = length + OPTION_HEADER;
@@ -183,11 +115,34 @@ fn missing(length: usize) -> usize {
 impl<D: Decide> Handler<D> {
     /// The reply to a request, if there is to be one.
     fn reply(&self, request: &Request) -> Option<Vec<u8>> {
-        let (outbox, replies) = mpsc::channel();
-        let handled = pin!(self.handle_request::<_, TokioTime>(request, Outbox(outbox)));
-        // a future by its form alone: nothing in it waits, so it is done at once
-        let _ = handled.poll(&mut Context::from_waker(Waker::noop()));
-        replies.try_recv().ok()
+        let (now, snapshot) = (now(), self.0.published.load());
+        let Some((decision, reply)) = self.decide(request, &snapshot, now) else {
+            self.observe(request, &snapshot, now, Outcome::Drop(DropReason::Access), &[]);
+            return None;
+        };
+        let mut message = Message::response(request.metadata.id, request.metadata.op_code);
+        message.metadata = Metadata::response_from_request(&request.metadata);
+        // the bit means something to resolvers alone
+        message.metadata.checking_disabled = false;
+        message.metadata.response_code = decision.rcode.into();
+        message.metadata.authoritative = decision.authoritative;
+        // the original and not the lower case query, so that the reply has the client's case
+        message.queries = request.queries.queries().iter().map(|query| query.original().clone()).collect();
+        (message.answers, message.authorities, message.additionals) = (reply.answer, reply.authority, reply.additional);
+        message.edns = request.edns.as_ref().map(|asked| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(MAX_UDP_REPLY as u16).set_dnssec_ok(asked.flags().dnssec_ok);
+            edns
+        });
+        let Some(bytes) = write(&mut message, request) else {
+            self.0.counters.add_lost_replies(1);
+            return None;
+        };
+        // what was written and not what was to be, should it have been too much
+        let answers = Header::from_bytes(&bytes).map_or(0, |header| header.counts.answers);
+        let summary = Summary { zone: decision.zone, rcode: decision.rcode, answers };
+        self.observe(request, &snapshot, now, Outcome::Reply { length: bytes.len(), summary }, &bytes);
+        Some(bytes)
     }
 
     fn observe(&self, request: &Request, snapshot: &Snapshot, now: UnixTime, outcome: Outcome, reply: &[u8]) {
@@ -209,7 +164,6 @@ impl<D: Decide> Handler<D> {
         if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
             return refuse(ResponseCode::BADVERS);
         }
-        // the original and not the lower case query, so that the reply has the client's case
         let asked = info.query.original();
         let Ok(Ok((name, _))) = asked.name().to_bytes().map(|wire| QueryName::read(&wire)) else {
             return refuse(ResponseCode::FormErr);
@@ -237,46 +191,23 @@ impl<D: Decide> Handler<D> {
     }
 }
 
-/// Where hickory sends the reply to one request.
-#[derive(Clone)]
-struct Outbox(mpsc::Sender<Vec<u8>>);
-
-#[async_trait]
-impl ResponseHandler for Outbox {
-    async fn send_response<'a>(
-        &mut self,
-        response: MessageResponse<
-            '_,
-            'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-        >,
-    ) -> Result<ResponseInfo, NetError> {
-        let (info, bytes) = write(response)?;
-        // the other end is there for as long as the handler runs
-        let _ = self.0.send(bytes);
-        Ok(info)
+/// Has hickory write a reply, with padding if the request has some.
+fn write(reply: &mut Message, request: &Request) -> Option<Vec<u8>> {
+    let write = |reply: &Message| {
+        let mut bytes = Vec::new();
+        let mut encoder = BinEncoder::new(&mut bytes);
+        encoder.set_max_size(u16::MAX);
+        reply.emit(&mut encoder).ok()?;
+        Some(bytes)
+    };
+    let bytes = write(reply)?;
+    match &mut reply.edns {
+        Some(edns) if request.edns.as_ref()?.option(EdnsCode::Padding).is_some() => {
+            edns.options_mut().insert(EdnsOption::Unknown(EdnsCode::Padding.into(), vec![0; missing(bytes.len())]));
+            write(reply)
+        }
+        _ => Some(bytes),
     }
-}
-
-/// Has hickory write a reply.
-fn write<'a>(
-    response: MessageResponse<
-        '_,
-        'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-    >,
-) -> Result<(ResponseInfo, Vec<u8>), ProtoError> {
-    let mut bytes = Vec::new();
-    let mut encoder = BinEncoder::new(&mut bytes);
-    encoder.set_max_size(u16::MAX);
-    let info = response.destructive_emit(&mut encoder)?;
-    Ok((info, bytes))
 }
 
 /// The records of a reply, as hickory has them.
@@ -319,11 +250,6 @@ impl Sections for Reply {
             }
         }
     }
-}
-
-/// What hickory wants to know of a query without a reply.
-fn silent(metadata: Metadata) -> ResponseInfo {
-    Header { metadata, counts: HeaderCounts::default() }.into()
 }
 
 static UNREADABLE: OncePerMinute = OncePerMinute::new();

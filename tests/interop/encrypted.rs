@@ -31,7 +31,7 @@ fn kdig_prints_the_same_over_every_door() {
         ] {
             let printed = infamy.kdig(address, options, &question);
             assert_eq!(printed, plain, "{options:?}");
-            eprintln!("{}: {}", options.join(" "), printed.lines().next().unwrap_or_default());
+            eprintln!("{}: {}", options.join(" "), printed.lines().last().unwrap_or_default());
         }
     }
 }
@@ -158,23 +158,27 @@ impl Infamy {
         Self { program, folder, plain, tls, https, quic }
     }
 
-    /// What kdig prints of the reply, without its id.
+    /// What kdig prints of the reply, without its id and how it came.
     fn kdig(&self, address: SocketAddr, options: &[&str], question: &[&str; 2]) -> String {
         let mut kdig = Command::new("kdig");
-        kdig.arg(format!("@{}", address.ip())).args(["-p", &address.port().to_string(), "+retry=0", "+time=5"]);
+        kdig.arg(format!("@{}", address.ip())).args([
+            "-p",
+            &address.port().to_string(),
+            "+retry=0",
+            "+time=5",
+            "+edns",
+        ]);
         kdig.args(options);
         if !options[0].contains("tcp") {
             let chain = self.folder.path().join("chain");
             kdig.arg(format!("+tls-ca={}", chain.display())).arg("+tls-hostname=localhost");
         }
-        let output =
-            kdig.args(["+noall", "+header", "+question", "+answer", "+authority"]).args(question).output().unwrap();
-        let printed = String::from_utf8(output.stdout).unwrap();
-        let id = printed.find("; id: ");
-        let without = id.map(|at| {
-            printed[..at].to_owned() + printed[at + 2..].split_once(['\n', ';']).map_or("", |(_, rest)| rest)
-        });
-        without.unwrap_or(printed) + &String::from_utf8_lossy(&output.stderr)
+        kdig.args(["+noall", "+header", "+question", "+answer", "+authority"]).args(question);
+        let output = kdig.output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
+        let is_session = |line: &str| line.contains(" session (");
+        let lines = printed.lines().filter(|line| !is_session(line));
+        lines.map(|line| line.split("; id: ").next().unwrap_or_default().to_owned() + "\n").collect()
     }
 
     /// Version, status and type of the response, and its body.

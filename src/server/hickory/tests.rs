@@ -3,8 +3,6 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use hickory_proto::op::Message;
-
 use super::*;
 use crate::server::tests::{framed, receive, send};
 use crate::server::tls::tests::{Client, Server};
