@@ -122,18 +122,16 @@ struct Asked<A> {
 impl<A: Answers> Asked<A> {
     /// Answers one request.
     async fn respond(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Fault> {
-        if request.uri().path() != PATH {
+        let (head, body) = request.into_parts();
+        // also of what is refused: not every client hears of that while it is still sending
+        let body = timeout(self.door.limits.idle, in_body(body)).await.map_err(|_| Fault::Late)?;
+        if head.uri.path() != PATH {
             return Err(Fault::Path);
         }
-        let query = match *request.method() {
-            Method::GET => in_url(request.uri().query().unwrap_or_default())?,
-            Method::POST => {
-                if request.headers().get(CONTENT_TYPE).is_none_or(|kind| !is_message(kind)) {
-                    return Err(Fault::Type);
-                }
-                let body = in_body(request.into_body());
-                timeout(self.door.limits.idle, body).await.map_err(|_| Fault::Late)??
-            }
+        let query = match head.method {
+            Method::GET => in_url(head.uri.query().unwrap_or_default())?,
+            Method::POST if head.headers.get(CONTENT_TYPE).is_some_and(is_message) => body?,
+            Method::POST => return Err(Fault::Type),
             _ => return Err(Fault::Method),
         };
         self.place.touch();

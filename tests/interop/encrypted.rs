@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Program, ask, free_address};
 use crate::lab::{ask_patiently, folder};
-use crate::wire::{Opt, Query, TYPE_A, TYPE_SOA, TYPE_TXT};
+use crate::wire::{Message, Opt, Query, TYPE_A, TYPE_SOA, TYPE_TXT};
 
 #[test]
 #[ignore = "needs knot-dnsutils"]
@@ -74,6 +74,7 @@ fn curl_posts_and_gets_the_bytes_that_udp_has() {
         Query { edns: Some(Opt::of_size(512)), ..Query::new("2.2.0.192.bl.example", TYPE_A) },
         Query::new("other.example", TYPE_A),
     ] {
+        let has_names = query.qtype == TYPE_SOA;
         let query = query.bytes();
         let over_udp = ask_patiently(infamy.plain, &query);
         let file = infamy.folder.path().join("query");
@@ -83,7 +84,13 @@ fn curl_posts_and_gets_the_bytes_that_udp_has() {
         let message = "content-type: application/dns-message";
         for arguments in [&["-H", message, "--data-binary", &body, &url][..], &[&in_url]] {
             let (status, reply) = infamy.curl(arguments);
-            assert_eq!((status.as_str(), &reply), ("2 200 application/dns-message", &over_udp), "{arguments:?}");
+            assert_eq!(status, "2 200 application/dns-message", "{arguments:?}");
+            if has_names {
+                // only one of the two writers compresses names inside of data
+                assert_eq!(Message::read(&reply), Message::read(&over_udp), "{arguments:?}");
+            } else {
+                assert_eq!(reply, over_udp, "{arguments:?}");
+            }
         }
     }
     assert_eq!(infamy.curl(&["-X", "PUT", &url]).0, "2 405 text/plain");
@@ -168,11 +175,12 @@ impl Infamy {
             "+time=5",
             "+edns",
         ]);
-        kdig.args(options);
         if !options[0].contains("tcp") {
             let chain = self.folder.path().join("chain");
             kdig.arg(format!("+tls-ca={}", chain.display())).arg("+tls-hostname=localhost");
         }
+        // behind those, which mean TLS over TCP otherwise
+        kdig.args(options);
         kdig.args(["+noall", "+header", "+question", "+answer", "+authority"]).args(question);
         let output = kdig.output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
