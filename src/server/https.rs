@@ -4,8 +4,9 @@
 //! at a time, each with one query of at most [`MAX_QUERY`] bytes and its reply, and heads of at most [`MAX_HEAD`] bytes; and
 //! it ends some time after its last whole query, which neither single bytes nor frames without a query move.
 //!
-//! hyper reads and writes the frames, and bounds resets and what waits to be written. A client that offers HTTP/1.1 alone is
-//! refused in the handshake: one request after the other is what RFC 8484, section 5.2 warns of.
+//! hyper reads and writes the frames, and bounds resets and what waits to be written. It warns, by h2, of what clients do
+//! wrong, so the program's log filter has to leave that out. A client that offers HTTP/1.1 alone is refused in the
+//! handshake: one request after the other is what RFC 8484, section 5.2 warns of.
 //!
 //! A reply of any RCODE is 200 (section 4.2.1) and fresh for as long as its records (section 5.1). What is no DNS message
 //! gets a status of HTTP and a sentence. There is no server push.

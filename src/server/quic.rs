@@ -5,8 +5,9 @@
 //! its last whole query. Addresses that nobody has proven to be his hold fewer places than one client may, so that forged
 //! ones can keep no client out: beyond that a new one has to come back with a token (RFC 9000, section 8.1.2).
 //!
-//! quinn does the transport. There is no early data, no datagram, no stream of the server's own, and no change of address: a
-//! client is counted, and let in, by the one that it came from.
+//! quinn does the transport, and warns of what clients do wrong, so the program's log filter has to leave that out. There
+//! is no early data, no datagram, no stream of the server's own, and no change of address: a client is counted, and let
+//! in, by the one that it came from.
 //!
 //! What RFC 9250, section 4.3.3 calls an error of the protocol ends the connection.
 
@@ -107,7 +108,10 @@ async fn accept<A: Answers>(endpoint: Endpoint, shared: Rc<Shared<A>>, stop: Sto
             Some(_) = open.join_next() => continue,
             incoming = endpoint.accept() => incoming,
         };
-        let Some(incoming) = incoming else { break };
+        let Some(incoming) = incoming else {
+            tracing::error!("the socket for QUIC failed; nobody is answered over it until a restart");
+            break;
+        };
         let is_proven = incoming.remote_address_validated();
         if !is_proven && shared.unproven.get() >= shared.limits.connections_per_client / 2 {
             // an address that is not proven may always be asked to come back

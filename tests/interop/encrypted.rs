@@ -162,6 +162,9 @@ impl Infamy {
         let mut program = Program::start(Command::new(env!("CARGO_BIN_EXE_infamy")).arg("serve").arg(&config), &log);
         let probe = Query::new("bl.example", TYPE_SOA).bytes();
         program.wait_until(&log, || ask(plain, &probe).is_some());
+        // all that follows goes without the system calls that are closed
+        let status = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
+        assert!(status.contains("\nSeccomp:\t2\n"), "{status}");
         Self { program, folder, plain, tls, https, quic }
     }
 

@@ -154,7 +154,7 @@ impl Streams {
     }
 
     /// The reply, if the stream has one.
-    pub(crate) fn quic(&mut self, query: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn quic(&self, query: &[u8]) -> Option<Vec<u8>> {
         self.runtime.block_on(async {
             let (mut send, mut receive) = self.quic.open_bi().await.unwrap();
             send.write_all(&[&(query.len() as u16).to_be_bytes()[..], query].concat()).await.unwrap();
