@@ -163,6 +163,7 @@ fn what_is_wrong_has_its_line_and_key() {
         ([("quic", "0.0.0.0:53")].map(door).concat(), "infamy.toml: listen: 0.0.0.0:53 is named twice"),
         ("[limits]\nstreams-per-connection = 0\n".to_owned(), "infamy.toml: limits: streams-per-connection: is 0"),
         ("[control]\naddresses = [\"[::1]:8053\"]\n".to_owned(), "infamy.toml: control: addresses: TCP needs tokens"),
+        ("[retention]\naudit = 0\n".to_owned(), "infamy.toml: retention: audit: is 0, so that nothing would be kept"),
         ("[control]\nconnections = 0\n".to_owned(), "infamy.toml: control: connections: is 0"),
         ("[[evidence.source]]\nname = \"a\"\ntrust = 1.5\n".to_owned(), "infamy.toml:3: source \"a\": needs a name"),
         ("[[evidence.source]]\nname = \"a\"\n".repeat(2), "infamy.toml:5: source a: defined twice, first in line 3"),
