@@ -85,38 +85,50 @@ impl<'c> Checker<'c> {
     }
 
     fn listen(&self) -> Result<Listen, ConfigError> {
-        let spec::Listen { addresses, udp_workers, tls } = &self.spec.listen;
+        let spec::Listen { addresses, udp_workers, tls, https, quic } = &self.spec.listen;
         let limits = &self.spec.limits;
         for (key, limit) in [
             ("tcp-connections", limits.tcp_connections),
             ("tcp-connections-per-client", limits.tcp_connections_per_client),
+            ("streams-per-connection", limits.streams_per_connection),
             ("tcp-idle", limits.tcp_idle.0 as usize),
         ] {
             if limit == 0 {
                 return Err(self.wrong_section(Problem::NoRoom { section: "limits", key }));
             }
         }
-        let encrypted = tls.iter().flat_map(|tls| &tls.addresses);
-        let all: Vec<_> = addresses.iter().chain(encrypted).filter(|address| address.port() != 0).collect();
-        if addresses.is_empty() && tls.is_none() {
+        if addresses.is_empty() && [tls, https, quic].iter().all(|door| door.is_none()) {
             return Err(self.wrong_section(Problem::NoAddresses));
         }
-        if let Some(twice) = all.iter().enumerate().find(|(index, address)| all[..*index].contains(address)) {
-            return Err(self.wrong_section(Problem::AddressTwice { address: twice.1.to_string() }));
+        // QUIC has the datagrams of an address, the others its streams, and the plain door both
+        for doors in [&[tls, https][..], &[quic]] {
+            let encrypted = doors.iter().filter_map(|door| door.as_ref()).flat_map(|door| &door.addresses);
+            let all: Vec<_> = addresses.iter().chain(encrypted).filter(|address| address.port() != 0).collect();
+            if let Some(twice) = all.iter().enumerate().find(|(index, address)| all[..*index].contains(address)) {
+                return Err(self.wrong_section(Problem::AddressTwice { address: twice.1.to_string() }));
+            }
         }
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        let encrypted = tls.as_ref().map(|tls| Encrypted {
-            addresses: tls.addresses.clone(),
-            certificate: CertificatePaths { chain: at(self.source, &tls.certificate), key: at(self.source, &tls.key) },
-        });
+        let encrypted = |door: &Option<spec::Encrypted>| {
+            door.as_ref().map(|door| Encrypted {
+                addresses: door.addresses.clone(),
+                certificate: CertificatePaths {
+                    chain: at(self.source, &door.certificate),
+                    key: at(self.source, &door.key),
+                },
+            })
+        };
         Ok(Listen {
             rate_limits: abuse::rate_limits(&self.spec.rate_limit, self.source)?,
             plain: addresses.clone(),
-            encrypted,
+            encrypted: encrypted(tls),
+            https: encrypted(https),
+            quic: encrypted(quic),
             udp_workers: if *udp_workers == 0 { processors() } else { *udp_workers },
             limits: Limits {
                 connections: limits.tcp_connections,
                 connections_per_client: limits.tcp_connections_per_client,
+                streams: limits.streams_per_connection,
                 idle: Duration::from_secs(limits.tcp_idle.0.into()),
             },
         })

@@ -80,15 +80,19 @@ pub struct Listen {
     pub addresses: Vec<SocketAddr>,
     /// Threads for each address; 0 is one for every processor.
     pub udp_workers: usize,
-    /// `[listen.tls]`
-    pub tls: Option<Tls>,
+    /// `[listen.tls]`: DNS over TLS.
+    pub tls: Option<Encrypted>,
+    /// `[listen.https]`: DNS over HTTPS.
+    pub https: Option<Encrypted>,
+    /// `[listen.quic]`: DNS over QUIC.
+    pub quic: Option<Encrypted>,
 }
 
-/// `[listen.tls]`: DNS over TLS.
+/// An encrypted door.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Tls {
-    /// Usually with port 853.
+pub struct Encrypted {
+    /// Usually with port 853, or 443 for HTTPS.
     pub addresses: Vec<SocketAddr>,
     /// PEM, the server's certificate first.
     pub certificate: PathBuf,
@@ -96,7 +100,7 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// `[limits]`: what stream connections may hold.
+/// `[limits]`: what connections may hold.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Limits {
@@ -104,6 +108,8 @@ pub struct Limits {
     pub tcp_connections: usize,
     /// Open connections of one client.
     pub tcp_connections_per_client: usize,
+    /// Queries that one connection over HTTPS or QUIC has under way.
+    pub streams_per_connection: usize,
     /// How long a connection may go without a query.
     pub tcp_idle: Seconds,
 }
@@ -461,7 +467,7 @@ impl Spec {
 impl Default for Listen {
     fn default() -> Self {
         let everywhere = ["0.0.0.0:53", "[::]:53"].map(|address| address.parse().expect("an address and a port"));
-        Self { addresses: everywhere.into(), udp_workers: 0, tls: None }
+        Self { addresses: everywhere.into(), udp_workers: 0, tls: None, https: None, quic: None }
     }
 }
 
@@ -471,6 +477,7 @@ impl Default for Limits {
         Self {
             tcp_connections: limits.connections,
             tcp_connections_per_client: limits.connections_per_client,
+            streams_per_connection: limits.streams,
             tcp_idle: Seconds(limits.idle.as_secs() as u32),
         }
     }

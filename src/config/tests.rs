@@ -92,7 +92,9 @@ fn the_example_has_every_key() {
     let tables = [
         ("", keys::<Spec>()),
         ("listen", keys::<spec::Listen>()),
-        ("listen.tls", keys::<spec::Tls>()),
+        ("listen.tls", keys::<spec::Encrypted>()),
+        ("listen.https", keys::<spec::Encrypted>()),
+        ("listen.quic", keys::<spec::Encrypted>()),
         ("limits", keys::<spec::Limits>()),
         ("rate-limit", keys::<spec::RateLimitSpec>()),
         ("cookies", keys::<spec::CookieSpec>()),
@@ -146,6 +148,9 @@ fn what_is_wrong_has_its_line_and_key() {
     let head = "version = 1\n";
     let dataset = "[[dataset]]\nname = \"a\"\nformat = \"plain\"\nfiles = \"a\"\n";
     let zone = "[[zone]]\napex = \"bl.example\"\n";
+    let door = |(name, address): (&str, &str)| {
+        format!("[listen.{name}]\naddresses = [\"{address}\"]\ncertificate = \"chain\"\nkey = \"key\"\n")
+    };
     let cases = [
         ("listne = 1\n".to_owned(), "infamy.toml:2: unknown field `listne`, expected one of `version`, `listen`"),
         ("[limits]\ntcp-idle = \"5 minutes\"\n".to_owned(), "infamy.toml:3: tcp-idle: `5 minutes` is no time: write"),
@@ -156,6 +161,12 @@ fn what_is_wrong_has_its_line_and_key() {
             "[listen]\naddresses = [\"[::1]:53\", \"[::1]:53\"]\n".to_owned(),
             "infamy.toml: listen: [::1]:53 is named twice",
         ),
+        (
+            [("tls", "[::1]:443"), ("https", "[::1]:443")].map(door).concat(),
+            "infamy.toml: listen: [::1]:443 is named twice",
+        ),
+        ([("quic", "0.0.0.0:53")].map(door).concat(), "infamy.toml: listen: 0.0.0.0:53 is named twice"),
+        ("[limits]\nstreams-per-connection = 0\n".to_owned(), "infamy.toml: limits: streams-per-connection: is 0"),
         ("[control]\naddresses = [\"[::1]:8053\"]\n".to_owned(), "infamy.toml: control: addresses: TCP needs tokens"),
         ("[retention]\naudit = 0\n".to_owned(), "infamy.toml: retention: audit: is 0, so that nothing would be kept"),
         ("[control]\nconnections = 0\n".to_owned(), "infamy.toml: control: connections: is 0"),

@@ -79,7 +79,7 @@ fn written_with(plan: &Plan, options: Options, live: impl Fn(usize) -> Vec<Chang
 fn body(lists: &[(Format, &str)], options: Options) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (text, _) = written(&plan(folder.path(), lists, Choice::All), options);
-    let head = "$ORIGIN bl.example.\n$TTL 300\n@\tIN\tSOA\tns.bl.example. hostmaster.bl.example. 4294967295 14400 3600 604800 150\n\t60\tNS\tns.example.net.\n";
+    let head = "$ORIGIN bl.example.\n$TTL 300\n@\tIN\tSOA\tns.example.net. hostmaster.bl.example. 4294967295 14400 3600 604800 150\n\t60\tNS\tns.example.net.\n";
     text.strip_prefix(head).unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 

@@ -82,6 +82,8 @@ fn put_message(exchange: &Exchange<'_>, kind: &Kind, identity: Option<&str>, tim
                 Carrier::Udp => 1,
                 Carrier::Tcp => 2,
                 Carrier::Tls => 3,
+                Carrier::Https => 4,
+                Carrier::Quic => 7,
             };
             let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
             put_number(out, 1, if matches!(kind, Kind::Query) { AUTH_QUERY } else { AUTH_RESPONSE });

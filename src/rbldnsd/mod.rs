@@ -31,7 +31,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::reload::Plan;
 use crate::server::notify::Notifier;
-use crate::server::privileges::{ConfineError, Confinement, confine};
+use crate::server::privileges::{ConfineError, Confinement, confine, create_no_link};
 use crate::server::{self, Listen};
 use addresses::AddressError;
 use announce::show_cause;
@@ -196,7 +196,7 @@ fn user(options: &Options) -> Result<Option<String>, StartError> {
 
 /// Opened while it is allowed, and written when the number is known.
 fn open_pid_file(path: &Path) -> Result<File, StartError> {
-    File::create(path).map_err(StartError::PidFile)
+    create_no_link(path).map_err(StartError::PidFile)
 }
 
 /// Opened before a chroot, in which there may be none.

@@ -131,11 +131,20 @@ pub(super) fn listener(
         .map_err(|why| Error::bind(address, why))
 }
 
+/// Opens the datagram socket of one address for QUIC, or takes the inherited one.
+///
+/// # Errors
+///
+/// [`Error::Bind`] with the address.
+pub(super) fn quic(address: SocketAddr, all: &[SocketAddr], inherited: &mut Inherited) -> Result<UdpSocket, Error> {
+    let open = || Ok(exclusive(address, all)?.into());
+    inherited.take_udp(address).pop().map_or_else(open, Ok).map_err(|why| Error::bind(address, why))
+}
+
 /// Opens the datagram sockets of one address.
 fn datagram(address: SocketAddr, all: &[SocketAddr], workers: usize) -> Result<Vec<UdpSocket>, Error> {
     let open = || {
-        let first = socket(address, all, Type::DGRAM, Protocol::UDP)?;
-        first.bind(&address.into())?;
+        let first = exclusive(address, all)?;
         let bound = first.local_addr()?;
         // set after the bind: the bind itself was exclusive
         first.set_reuse_port(workers > 1)?;
@@ -149,6 +158,13 @@ fn datagram(address: SocketAddr, all: &[SocketAddr], workers: usize) -> Result<V
         Ok(sockets)
     };
     open().map_err(|why| Error::bind(address, why))
+}
+
+/// A datagram socket that nobody else has bound, and nobody else can.
+fn exclusive(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Socket> {
+    let socket = socket(address, all, Type::DGRAM, Protocol::UDP)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// As many handles as there are workers, to the sockets that are given: more cannot be opened where a service manager did.

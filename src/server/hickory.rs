@@ -1,75 +1,54 @@
-//! Queries over TLS (RFC 7858), read and written by hickory: the one file that names it, as its API moves.
+//! Queries behind the encrypted doors, read and written by hickory: the one file that names it, as its API moves.
 //!
 //! Invariant: what is answered is decided by the same function as behind the plain doors; question and reply are read and
 //! written by hickory's own code, so that each of the two readers and writers is a check on the other. Nothing in hickory
-//! accepts, waits or sends: connections and their limits are [`crate::server::stream`]'s, the handshake is
-//! [`crate::server::tls`]'s, and hickory gets whole messages, whose counts it can be trusted with. A panic in it costs one
-//! query.
+//! accepts, waits or sends: its own listeners bound neither connections nor streams. Those are the affair of the doors
+//! ([`crate::server::stream`], [`crate::server::https`], [`crate::server::quic`]), and hickory gets whole messages, whose
+//! counts it can be trusted with. A panic in it costs one query. A reply is a message of hickory-proto's: the writer of
+//! hickory-server does not compress the owners of answers.
 //!
 //! What hickory is not given, or cannot read, [`crate::answer::respond`] answers as behind the plain doors: not one
 //! question, more than [`MAX_RECORDS`] records, a question with a compression pointer, records that are cut off, a cookie.
 //!
-//! Replies are not padded, as the program knows no EDNS option but cookies (RFC 7830 would have it pad for clients that do).
+//! Replies are padded where the query is (RFC 7830), so that their length tells an onlooker little.
 //!
 //! Where the two readers differ: EDNS options that do not fill their record are FORMERR behind the plain doors, and here
 //! are none. hickory warns of each such query, so the program's log filter has to leave it out.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::task::{Context, Waker};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
-use async_trait::async_trait;
-use hickory_proto::ProtoError;
-use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::opt::EdnsCode;
+use hickory_proto::op::{Edns, Header, Message, MessageType, Metadata, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder, DecodeError, Restrict};
-use hickory_server::net::NetError;
-use hickory_server::net::runtime::{Time, TokioTime};
 use hickory_server::net::xfer::Protocol;
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use hickory_server::server::Request;
 
 use crate::answer::{
     self, Decision, DropReason, MAX_UDP_REPLY, Outcome, Owner, Query, Section, Sections, Summary, Transport,
 };
 use crate::dnsxl::QueryName;
+use crate::server::accept::Answers;
 use crate::server::observe::{Answering, Counters, Exchange, Respond, Silence, now};
 use crate::server::panics::OncePerMinute;
-use crate::server::stream::Door;
-use crate::server::tally::Carrier;
 use crate::snapshot::Snapshot;
 use crate::zone::{Standing, UnixTime};
 
-/// The encrypted door.
-pub(super) struct Tls<D, R> {
-    acceptor: TlsAcceptor,
+/// What answers behind the encrypted doors.
+pub(super) struct Hickory<D, R> {
     handler: Handler<D>,
     /// Answers what hickory does not.
     plain: Answering<R>,
 }
 
-impl<D: Decide, R: Respond> Tls<D, R> {
-    pub(super) fn new(acceptor: TlsAcceptor, plain: Answering<R>, decide: D) -> Self {
-        let handler = Handler { answering: plain.with(decide), sent: Arc::default() };
-        Self { acceptor, handler, plain }
+impl<D: Decide, R: Respond> Hickory<D, R> {
+    pub(super) fn new(plain: Answering<R>, decide: D) -> Self {
+        Self { handler: Handler(plain.with(decide)), plain }
     }
 }
 
-impl<D: Decide, R: Respond> Door for Tls<D, R> {
-    type Stream = TlsStream<TcpStream>;
-
-    async fn open(&self, accepted: TcpStream) -> io::Result<Self::Stream> {
-        self.acceptor.accept(accepted).await
-    }
-
+impl<D: Decide, R: Respond> Answers for Hickory<D, R> {
     fn answer(&self, message: &[u8], client: IpAddr, out: &mut [u8]) -> Result<usize, Silence> {
         let began = Instant::now();
         let replied = self.plain.contain(now(), || read(message, client).map(|request| self.handler.reply(&request)));
@@ -109,6 +88,14 @@ fn read(message: &[u8], client: IpAddr) -> Option<Request> {
     (request.queries.as_bytes().len() == name.len() + TYPE_AND_CLASS && !has_cookie).then_some(request)
 }
 
+/// Whether a query has the option that means something over TCP alone (RFC 7828), and that DoQ forbids.
+pub(super) fn has_keepalive(query: &[u8]) -> bool {
+    let code = u16::from(EdnsCode::Keepalive).to_be_bytes();
+    let may_have = query.windows(code.len()).any(|bytes| bytes == code);
+    let edns = || read(query, Ipv4Addr::UNSPECIFIED.into())?.edns.clone();
+    may_have && edns().is_some_and(|edns| edns.option(EdnsCode::Keepalive).is_some())
+}
+
 /// The shape of [`crate::answer::answer`] for a [`Reply`], for which tests put in their own.
 pub(super) trait Decide:
     Fn(&Snapshot, &Query<'_>, &mut Reply) -> Option<Decision> + Clone + Send + Sync + Unpin + 'static
@@ -121,93 +108,62 @@ impl<F> Decide for F where
 }
 
 /// Takes what hickory has read to our answer, and our records to what hickory writes.
-struct Handler<D> {
-    answering: Answering<D>,
-    /// The bytes of the reply that was written last.
-    sent: Arc<AtomicUsize>,
-}
+struct Handler<D>(Answering<D>);
 
-#[async_trait]
-impl<D: Decide> RequestHandler for Handler<D> {
-    async fn handle_request<S: ResponseHandler, T: Time>(&self, request: &Request, mut client: S) -> ResponseInfo {
-        let mut metadata = Metadata::response_from_request(&request.metadata);
-        // the bit means something to resolvers alone
-        metadata.checking_disabled = false;
-        let now = now();
-        let snapshot = self.answering.published.load();
-        let Some((decision, reply)) = self.decide(request, &snapshot, now) else {
-            let outcome = Outcome::Drop(DropReason::Access);
-            self.answering.count(&snapshot, outcome, request.as_slice().len());
-            self.observe(request, &snapshot, now, outcome, &[]);
-            return silent(metadata);
-        };
-        metadata.response_code = decision.rcode.into();
-        metadata.authoritative = decision.authoritative;
-        let edns = request.edns.as_ref().map(|asked| {
-            let mut edns = Edns::new();
-            edns.set_max_payload(MAX_UDP_REPLY as u16).set_dnssec_ok(asked.flags().dnssec_ok);
-            edns
-        });
-        let response = || {
-            let mut builder = MessageResponseBuilder::from_message_request(request);
-            if let Some(edns) = &edns {
-                builder.edns(edns);
-            }
-            builder.build(metadata, &reply.answer, &reply.authority, [], &reply.additional)
-        };
-        let qtype = request.request_info().map_or(0, |info| info.query.original().query_type().into());
-        let Decision { zone, rcode, listed, standing, .. } = decision;
-        let summary = |answers| Summary { zone, rcode, answers, listed, qtype, standing, ..Summary::default() };
-        if self.answering.observer.is_some() {
-            // what is sent is the client's alone in this form of handler, so it is written once more
-            if let Ok((info, bytes)) = write(response()) {
-                let outcome = Outcome::Reply { length: bytes.len(), summary: summary(info.counts().answers) };
-                self.observe(request, &snapshot, now, outcome, &bytes);
-            }
-        }
-        match client.send_response(response()).await {
-            Ok(info) => {
-                let length = self.sent.load(Ordering::Relaxed);
-                let outcome = Outcome::Reply { length, summary: summary(info.counts().answers) };
-                self.answering.count(&snapshot, outcome, request.as_slice().len());
-                info
-            }
-            Err(_) => {
-                self.answering.counters.add_lost_replies(1);
-                silent(metadata)
-            }
-        }
-    }
+/// How many bytes of padding a reply of so many bytes gets.
+fn missing(length: usize) -> usize {
+    let with_option = length + OPTION_HEADER;
+    let missing = with_option.next_multiple_of(PADDING_BLOCK) - with_option;
+    missing.min(usize::from(u16::MAX).saturating_sub(with_option))
 }
 
 impl<D: Decide> Handler<D> {
     /// The reply to a request, if there is to be one.
     fn reply(&self, request: &Request) -> Option<Vec<u8>> {
-        let (outbox, replies) = mpsc::channel();
-        let handled = pin!(self.handle_request::<_, TokioTime>(request, Outbox { outbox, sent: self.sent.clone() }));
-        // a future by its form alone: nothing in it waits, so it is done at once
-        let _ = handled.poll(&mut Context::from_waker(Waker::noop()));
-        replies.try_recv().ok()
+        let (now, snapshot) = (now(), self.0.published.load());
+        let Some((decision, reply)) = self.decide(request, &snapshot, now) else {
+            self.note(request, &snapshot, now, Outcome::Drop(DropReason::Access), &[]);
+            return None;
+        };
+        let mut message = Message::response(request.metadata.id, request.metadata.op_code);
+        message.metadata = Metadata::response_from_request(&request.metadata);
+        // the bit means something to resolvers alone
+        message.metadata.checking_disabled = false;
+        message.metadata.response_code = decision.rcode.into();
+        message.metadata.authoritative = decision.authoritative;
+        // the original and not the lower case query, so that the reply has the client's case
+        message.queries = request.queries.queries().iter().map(|query| query.original().clone()).collect();
+        (message.answers, message.authorities, message.additionals) = (reply.answer, reply.authority, reply.additional);
+        message.edns = request.edns.as_ref().map(|asked| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(MAX_UDP_REPLY as u16).set_dnssec_ok(asked.flags().dnssec_ok);
+            edns
+        });
+        let Some(bytes) = write(&mut message, request) else {
+            self.0.counters.add_lost_replies(1);
+            return None;
+        };
+        // what was written and not what was to be, should it have been too much
+        let answers = Header::from_bytes(&bytes).map_or(0, |header| header.counts.answers);
+        let qtype = request.request_info().map_or(0, |info| info.query.original().query_type().into());
+        let Decision { zone, rcode, listed, standing, .. } = decision;
+        let summary = Summary { zone, rcode, answers, listed, qtype, standing, ..Summary::default() };
+        self.note(request, &snapshot, now, Outcome::Reply { length: bytes.len(), summary }, &bytes);
+        Some(bytes)
     }
 
-    fn observe(&self, request: &Request, snapshot: &Snapshot, now: UnixTime, outcome: Outcome, reply: &[u8]) {
-        let Some(observer) = &self.answering.observer else { return };
-        let (client, carrier, query) = (request.src().ip(), Carrier::Tls, request.as_slice());
-        let exchange = Exchange { client, carrier, now, query, reply, outcome, snapshot };
-        observer.observe(&exchange);
+    /// Counts what a request came to, and shows it to the observer.
+    fn note(&self, request: &Request, snapshot: &Snapshot, now: UnixTime, outcome: Outcome, reply: &[u8]) {
+        let (client, carrier, query) = (request.src().ip(), self.0.tally.carrier(), request.as_slice());
+        self.0.count(snapshot, outcome, query.len());
+        self.0.observe(&Exchange { client, carrier, now, query, reply, outcome, snapshot });
     }
 
     /// What to reply; none if the access list says so.
     fn decide(&self, request: &Request, snapshot: &Snapshot, now: UnixTime) -> Option<(Decision, Reply)> {
         let refuse = |rcode: ResponseCode| {
-            let decision = Decision {
-                rcode: rcode.into(),
-                authoritative: false,
-                zone: None,
-                listed: false,
-                standing: Standing::default(),
-            };
-            Some((decision, Reply::default()))
+            let (rcode, standing) = (rcode.into(), Standing::default());
+            Some((Decision { rcode, authoritative: false, zone: None, listed: false, standing }, Reply::default()))
         };
         if request.metadata.op_code != OpCode::Query {
             return refuse(ResponseCode::NotImp);
@@ -216,7 +172,6 @@ impl<D: Decide> Handler<D> {
         if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
             return refuse(ResponseCode::BADVERS);
         }
-        // the original and not the lower case query, so that the reply has the client's case
         let asked = info.query.original();
         let Ok(Ok((name, _))) = asked.name().to_bytes().map(|wire| QueryName::read(&wire)) else {
             return refuse(ResponseCode::FormErr);
@@ -232,7 +187,7 @@ impl<D: Decide> Handler<D> {
             meter: None,
         };
         let mut reply = Reply { qname: asked.name().clone(), ..Reply::default() };
-        let decision = (self.answering.respond)(snapshot, &query, &mut reply)?;
+        let decision = (self.0.respond)(snapshot, &query, &mut reply)?;
         match reply.unreadable {
             Some(error) => {
                 if UNREADABLE.due(now) {
@@ -245,50 +200,23 @@ impl<D: Decide> Handler<D> {
     }
 }
 
-/// Where hickory sends the reply to one request.
-#[derive(Clone)]
-struct Outbox {
-    outbox: mpsc::Sender<Vec<u8>>,
-    sent: Arc<AtomicUsize>,
-}
-
-#[async_trait]
-impl ResponseHandler for Outbox {
-    async fn send_response<'a>(
-        &mut self,
-        response: MessageResponse<
-            '_,
-            'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-            impl Iterator<Item = &'a Record> + Send + 'a,
-        >,
-    ) -> Result<ResponseInfo, NetError> {
-        let (info, bytes) = write(response)?;
-        self.sent.store(bytes.len(), Ordering::Relaxed);
-        // the other end is there for as long as the handler runs
-        let _ = self.outbox.send(bytes);
-        Ok(info)
+/// Has hickory write a reply, with padding if the request has some.
+fn write(reply: &mut Message, request: &Request) -> Option<Vec<u8>> {
+    let write = |reply: &Message| {
+        let mut bytes = Vec::new();
+        let mut encoder = BinEncoder::new(&mut bytes);
+        encoder.set_max_size(u16::MAX);
+        reply.emit(&mut encoder).ok()?;
+        Some(bytes)
+    };
+    let bytes = write(reply)?;
+    match &mut reply.edns {
+        Some(edns) if request.edns.as_ref()?.option(EdnsCode::Padding).is_some() => {
+            edns.options_mut().insert(EdnsOption::Unknown(EdnsCode::Padding.into(), vec![0; missing(bytes.len())]));
+            write(reply)
+        }
+        _ => Some(bytes),
     }
-}
-
-/// Has hickory write a reply.
-fn write<'a>(
-    response: MessageResponse<
-        '_,
-        'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-        impl Iterator<Item = &'a Record> + Send + 'a,
-    >,
-) -> Result<(ResponseInfo, Vec<u8>), ProtoError> {
-    let mut bytes = Vec::new();
-    let mut encoder = BinEncoder::new(&mut bytes);
-    encoder.set_max_size(u16::MAX);
-    let info = response.destructive_emit(&mut encoder)?;
-    Ok((info, bytes))
 }
 
 /// The records of a reply, as hickory has them.
@@ -333,11 +261,6 @@ impl Sections for Reply {
     }
 }
 
-/// What hickory wants to know of a query without a reply.
-fn silent(metadata: Metadata) -> ResponseInfo {
-    Header { metadata, counts: HeaderCounts::default() }.into()
-}
-
 static UNREADABLE: OncePerMinute = OncePerMinute::new();
 
 /// The most records of a query that hickory reads: an OPT record, a signature, the SOA of an IXFR.
@@ -345,170 +268,14 @@ static UNREADABLE: OncePerMinute = OncePerMinute::new();
 /// It follows long chains of compression pointers, for each name anew, and its records are far larger than their bytes.
 const MAX_RECORDS: usize = 3;
 
+/// Padded replies are a multiple of so many bytes (RFC 8467, section 4.1).
+const PADDING_BLOCK: usize = 468;
+
+/// What stands before an option's data: code and length.
+const OPTION_HEADER: usize = 4;
+
 /// What is in a question after its name, in bytes.
 const TYPE_AND_CLASS: usize = 4;
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::sync::Mutex;
-
-    use hickory_proto::op::Message;
-
-    use super::*;
-    use crate::server::tests::{framed, receive, send};
-    use crate::server::tls::tests::{Client, Server};
-    use crate::server::{Finding, Limits, Observer};
-
-    #[test]
-    fn question_and_records_pass_through_hickory_unharmed() {
-        let server = start(None);
-        let mut client = server.connect();
-        let reply = ask(&mut client, &query(b"\x04LiSt\x02eX\0", 0x0100, true));
-        assert_eq!((reply.metadata.id, reply.metadata.response_code), (7, ResponseCode::NoError));
-        assert_eq!(reply.metadata.message_type, MessageType::Response);
-        assert!(reply.metadata.authoritative && reply.metadata.recursion_desired);
-        let edns = reply.edns.as_ref().unwrap();
-        assert!(edns.flags().dnssec_ok);
-        assert_eq!(edns.max_payload(), 1232);
-        let records = [&reply.answers, &reply.authorities, &reply.additionals].map(|records| records[0].to_string());
-        assert_eq!(
-            records,
-            ["LiSt.eX. 60 IN A 127.0.0.2", "eX. 60 IN NS ns.example.", "ns.example. 60 IN A 192.0.2.1"]
-        );
-        let reply = ask(&mut client, &query(b"\x04list\0", 0, false));
-        assert!(reply.edns.is_none() && !reply.metadata.recursion_desired);
-    }
-
-    #[test]
-    fn what_is_no_plain_query_gets_its_error() {
-        let server = start(None);
-        let mut client = server.connect();
-        let mut ask = |query: &[u8]| ask(&mut client, query).metadata;
-        let notify = ask(&query(b"\x04list\0", 0x2000, false));
-        assert_eq!((notify.response_code, notify.op_code), (ResponseCode::NotImp, OpCode::Notify));
-        let mut future = query(b"\x04list\0", 0, true);
-        let version = future.len() - 5;
-        future[version] = 1;
-        // hickory names 16 by its other meaning
-        assert_eq!(u16::from(ask(&future).response_code), 16);
-        assert_eq!(ask(&query(b"\x06broken\0", 0, false)).response_code, ResponseCode::ServFail);
-    }
-
-    #[test]
-    fn what_hickory_is_not_given_or_cannot_read_is_answered_as_behind_the_plain_doors() {
-        let server = start(None);
-        let mut client = server.connect();
-        let mut claims = query(b"\x04list\0", 0, false);
-        claims[4..6].copy_from_slice(&[255, 255]);
-        let mut cut_off = query(b"\x04list\0", 0, true);
-        cut_off.pop();
-        // hickory would read the id as a label of seven bytes, were it asked
-        let pointer = query(&[0xc0, 1], 0, false);
-        let mut records = query(b"\x04list\0", 0, false);
-        records[11] = MAX_RECORDS as u8 + 1;
-        for _ in 0..=MAX_RECORDS {
-            records.extend_from_slice(&[0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 2]);
-        }
-        for (message, rcode, questions) in [
-            (claims, ResponseCode::FormErr, 0),
-            (cut_off, ResponseCode::FormErr, 1),
-            (pointer, ResponseCode::FormErr, 0),
-            // no zone is served: it is this file's tests alone that would have an answer
-            (records, ResponseCode::Refused, 1),
-        ] {
-            let reply = ask(&mut client, &message);
-            assert_eq!((reply.metadata.id, reply.metadata.response_code), (7, rcode), "{message:x?}");
-            assert_eq!(reply.queries.len(), questions, "{message:x?}");
-        }
-        send(&mut client, &query(b"\x04list\0", 0x8000, false));
-        assert_eq!(receive(&mut client), None);
-    }
-
-    #[test]
-    fn no_byte_makes_hickory_panic() {
-        let server = start(None);
-        let mut client = server.connect();
-        let whole = query(b"\x04list\x02ex\0", 0, true);
-        for at in 0..whole.len() {
-            for value in [0, 1, 2, 3, 12, 41, 63, 64, 127, 128, 192, 255] {
-                let mut message = whole.clone();
-                message[at] = value;
-                if message[2] < 0x80 {
-                    send(&mut client, &message);
-                    assert_eq!(receive(&mut client).unwrap()[..2], message[..2], "{message:x?}");
-                }
-            }
-        }
-        assert_eq!(server.running.counters().panics(), 0);
-    }
-
-    #[test]
-    fn silence_and_a_panic_cost_one_query_and_the_observer_sees_the_rest() {
-        #[derive(Default)]
-        struct Log(Mutex<Vec<(Outcome, usize)>>);
-        impl Observer for Log {
-            fn observe(&self, exchange: &Exchange<'_>) {
-                assert!(exchange.client.is_loopback() && exchange.query[12] > 0);
-                self.0.lock().unwrap().push((exchange.outcome, exchange.reply.len()));
-            }
-        }
-        let log = Arc::new(Log::default());
-        let server = start(Some(log.clone()));
-        let mut client = server.connect();
-        for name in [&b"\x05panic\0"[..], b"\x06denied\0"] {
-            client.write_all(&framed(&query(name, 0, false))).unwrap();
-        }
-        send(&mut client, &query(b"\x04list\0", 0, false));
-        let length = receive(&mut client).unwrap().len();
-        assert_eq!(server.running.counters().panics(), 1);
-        let summary = Summary { zone: Some(3), answers: 1, qtype: 1, ..Summary::default() };
-        let seen = [(Outcome::Drop(DropReason::Access), 0), (Outcome::Reply { length, summary }, length)];
-        assert_eq!(*log.0.lock().unwrap(), seen);
-        let counts = &server.running.tallies().read()[&Carrier::Tls];
-        let each: Vec<_> = counts.zones[&None].each().collect();
-        assert_eq!(each, [("A", Finding::Other, 1), ("none", Finding::Dropped, 1)]);
-        let asked = query(b"\x06denied\0", 0, false).len() + query(b"\x04list\0", 0, false).len();
-        assert_eq!((counts.zones[&None].bytes_in(), counts.zones[&None].bytes_out()), (asked as u64, length as u64));
-    }
-
-    fn start(observer: Option<Arc<dyn Observer>>) -> Server {
-        Server::start(Limits::default(), observer, crate::server::FromSnapshot::default(), decide)
-    }
-
-    /// One record a section, but for some names.
-    fn decide(_: &Snapshot, query: &Query<'_>, reply: &mut Reply) -> Option<Decision> {
-        let mut record = |section, owner, rtype, rdata: &[u8]| {
-            reply.record(section, answer::Record { owner, rtype, class: query.qclass, ttl: 60, rdata });
-        };
-        let labels = query.name.labels();
-        match labels.label(0) {
-            b"denied" => return None,
-            b"panic" => panic!("on purpose"),
-            // an address of three bytes
-            b"broken" => record(Section::Answer, Owner::Qname, 1, &[127, 0, 0]),
-            _ => record(Section::Answer, Owner::Qname, 1, &[127, 0, 0, 2]),
-        }
-        record(Section::Authority, Owner::Ancestor(labels.count() - 1), 2, b"\x02ns\x07example\0");
-        record(Section::Additional, Owner::Other(b"\x02ns\x07example"), 1, &[192, 0, 2, 1]);
-        let standing = Standing::default();
-        Some(Decision { rcode: 0, authoritative: true, zone: Some(3), listed: false, standing })
-    }
-
-    /// A query for A with id 7.
-    fn query(name: &[u8], flags: u16, edns: bool) -> Vec<u8> {
-        let [high, low] = flags.to_be_bytes();
-        let mut query = vec![0, 7, high, low, 0, 1, 0, 0, 0, 0, 0, edns.into()];
-        query.extend_from_slice(name);
-        query.extend_from_slice(&[0, 1, 0, 1]);
-        if edns {
-            query.extend_from_slice(&[0, 0, 41, 0x10, 0, 0, 0, 0x80, 0, 0, 0]);
-        }
-        query
-    }
-
-    fn ask(client: &mut Client, query: &[u8]) -> Message {
-        send(client, query);
-        Message::from_vec(&receive(client).unwrap()).unwrap()
-    }
-}
+mod tests;

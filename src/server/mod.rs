@@ -1,23 +1,27 @@
 //! The doors: opens all DNS sockets, has queries answered, and ends without losing one.
 //!
 //! [`Listen`] says where; [`bind()`] opens the sockets, the only step that may need privileges; [`Bound::run`] starts the
-//! threads; [`Running::shutdown`] drains. Queries over UDP and TCP go through [`crate::answer::respond`], bytes to bytes.
+//! threads; [`Running::shutdown`] drains. Queries over UDP and TCP go through [`crate::answer::respond`], bytes to bytes;
+//! those over TLS, HTTPS and QUIC are read and written by hickory.
 //!
 //! Invariant: no query and no client can end a thread here, hold more than the named limits, or delay a change of
 //! generation: a door loads the generation anew for every query and keeps it no longer.
 //!
 //! It does not decide what an answer is, and reads no list files.
 
+mod accept;
 mod bind;
 mod certificate;
 pub(crate) mod connections;
 mod guard;
 mod hickory;
+mod https;
 mod mmsg;
 pub mod notify;
 mod observe;
 mod panics;
 pub mod privileges;
+mod quic;
 mod quotas;
 mod rates;
 pub mod seccomp;
@@ -29,26 +33,30 @@ mod tls;
 mod udp;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::answer::{self, Query};
 use crate::snapshot::{Published, Snapshot};
 
+use accept::{Answers, Door};
 use bind::{Inherited, Plain};
 use certificate::Certificate;
 pub use certificate::{CertificateError, CertificatePaths};
 pub use guard::Desk;
 use guard::Guard;
-use hickory::Decide;
+use hickory::{Decide, Hickory};
+use https::Https;
 use observe::{Answering, FromSnapshot, Respond};
 pub use observe::{Counters, Exchange, Observer};
 use quotas::Quotas;
 pub use rates::RateLimits;
+use stream::Framed;
 pub use tally::{
     Abuse, Carrier, CarrierCounts, DURATION_BOUNDS, DurationCounts, Finding, OTHER_TYPE, TYPES, Tallies, Tally,
     ZoneCounts,
@@ -59,8 +67,12 @@ pub use tally::{
 pub struct Listen {
     /// Addresses for UDP and TCP. `[::]` covers IPv4 too, unless `0.0.0.0` with the same port is here as well.
     pub plain: Vec<SocketAddr>,
-    /// DNS over TLS, if there is to be any.
+    /// DNS over TLS (RFC 7858), if there is to be any.
     pub encrypted: Option<Encrypted>,
+    /// DNS over HTTPS (RFC 8484), at the path `/dns-query`.
+    pub https: Option<Encrypted>,
+    /// DNS over QUIC (RFC 9250).
+    pub quic: Option<Encrypted>,
     /// Threads that answer UDP queries, for each address; at least 1.
     pub udp_workers: usize,
     /// What stream connections may hold.
@@ -71,28 +83,29 @@ pub struct Listen {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { plain: Vec::new(), encrypted: None, udp_workers: 1, limits: Limits::default(), rate_limits: None }
+        let (plain, encrypted, https, quic) = (Vec::new(), None, None, None);
+        Self { plain, encrypted, https, quic, udp_workers: 1, limits: Limits::default(), rate_limits: None }
     }
 }
 
-/// DNS over TLS (RFC 7858).
+/// An encrypted door.
 #[derive(Clone, Debug)]
 pub struct Encrypted {
-    /// Addresses, usually with port 853.
+    /// Addresses, usually with port 853, or 443 for HTTPS.
     pub addresses: Vec<SocketAddr>,
     /// What the server proves itself with.
     pub certificate: CertificatePaths,
 }
 
-/// What stream connections may hold.
+/// What connections may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections on all plain addresses, and as many again on all encrypted ones; beyond it, the one idle longest
-    /// is closed.
+    /// Open connections on all addresses of one door (TCP, TLS, HTTPS, QUIC); beyond it, the one idle longest is closed.
     pub connections: usize,
-    /// Open connections of one client (IPv4 address or IPv6 /64), plain and encrypted ones counted apart; beyond it new
-    /// ones are refused.
+    /// Open connections of one client (IPv4 address or IPv6 /64) on one door; beyond it new ones are refused.
     pub connections_per_client: usize,
+    /// Queries that one connection over HTTPS or QUIC has under way.
+    pub streams: usize,
     /// How long a connection may go without a whole query, from its beginning and so with the handshake, and how long a
     /// client may take to read a batch of replies.
     pub idle: Duration,
@@ -100,7 +113,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: CONNECTIONS, connections_per_client: CONNECTIONS_PER_CLIENT, idle: IDLE }
+        Self { connections: CONNECTIONS, connections_per_client: CONNECTIONS_PER_CLIENT, streams: STREAMS, idle: IDLE }
     }
 }
 
@@ -157,24 +170,42 @@ pub fn bind(listen: &Listen) -> Result<Bound, Error> {
         .iter()
         .map(|address| bind::plain(*address, &listen.plain, listen.udp_workers.max(1), &mut inherited))
         .collect::<Result<_, _>>()?;
-    let encrypted = match &listen.encrypted {
-        None => None,
-        Some(Encrypted { addresses, certificate }) => {
-            let listeners = addresses
-                .iter()
-                .map(|address| bind::listener(*address, addresses, &mut inherited))
-                .collect::<Result<_, _>>()?;
-            Some((listeners, Arc::new(Certificate::open(certificate.clone())?)))
-        }
-    };
-    Ok(Bound { plain, encrypted, limits: listen.limits, rate_limits: listen.rate_limits, quotas: Arc::default() })
+    let encrypted = secured(listen.encrypted.as_ref(), |address, all| bind::listener(address, all, &mut inherited))?;
+    let https = secured(listen.https.as_ref(), |address, all| bind::listener(address, all, &mut inherited))?;
+    let quic = secured(listen.quic.as_ref(), |address, all| bind::quic(address, all, &mut inherited))?;
+    let (limits, rate_limits, quotas) = (listen.limits, listen.rate_limits, Arc::default());
+    Ok(Bound { plain, encrypted, https, quic, limits, rate_limits, quotas })
+}
+
+/// Sockets, and what the server proves itself with there.
+#[derive(Debug)]
+struct Secured<S> {
+    sockets: Vec<S>,
+    certificate: Arc<Certificate>,
+}
+
+/// Opens the sockets of an encrypted door, if there is to be one.
+fn secured<S>(
+    door: Option<&Encrypted>,
+    mut open: impl FnMut(SocketAddr, &[SocketAddr]) -> Result<S, Error>,
+) -> Result<Option<Secured<S>>, Error> {
+    let Some(Encrypted { addresses, certificate }) = door else { return Ok(None) };
+    let sockets = addresses.iter().map(|address| open(*address, addresses)).collect::<Result<_, _>>()?;
+    Ok(Some(Secured { sockets, certificate: Arc::new(Certificate::open(certificate.clone())?) }))
+}
+
+/// Where a door's sockets are, with the ports that the kernel chose.
+fn addresses_of<S>(door: Option<&Secured<S>>, address: impl Fn(&S) -> io::Result<SocketAddr>) -> Vec<SocketAddr> {
+    door.iter().flat_map(|door| &door.sockets).filter_map(|socket| address(socket).ok()).collect()
 }
 
 /// Open sockets, and nobody answering yet.
 #[derive(Debug)]
 pub struct Bound {
     plain: Vec<Plain>,
-    encrypted: Option<(Vec<TcpListener>, Arc<Certificate>)>,
+    encrypted: Option<Secured<TcpListener>>,
+    https: Option<Secured<TcpListener>>,
+    quic: Option<Secured<UdpSocket>>,
     limits: Limits,
     rate_limits: Option<RateLimits>,
     quotas: Arc<Quotas>,
@@ -184,12 +215,6 @@ impl Bound {
     /// Where UDP and TCP are open, in the order of [`Listen::plain`], with the ports that the kernel chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.plain.iter().map(|plain| plain.address).collect()
-    }
-
-    /// Where DNS over TLS is open, in the order of [`Encrypted::addresses`].
-    pub fn encrypted_addresses(&self) -> Vec<SocketAddr> {
-        let listeners = self.encrypted.iter().flat_map(|(listeners, _)| listeners);
-        listeners.filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// Starts answering from `published`; `observer` sees every query.
@@ -225,7 +250,10 @@ impl Bound {
             guard: guard.clone(),
             respond: respond.clone(),
         };
-        let (addresses, encrypted_addresses) = (self.addresses(), self.encrypted_addresses());
+        let addresses = self.addresses();
+        let encrypted_addresses = addresses_of(self.encrypted.as_ref(), TcpListener::local_addr);
+        let https_addresses = addresses_of(self.https.as_ref(), TcpListener::local_addr);
+        let quic_addresses = addresses_of(self.quic.as_ref(), UdpSocket::local_addr);
         let (mut sockets, mut own_sockets, mut listeners) = (Vec::new(), Vec::new(), Vec::new());
         for Plain { udp, tcp, is_inherited, .. } in self.plain {
             let udp: Vec<_> = udp.into_iter().map(Arc::new).collect();
@@ -241,7 +269,9 @@ impl Bound {
         let mut running = Running {
             addresses,
             encrypted_addresses,
-            certificate: None,
+            https_addresses,
+            quic_addresses,
+            certificates: Vec::new(),
             counters: counters.clone(),
             tallies: Tallies::default(),
             quotas: self.quotas.clone(),
@@ -253,13 +283,23 @@ impl Bound {
             let (answering, stop) = (answering(Carrier::Udp), running.udp_stop.clone());
             running.start("udp", move || udp::serve(&socket, &answering, &stop))?;
         }
-        if let Some((listeners, certificate)) = self.encrypted {
-            running.certificate = Some(certificate.clone());
-            let acceptor = tls::acceptor(certificate).map_err(|error| Error::Thread(io::Error::other(error)))?;
-            let door = hickory::Tls::new(acceptor, answering(Carrier::Tls), decide);
-            running.start_streams("tls", listeners, door, self.limits)?;
+        let limits = self.limits;
+        if let Some(Secured { sockets, certificate }) = self.encrypted {
+            let hickory = Hickory::new(answering(Carrier::Tls), decide.clone());
+            let door = Framed::new(running.acceptor(certificate, tls::DOT)?, hickory, limits.idle);
+            running.start_streams("tls", sockets, door, limits)?;
         }
-        running.start_streams("tcp", listeners, tcp::Tcp(answering(Carrier::Tcp)), self.limits)?;
+        if let Some(Secured { sockets, certificate }) = self.https {
+            let hickory = Hickory::new(answering(Carrier::Https), decide.clone());
+            let door = Https::new(running.acceptor(certificate, https::H2)?, hickory, limits);
+            running.start_streams("https", sockets, door, limits)?;
+        }
+        if let Some(Secured { sockets, certificate }) = self.quic {
+            let hickory = Hickory::new(answering(Carrier::Quic), decide);
+            running.start_quic(sockets, certificate, hickory, limits)?;
+        }
+        let plain = answering(Carrier::Tcp);
+        running.start_streams("tcp", listeners, Framed::new(tcp::Tcp, plain, limits.idle), limits)?;
         running.tallies = tallies;
         Ok(running)
     }
@@ -270,7 +310,9 @@ impl Bound {
 pub struct Running {
     addresses: Vec<SocketAddr>,
     encrypted_addresses: Vec<SocketAddr>,
-    certificate: Option<Arc<Certificate>>,
+    https_addresses: Vec<SocketAddr>,
+    quic_addresses: Vec<SocketAddr>,
+    certificates: Vec<Arc<Certificate>>,
     counters: Arc<Counters>,
     tallies: Tallies,
     quotas: Arc<Quotas>,
@@ -290,13 +332,24 @@ impl Running {
         &self.encrypted_addresses
     }
 
-    /// Reads the certificate's files again, for handshakes from now on; open connections stay.
+    /// Where DNS over HTTPS is open, in the order of its [`Encrypted::addresses`].
+    pub fn https_addresses(&self) -> &[SocketAddr] {
+        &self.https_addresses
+    }
+
+    /// Where DNS over QUIC is open, in the order of its [`Encrypted::addresses`].
+    pub fn quic_addresses(&self) -> &[SocketAddr] {
+        &self.quic_addresses
+    }
+
+    /// Reads the certificates' files again, for handshakes from now on; open connections stay.
     ///
     /// # Errors
     ///
-    /// [`CertificateError`]; the certificate stays the one it was.
+    /// [`CertificateError`], the first one of several; that certificate stays the one it was, and others are reloaded.
     pub fn reload_certificate(&self) -> Result<(), CertificateError> {
-        self.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())
+        let reloaded: Vec<_> = self.certificates.iter().map(|certificate| certificate.reload()).collect();
+        reloaded.into_iter().collect()
     }
 
     /// What went wrong so far.
@@ -322,11 +375,33 @@ impl Running {
         drop(self);
     }
 
+    /// What makes encrypted connections of accepted ones; its certificate is reloaded from here on.
+    fn acceptor(&mut self, certificate: Arc<Certificate>, protocol: &[u8]) -> Result<TlsAcceptor, Error> {
+        self.certificates.push(certificate.clone());
+        tls::acceptor(certificate, protocol).map_err(|error| Error::Thread(io::Error::other(error)))
+    }
+
+    fn start_quic(
+        &mut self,
+        sockets: Vec<UdpSocket>,
+        certificate: Arc<Certificate>,
+        answers: impl Answers,
+        limits: Limits,
+    ) -> Result<(), Error> {
+        self.certificates.push(certificate.clone());
+        let runtime = event_loop()?;
+        let registered = runtime.enter();
+        let endpoints = quic::endpoints(sockets, certificate, &limits)?;
+        drop(registered);
+        let stop = self.stream_stop.subscribe();
+        self.start("quic", move || runtime.block_on(quic::serve(endpoints, answers, limits, stop)))
+    }
+
     fn start_streams(
         &mut self,
         name: &str,
         listeners: Vec<TcpListener>,
-        door: impl stream::Door,
+        door: impl Door,
         limits: Limits,
     ) -> Result<(), Error> {
         if listeners.is_empty() {
@@ -341,7 +416,7 @@ impl Running {
             .map_err(Error::Thread)?;
         drop(registered);
         let stop = self.stream_stop.subscribe();
-        self.start(name, move || runtime.block_on(stream::serve(listeners, door, limits, stop)))
+        self.start(name, move || runtime.block_on(accept::serve(listeners, door, limits, stop)))
     }
 
     fn start(&mut self, name: &str, serve: impl FnOnce() + Send + 'static) -> Result<(), Error> {
@@ -369,8 +444,12 @@ fn event_loop() -> Result<tokio::runtime::Runtime, Error> {
 }
 
 /// Connections at most: 150 MiB if every client sends and asks for the longest messages, 2 MiB with usual ones. TLS adds
-/// 10 KiB to a usual connection, and some 100 KiB at worst.
+/// 10 KiB to a usual connection, and some 100 KiB at worst. Over HTTPS and QUIC the queries of all streams can be 400 KiB
+/// a connection.
 const CONNECTIONS: usize = 1024;
+
+/// Streams of one connection at most: RFC 9113, section 6.5.2 wants no fewer than a hundred.
+const STREAMS: usize = 100;
 
 /// Connections of one client at most: a resolver farm behind one address needs a few.
 const CONNECTIONS_PER_CLIENT: usize = 32;

@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, chroot, getgid, getuid, setgid, setgroups, setuid};
@@ -104,12 +105,27 @@ impl PidFile {
     ///
     /// # Errors
     ///
-    /// The file cannot be written.
+    /// The file cannot be written, or is a symbolic link.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let mut file = File::create(path)?;
+        let mut file = create_no_link(path)?;
         writeln!(file, "{}", std::process::id())?;
         Ok(Self(file))
     }
+}
+
+/// Creates or empties a file, but never through a link: whoever may write to its folder could otherwise have root write
+/// over any file there is.
+///
+/// # Errors
+///
+/// The file cannot be opened, or is a symbolic link.
+pub fn create_no_link(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).custom_flags(libc::O_NOFOLLOW);
+    options.open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::new(error.kind(), "is a symbolic link; remove it"),
+        _ => error,
+    })
 }
 
 impl Drop for PidFile {
@@ -177,6 +193,16 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
         drop(file);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+    }
+
+    #[test]
+    fn the_pid_file_is_written_through_no_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let [link, target] = ["infamy.pid", "shadow"].map(|name| folder.path().join(name));
+        std::fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert_eq!(PidFile::create(&link).unwrap_err().to_string(), "is a symbolic link; remove it");
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
     }
 
     /// Privileges are the whole process's, so that a process of its own gives them up.

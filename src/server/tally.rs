@@ -24,6 +24,10 @@ pub enum Carrier {
     Tcp,
     /// DNS over TLS.
     Tls,
+    /// DNS over HTTPS.
+    Https,
+    /// DNS over QUIC.
+    Quic,
 }
 
 impl Carrier {
@@ -33,6 +37,8 @@ impl Carrier {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+            Self::Https => "https",
+            Self::Quic => "quic",
         }
     }
 }

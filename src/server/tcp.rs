@@ -6,24 +6,27 @@ use std::net::IpAddr;
 use tokio::net::TcpStream;
 
 use crate::answer::Transport;
+use crate::server::accept::Answers;
 use crate::server::observe::{Answering, Counters, Respond, Silence};
-use crate::server::stream::Door;
+use crate::server::stream::Underlay;
 
-/// The plain stream door.
-pub(super) struct Tcp<R>(pub(super) Answering<R>);
+/// The accepted connection as it is.
+pub(super) struct Tcp;
 
-impl<R: Respond> Door for Tcp<R> {
+impl Underlay for Tcp {
     type Stream = TcpStream;
 
     async fn open(&self, accepted: TcpStream) -> io::Result<TcpStream> {
         Ok(accepted)
     }
+}
 
+impl<R: Respond> Answers for Answering<R> {
     fn answer(&self, message: &[u8], client: IpAddr, out: &mut [u8]) -> Result<usize, Silence> {
-        self.0.respond(&self.0.published.load(), message, client, Transport::Stream, out)
+        self.respond(&self.published.load(), message, client, Transport::Stream, out)
     }
 
     fn counters(&self) -> &Counters {
-        &self.0.counters
+        &self.counters
     }
 }

@@ -300,8 +300,8 @@ fn a_socket_that_was_handed_over_serves_the_next_server_too() {
         let tcp = TcpListener::bind(LOOPBACK).unwrap();
         tcp.set_nonblocking(true).unwrap();
         let plain = vec![Plain { address, udp, tcp, is_inherited: true }];
-        let limits = Limits::default();
-        let bound = Bound { plain, encrypted: None, limits, rate_limits: None, quotas: Arc::default() };
+        let (encrypted, https, quic, limits) = (None, None, None, Limits::default());
+        let bound = Bound { plain, encrypted, https, quic, limits, rate_limits: None, quotas: Arc::default() };
         let running = bound.run_with(published(), None, InOneStep(echo), no_decision).unwrap();
         assert_eq!(ask_udp(address, b"still there"), b"still there");
         running.shutdown();

@@ -1,4 +1,5 @@
-//! The handshake of the encrypted door: which versions, protocol and certificate (RFC 7858, section 3.2).
+//! The handshakes of the encrypted doors: which versions, protocol and certificate (RFC 7858, section 3.2; RFC 8484,
+//! section 5.2; RFC 9250, section 4.1).
 //!
 //! Invariant: every handshake gets the certificate of the moment that it began in. Clients prove nothing, and nothing is
 //! accepted before the handshake is done (no early data), so that no query can be replayed.
@@ -6,24 +7,46 @@
 //! A handshake costs its thread far more than a query does. How many are under way is bounded, as they are connections;
 //! how many come in a second is not, and a flood of them slows this door, but no other.
 
+use std::io;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::server::certificate::Certificate;
+use crate::server::stream::Underlay;
 
-/// What makes encrypted connections of accepted ones.
-pub(super) fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, rustls::Error> {
+/// What makes encrypted connections for one protocol of accepted ones.
+pub(super) fn acceptor(certificate: Arc<Certificate>, protocol: &[u8]) -> Result<TlsAcceptor, rustls::Error> {
+    Ok(TlsAcceptor::from(Arc::new(config(certificate, protocol, rustls::DEFAULT_VERSIONS)?)))
+}
+
+/// The same without the accepted connections: what QUIC makes its own of.
+pub(super) fn config(
+    certificate: Arc<Certificate>,
+    protocol: &[u8],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
-    let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+    let builder = builder.with_protocol_versions(versions)?.with_no_client_auth();
     let mut config = builder.with_cert_resolver(certificate);
-    // a client that offers other protocols alone is refused; one that offers none is not
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    // a client that offers other protocols alone is refused; over TCP one that offers none is not
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+impl Underlay for TlsAcceptor {
+    type Stream = TlsStream<TcpStream>;
+
+    async fn open(&self, accepted: TcpStream) -> io::Result<Self::Stream> {
+        self.accept(accepted).await
+    }
 }
 
 impl ResolvesServerCert for Certificate {
@@ -32,8 +55,8 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// The protocol's registered name.
-const ALPN: &[u8] = b"dot";
+/// The registered name of DNS over TLS.
+pub(super) const DOT: &[u8] = b"dot";
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -60,7 +83,7 @@ pub(super) mod tests {
         let mut client = server.connect();
         send(&mut client, b"dot");
         assert_eq!(receive(&mut client).unwrap(), b"dot");
-        assert_eq!(client.conn.alpn_protocol(), Some(ALPN));
+        assert_eq!(client.conn.alpn_protocol(), Some(DOT));
         let mut other = server.connect_for(&server.certified, b"http/1.1");
         assert!(other.write_all(&framed(b"GET")).is_err());
     }
@@ -89,7 +112,7 @@ pub(super) mod tests {
         assert_eq!(receive(&mut before).unwrap(), b"before");
         let second = certify(&server.folder);
         server.running.reload_certificate().unwrap();
-        let mut after = server.connect_for(&second, ALPN);
+        let mut after = server.connect_for(&second, DOT);
         send(&mut after, b"after");
         assert_eq!(receive(&mut after).unwrap(), b"after");
         send(&mut before, b"still");
@@ -186,11 +209,11 @@ pub(super) mod tests {
         Server::start(limits, None, InOneStep(echo), no_decision)
     }
 
-    /// An encrypted door on loopback, with a new certificate.
+    /// The encrypted doors on loopback, with a new certificate.
     pub(in crate::server) struct Server {
         pub(in crate::server) running: Running,
-        certified: CertifiedKey<KeyPair>,
-        folder: TempDir,
+        pub(in crate::server) certified: CertifiedKey<KeyPair>,
+        pub(in crate::server) folder: TempDir,
     }
 
     impl Server {
@@ -203,27 +226,23 @@ pub(super) mod tests {
             let folder = tempfile::tempdir().unwrap();
             let certified = certify(&folder);
             let certificate = CertificatePaths { chain: folder.path().join("chain"), key: folder.path().join("key") };
-            let encrypted = Encrypted { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()], certificate };
-            let bound = bind(&Listen { encrypted: Some(encrypted), limits, ..Listen::default() }).unwrap();
+            let door = Encrypted { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()], certificate };
+            let [encrypted, https, quic] = [0; 3].map(|_| Some(door.clone()));
+            let bound = bind(&Listen { encrypted, https, quic, limits, ..Listen::default() }).unwrap();
             let running = bound.run_with(published(), observer, respond, decide).unwrap();
             Self { running, certified, folder }
         }
 
         /// A client that trusts the first certificate.
         pub(in crate::server) fn connect(&self) -> Client {
-            self.connect_for(&self.certified, ALPN)
+            self.connect_for(&self.certified, DOT)
         }
 
         /// A client that trusts this one certificate, and offers this one protocol.
         fn connect_for(&self, certified: &CertifiedKey<KeyPair>, protocol: &[u8]) -> Client {
-            let mut roots = RootCertStore::empty();
-            roots.add(certified.cert.der().clone()).unwrap();
-            let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-            let builder = builder.with_safe_default_protocol_versions().unwrap();
-            let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-            config.alpn_protocols = vec![protocol.to_vec()];
+            let config = Arc::new(trusting(certified, &[protocol]));
             let name = ServerName::try_from("localhost").unwrap();
-            StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), self.connect_raw())
+            StreamOwned::new(ClientConnection::new(config, name).unwrap(), self.connect_raw())
         }
 
         /// A connection before its handshake.
@@ -236,8 +255,19 @@ pub(super) mod tests {
 
     pub(in crate::server) type Client = StreamOwned<ClientConnection, TcpStream>;
 
+    /// What a client has that trusts this one certificate, and offers these protocols.
+    pub(in crate::server) fn trusting(certified: &CertifiedKey<KeyPair>, protocols: &[&[u8]]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(certified.cert.der().clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        config
+    }
+
     /// Writes a new self-signed certificate and its key into the folder.
-    fn certify(folder: &TempDir) -> CertifiedKey<KeyPair> {
+    pub(in crate::server) fn certify(folder: &TempDir) -> CertifiedKey<KeyPair> {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         std::fs::write(folder.path().join("chain"), certified.cert.pem()).unwrap();
         std::fs::write(folder.path().join("key"), certified.signing_key.serialize_pem()).unwrap();

@@ -104,7 +104,7 @@ pub fn build(spec: &ZoneSpec, inputs: &[Input], allow: &[Input], mut access: Acc
     let ns = spec.ns.as_ref().or_else(|| head(|head| head.ns.is_some())?.ns.as_ref());
     let modified = loaded().map(|dataset| dataset.modified).max().unwrap_or(0);
     Ok(Zone {
-        soa: make_soa(soa, spec, modified),
+        soa: make_soa(soa, ns, spec, modified),
         ns: make_ns(ns, spec, &placed),
         ttl: spec.ttl,
         choice: spec.choice,
@@ -146,11 +146,12 @@ fn place(input: &Input, dataset_index: usize, placed: &mut Vec<Placed>) {
     }
 }
 
-fn make_soa(line: Option<&SoaLine>, spec: &ZoneSpec, modified: i64) -> Soa {
+fn make_soa(line: Option<&SoaLine>, ns: Option<&NsLine>, spec: &ZoneSpec, modified: i64) -> Soa {
     let own = |label: &[u8]| Name::parse(label).and_then(|name| name.under(&spec.apex)).unwrap_or_default();
     let default = || SoaLine {
         ttl: 0,
-        origin: own(b"ns"),
+        // a primary that has no address is a fault to all who check delegations
+        origin: ns.and_then(|ns| ns.names.first()).cloned().unwrap_or_else(|| own(b"ns")),
         person: own(b"hostmaster"),
         serial: 0,
         refresh: DEFAULT_REFRESH,

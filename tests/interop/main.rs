@@ -2,6 +2,7 @@
 
 mod clients;
 mod cookies;
+mod encrypted;
 mod harness;
 mod lab;
 mod master_file;
@@ -14,4 +15,5 @@ mod watching;
 #[path = "../it/wire.rs"]
 #[allow(dead_code)]
 mod wire;
+mod zonemaster;
 mod zones;

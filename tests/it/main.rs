@@ -4,6 +4,8 @@ mod access;
 mod compile;
 mod compiled;
 mod control;
+mod cve;
+mod encrypted;
 mod evaluate;
 mod evidence;
 mod figures;

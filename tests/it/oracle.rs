@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 
 use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::opt::EdnsCode;
 use infamy::answer::Transport;
 use infamy::feed::Format;
 use infamy::snapshot::Snapshot;
@@ -32,7 +33,11 @@ fn hickory_and_our_own_reader_and_writer_give_the_same_message() {
         let ours = Message::from_vec(&reply);
         let theirs = Message::from_vec(&ask(&mut *stream.borrow_mut(), &packet));
         prop_assert!(ours.is_ok(), "hickory cannot read our reply: {ours:?}");
-        let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+        let (ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
+        // padding is for the encrypted doors alone
+        if let Some(edns) = &mut theirs.edns {
+            edns.options_mut().remove(EdnsCode::Padding);
+        }
         // options that do not fill their record are a matter of how strictly one reads: for us there is no OPT record then
         let rcode = ours.metadata.response_code;
         let strict = matches!(rcode, ResponseCode::FormErr | ResponseCode::NotImp) && hickory_reads.is_ok();

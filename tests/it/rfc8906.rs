@@ -268,6 +268,60 @@ fn transfers_are_refused_and_notify_and_update_are_notimp() {
     }
 }
 
+#[test]
+fn a_class_that_is_not_served_is_refused() {
+    let server = Server::start();
+    for qclass in [0, 2, 3, 4, 254, 1000, 65_535] {
+        let query = Query { qclass, ..Query::new("bl.example", TYPE_SOA) };
+        let reply = server.ask(&query);
+        assert_eq!((reply.rcode(), &reply.question), (5, &query.question()), "class {qclass}");
+        assert!(!reply.has(AA) && reply.sections.iter().all(Vec::is_empty), "class {qclass}");
+    }
+    // who asks for the server's name or version is answered too, in the negative here
+    for name in ["version.bind", "version.server", "id.server", "hostname.bind"] {
+        assert_eq!(server.ask(&Query { qclass: 3, ..Query::new(name, 16) }).rcode(), 5, "{name}");
+    }
+}
+
+#[test]
+fn a_zone_that_is_not_served_is_refused_and_not_passed_over() {
+    let server = Server::start();
+    for name in ["example", "other.example", "notbl.example", ".", "bl.example.org", "localhost"] {
+        for edns in [None, Some(Opt::of_size(1232))] {
+            let query = Query { edns, flags: RD, ..Query::new(name, TYPE_A) };
+            let reply = server.ask(&query);
+            assert_eq!((reply.rcode(), &reply.question), (5, &query.question()), "{name}");
+            assert!(reply.flags & (AA | RA) == 0 && reply.has(QR | RD));
+            assert_eq!(reply.opt.is_some(), query.edns.is_some());
+        }
+    }
+}
+
+#[test]
+fn any_is_one_rrset() {
+    // RFC 8482, section 4.1
+    let server = Server::start();
+    for (name, rtype) in [("1.2.0.192.bl.example", TYPE_A), ("bl.example", TYPE_SOA)] {
+        let reply = server.ask(&Query::new(name, 255));
+        assert!(reply.rcode() == 0 && reply.has(AA), "{name}");
+        assert_eq!(reply.sections[0].iter().map(|record| record.rtype).collect::<Vec<_>>(), [rtype], "{name}");
+    }
+    assert_eq!(server.ask(&Query::new("9.2.0.192.bl.example", 255)).rcode(), 3);
+}
+
+#[test]
+fn every_type_is_answered() {
+    let server = Server::start();
+    for qtype in (0..300).chain([1000, 32_768, 32_769, 65_280, 65_535]) {
+        let reply = server.ask(&Query { edns: Some(Opt::of_size(1232)), ..Query::new("1.2.0.192.bl.example", qtype) });
+        // an OPT record is no type to ask for, and a transfer no question
+        let expected: &[u16] = if matches!(qtype, 251 | 252) { &[5] } else { &[0, 1] };
+        assert!(expected.contains(&reply.rcode()), "type {qtype}: {}", reply.rcode());
+        let is_answered = matches!(qtype, 1 | 255);
+        assert_eq!(!reply.sections[0].is_empty(), is_answered, "type {qtype}");
+    }
+}
+
 fn with_edns(opt: Opt) -> Query {
     Query { edns: Some(opt), ..Query::new("bl.example", TYPE_SOA) }
 }
@@ -279,12 +333,12 @@ fn is_badvers(reply: &Message, flags: u16) {
 }
 
 /// A server on a port of its own, with a zone `bl.example`.
-struct Server {
+pub(crate) struct Server {
     running: Running,
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut world = World::new();
         let texts: String =
             ('a'..='c').map(|letter| format!("192.0.2.2 :2:{}\n", letter.to_string().repeat(200))).collect();
@@ -297,16 +351,16 @@ impl Server {
         Self { running }
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.running.addresses()[0]
     }
 
-    fn ask(&self, query: &Query) -> Message {
+    pub(crate) fn ask(&self, query: &Query) -> Message {
         self.ask_bytes(&query.bytes())
     }
 
     /// Asks over both transports, which have to agree.
-    fn ask_bytes(&self, bytes: &[u8]) -> Message {
+    pub(crate) fn ask_bytes(&self, bytes: &[u8]) -> Message {
         let read = |reply: Option<Vec<u8>>| Message::read(&reply.expect("a reply")).unwrap();
         let over_udp = read(self.udp(bytes));
         assert_eq!(read(self.tcp(bytes)), over_udp);
@@ -314,7 +368,7 @@ impl Server {
     }
 
     /// The reply over UDP; none if the next query is answered before.
-    fn udp(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn udp(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.connect(self.address()).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -328,7 +382,7 @@ impl Server {
     }
 
     /// The reply over TCP; none if the server ends the connection.
-    fn tcp(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn tcp(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.write_all(&[&(bytes.len() as u16).to_be_bytes()[..], bytes].concat()).unwrap();

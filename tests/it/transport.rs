@@ -59,14 +59,15 @@ fn an_open_connection_gets_the_next_generation() {
 
 /// A server with all doors open.
 pub(crate) struct Server {
-    running: Running,
-    published: Arc<Published>,
-    client: Arc<ClientConfig>,
+    pub(crate) running: Running,
+    pub(crate) published: Arc<Published>,
+    /// Trusts the server, and offers no protocol.
+    pub(crate) client: Arc<ClientConfig>,
 }
 
 impl Server {
     /// All doors on loopback, with a new certificate.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::serving(generation())
     }
 
@@ -78,8 +79,9 @@ impl Server {
         std::fs::write(&certificate.chain, certified.cert.pem()).unwrap();
         std::fs::write(&certificate.key, certified.signing_key.serialize_pem()).unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let encrypted = Some(Encrypted { addresses: vec![address], certificate });
-        let bound = bind(&Listen { plain: vec![address], encrypted, ..Listen::default() }).unwrap();
+        let door = Encrypted { addresses: vec![address], certificate };
+        let [encrypted, https, quic] = [0; 3].map(|_| Some(door.clone()));
+        let bound = bind(&Listen { plain: vec![address], encrypted, https, quic, ..Listen::default() }).unwrap();
         let published = Arc::new(Published::new(snapshot));
         let running = bound.run(published.clone(), None).unwrap();
 
@@ -131,7 +133,7 @@ fn generation() -> Snapshot {
 }
 
 /// A query with id 7; `edns` is the version and the upper byte of the flags.
-fn query(name: &str, qtype: u16, qclass: u16, edns: Option<[u8; 2]>) -> Vec<u8> {
+pub(crate) fn query(name: &str, qtype: u16, qclass: u16, edns: Option<[u8; 2]>) -> Vec<u8> {
     let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, edns.is_some().into()];
     Name::parse(name.as_bytes()).unwrap().write_wire(&mut query);
     query.extend([qtype, qclass].iter().flat_map(|number| number.to_be_bytes()));
@@ -151,11 +153,11 @@ pub(crate) fn ask(stream: &mut (impl Read + Write), query: &[u8]) -> Vec<u8> {
     reply
 }
 
-fn read(reply: &[u8]) -> Message {
+pub(crate) fn read(reply: &[u8]) -> Message {
     Message::from_vec(reply).expect("hickory reads the reply")
 }
 
-const QUESTIONS: [(&str, ResponseCode); 12] = [
+pub(crate) const QUESTIONS: [(&str, ResponseCode); 12] = [
     ("2.0.0.127.bl.example", ResponseCode::NoError),
     ("2.0.0.127.bL.ExAmPlE", ResponseCode::NoError),
     ("1.0.0.127.bl.example", ResponseCode::NXDomain),
@@ -171,4 +173,4 @@ const QUESTIONS: [(&str, ResponseCode); 12] = [
 ];
 
 /// Far longer than anything takes; a test that runs into it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -258,6 +258,6 @@ fn start_logging() {
 }
 
 /// One line a change of state, and nothing that a client can cause.
-const DEFAULT_FILTER: &str = "info,hickory_server=warn,hickory_proto=error";
+const DEFAULT_FILTER: &str = "info,hickory_server=warn,hickory_proto=error,h2=error,quinn=error,quinn_proto=error";
 /// The folder in the state directory with the names of lists as they were spelt last.
 const SPELLINGS: &str = "spelt";

@@ -14,8 +14,15 @@ pub(super) fn say(running: &Running, snapshot: &Snapshot) {
     for address in running.addresses() {
         tracing::info!("listening on {address} (UDP and TCP)");
     }
-    for address in running.encrypted_addresses() {
-        tracing::info!("listening on {address} (TLS)");
+    let encrypted = [
+        (running.encrypted_addresses(), "TLS"),
+        (running.https_addresses(), "HTTPS, /dns-query"),
+        (running.quic_addresses(), "QUIC"),
+    ];
+    for (addresses, door) in encrypted {
+        for address in addresses {
+            tracing::info!("listening on {address} ({door})");
+        }
     }
     let Some(&address) = running.addresses().first() else { return };
     for zone in snapshot.zones().iter().take(SHOWN_ZONES) {

@@ -1,0 +1,235 @@
+//! The encrypted doors of a running infamy, asked by kdig and curl: what they print is what plain DNS has them print.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::harness::{Program, ask, free_address};
+use crate::lab::{ask_patiently, folder};
+use crate::wire::{Message, Opt, Query, TYPE_A, TYPE_SOA, TYPE_TXT};
+
+#[test]
+#[ignore = "needs knot-dnsutils"]
+fn kdig_prints_the_same_over_every_door() {
+    let infamy = Infamy::serve();
+    for question in
+        [["1.2.0.192.bl.example", "A"], ["1.2.0.192.bl.example", "TXT"], ["2.bl.example", "A"], ["bl.example", "SOA"]]
+    {
+        let plain = infamy.kdig(infamy.plain, &["+notcp"], &question);
+        assert!(plain.contains("status: ") && !plain.contains("WARNING"), "{plain}");
+        for (address, options) in [
+            (infamy.plain, &["+tcp"][..]),
+            (infamy.tls, &["+tls"]),
+            (infamy.https, &["+https"]),
+            (infamy.https, &["+https", "+https-get"]),
+            (infamy.quic, &["+quic"]),
+        ] {
+            let printed = infamy.kdig(address, options, &question);
+            assert_eq!(printed, plain, "{options:?}");
+            eprintln!("{}: {}", options.join(" "), printed.lines().last().unwrap_or_default());
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs knot-dnsutils"]
+fn kdig_gets_a_renewed_certificate_without_a_restart() {
+    let infamy = Infamy::serve();
+    let question = ["1.2.0.192.bl.example", "A"];
+    let before = infamy.kdig(infamy.plain, &["+notcp"], &question);
+    // the new one is trusted, the old one no more
+    certify(infamy.folder.path());
+    let doors = [(infamy.tls, "+tls"), (infamy.https, "+https"), (infamy.quic, "+quic")];
+    for (address, option) in doors {
+        assert_ne!(infamy.kdig(address, &[option], &question), before, "{option} before the signal");
+    }
+    assert!(Command::new("kill").arg("-HUP").arg(infamy.program.id().to_string()).status().unwrap().success());
+    for (address, option) in doors {
+        // the signal is on its way, and there is no answer until it has come
+        let renewed = (0..100).any(|_| {
+            let is_renewed = infamy.kdig(address, &[option], &question) == before;
+            if !is_renewed {
+                thread::sleep(std::time::Duration::from_millis(50));
+            }
+            is_renewed
+        });
+        assert!(renewed, "{option} after the signal");
+    }
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_posts_and_gets_the_bytes_that_udp_has() {
+    let infamy = Infamy::serve();
+    let url = format!("https://localhost:{}/dns-query", infamy.https.port());
+    for query in [
+        Query::new("1.2.0.192.bl.example", TYPE_A),
+        Query { edns: Some(Opt::of_size(1232)), ..Query::new("1.2.0.192.bL.eXample", TYPE_TXT) },
+        Query::new("bl.example", TYPE_SOA),
+        Query { edns: Some(Opt::of_size(512)), ..Query::new("2.2.0.192.bl.example", TYPE_A) },
+        Query::new("other.example", TYPE_A),
+    ] {
+        let has_names = query.qtype == TYPE_SOA;
+        let query = query.bytes();
+        let over_udp = ask_patiently(infamy.plain, &query);
+        let file = infamy.folder.path().join("query");
+        fs::write(&file, &query).unwrap();
+        let body = format!("@{}", file.display());
+        let in_url = format!("{url}?dns={}", data_encoding::BASE64URL_NOPAD.encode(&query));
+        let message = "content-type: application/dns-message";
+        for arguments in [&["-H", message, "--data-binary", &body, &url][..], &[&in_url]] {
+            let (status, reply) = infamy.curl(arguments);
+            assert_eq!(status, "2 200 application/dns-message", "{arguments:?}");
+            if has_names {
+                // only one of the two writers compresses names inside of data
+                assert_eq!(Message::read(&reply), Message::read(&over_udp), "{arguments:?}");
+            } else {
+                assert_eq!(reply, over_udp, "{arguments:?}");
+            }
+        }
+    }
+    assert_eq!(infamy.curl(&["-X", "PUT", &url]).0, "2 405 text/plain");
+    assert_eq!(infamy.curl(&["-d", "name=example", &url]).0, "2 415 text/plain");
+    assert_eq!(infamy.curl(&[&format!("{url}?name=bl.example&type=A")]).0, "2 400 text/plain");
+    let elsewhere = format!("https://localhost:{}/", infamy.https.port());
+    assert_eq!(infamy.curl(&[&elsewhere]).0, "2 404 text/plain");
+    // who knows HTTP/1.1 alone gets no handshake
+    assert_eq!(infamy.curl(&["--http1.1", &elsewhere]).0, "0 000 ");
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_resolves_by_it() {
+    let infamy = Infamy::serve();
+    // what is listed has the address 127.0.0.2, which is one of this machine
+    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let page = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nlisted").unwrap();
+    });
+    let resolver = format!("https://127.0.0.1:{}/dns-query", infamy.https.port());
+    let url = format!("http://1.2.0.192.bl.example:{port}/");
+    let (status, body) = infamy.curl(&["--doh-url", &resolver, &url]);
+    assert_eq!((status.as_str(), &body[..]), ("1.1 200 ", &b"listed"[..]));
+    page.join().unwrap();
+    assert_eq!(infamy.curl(&["--doh-url", &resolver, &format!("http://9.2.0.192.bl.example:{port}/")]).0, "0 000 ");
+}
+
+/// A running infamy with all doors open.
+struct Infamy {
+    program: Program,
+    folder: TempDir,
+    plain: SocketAddr,
+    tls: SocketAddr,
+    https: SocketAddr,
+    quic: SocketAddr,
+}
+
+impl Infamy {
+    fn serve() -> Self {
+        let folder = folder();
+        certify(folder.path());
+        let [plain, tls, https] = different();
+        // datagrams of the same port are another door's
+        let quic = tls;
+        fs::write(
+            folder.path().join("list"),
+            ":127.0.0.2:Trap hit, see https://bl.example/q/$\n192.0.2.1\n192.0.2.2\n",
+        )
+        .unwrap();
+        let door = |name: &str, address: SocketAddr| {
+            format!("[listen.{name}]\naddresses = [\"{address}\"]\ncertificate = \"chain\"\nkey = \"key\"\n")
+        };
+        let config = folder.path().join("infamy.toml");
+        let text = format!(
+            "version = 1\n[listen]\naddresses = [\"{plain}\"]\nudp-workers = 1\n{}{}{}\
+             [never-list]\nenabled = false\n\
+             [[dataset]]\nname = \"list\"\nformat = \"ip4set\"\nfiles = \"list\"\n\
+             [[zone]]\napex = \"bl.example\"\ndatasets = [\"list\"]\n",
+            door("tls", tls),
+            door("https", https),
+            door("quic", quic),
+        );
+        fs::write(&config, text).unwrap();
+        let log = folder.path().join("infamy.log");
+        let mut program = Program::start(Command::new(env!("CARGO_BIN_EXE_infamy")).arg("serve").arg(&config), &log);
+        let probe = Query::new("bl.example", TYPE_SOA).bytes();
+        program.wait_until(&log, || ask(plain, &probe).is_some());
+        // all that follows goes without the system calls that are closed
+        let status = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
+        assert!(status.contains("\nSeccomp:\t2\n"), "{status}");
+        Self { program, folder, plain, tls, https, quic }
+    }
+
+    /// What kdig prints of the reply, without its id and how it came.
+    fn kdig(&self, address: SocketAddr, options: &[&str], question: &[&str; 2]) -> String {
+        let mut kdig = Command::new("kdig");
+        kdig.arg(format!("@{}", address.ip())).args([
+            "-p",
+            &address.port().to_string(),
+            "+retry=0",
+            "+time=5",
+            "+edns",
+        ]);
+        if !options[0].contains("tcp") {
+            let chain = self.folder.path().join("chain");
+            kdig.arg(format!("+tls-ca={}", chain.display())).arg("+tls-hostname=localhost");
+        }
+        // behind those, which mean TLS over TCP otherwise
+        kdig.args(options);
+        kdig.args(["+noall", "+header", "+question", "+answer", "+authority"]).args(question);
+        let output = kdig.output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
+        let is_session = |line: &str| line.contains(" session (");
+        let lines = printed.lines().filter(|line| !is_session(line));
+        lines.map(|line| line.split("; id: ").next().unwrap_or_default().to_owned() + "\n").collect()
+    }
+
+    /// Version, status and type of the response, and its body.
+    fn curl(&self, arguments: &[&str]) -> (String, Vec<u8>) {
+        let out = self.folder.path().join("out");
+        let _ = fs::remove_file(&out);
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-s",
+            "--http2",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "10",
+            "-w",
+            "%{http_version} %{http_code} %{content_type}",
+        ]);
+        curl.arg("--cacert").arg(self.folder.path().join("chain")).arg("-o").arg(&out).args(arguments);
+        let printed = String::from_utf8(curl.output().unwrap().stdout).unwrap();
+        (printed, fs::read(out).unwrap_or_default())
+    }
+}
+
+/// Writes a new self-signed certificate and its key.
+fn certify(folder: &Path) {
+    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+    let certified = rcgen::generate_simple_self_signed(names).unwrap();
+    let write = |name: &str, text: String| fs::write(PathBuf::from(folder).join(name), text).unwrap();
+    write("chain", certified.cert.pem());
+    write("key", certified.signing_key.serialize_pem());
+}
+
+/// Loopback addresses with free ports, each another.
+fn different() -> [SocketAddr; 3] {
+    let mut found: Vec<SocketAddr> = Vec::new();
+    while found.len() < 3 {
+        let address = free_address();
+        if !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    [found[0], found[1], found[2]]
+}
