@@ -58,6 +58,14 @@ families! {
         "Connections closed to make room for newer ones.";
     FAILED_ACCEPTS: Counter "infamy_failed_accepts_total" []
         "Connections that could not be accepted, mostly for want of file descriptors.";
+    COOKIES: Counter "infamy_cookies_total" ["cookie"]
+        "Queries with a DNS Cookie: new, with the client's half alone; good; bad, not ours, too old or of another address.";
+    RRL_DROPPED: Counter "infamy_rrl_dropped_total" []
+        "Replies that were one too many of their kind and not sent, or in a dry run would not have been.";
+    RRL_SLIPPED: Counter "infamy_rrl_slipped_total" []
+        "Replies that were one too many of their kind, and in whose place a short one was sent.";
+    OVER_QUOTA: Counter "infamy_over_quota_total" []
+        "Queries beyond the quota of their client or key.";
     ZONE_SERIAL: Gauge "infamy_zone_serial" ["zone"]
         "The serial of the zone.";
     ZONE_ENTRIES: Gauge "infamy_zone_entries" ["zone"]

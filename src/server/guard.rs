@@ -64,7 +64,7 @@ impl Desk {
     /// A worker of its own, with counts of its own.
     pub fn new(limits: Option<RateLimits>) -> Self {
         let quotas = Arc::<Quotas>::default();
-        let mut tallies = Tallies::default();
+        let mut tallies = Tallies::beside(quotas.clone());
         let tally = tallies.open(Carrier::Udp);
         Self { guard: Guard::new(limits), tallies, tally, respond: FromSnapshot(quotas) }
     }
@@ -84,6 +84,6 @@ impl Desk {
 
     /// What was counted.
     pub fn abuse(&self) -> Abuse {
-        Abuse { over_quota: self.respond.0.refused(), ..self.tallies.abuse() }
+        self.tallies.abuse()
     }
 }

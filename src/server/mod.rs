@@ -241,7 +241,7 @@ impl Bound {
         panics::quieten();
         let counters = Arc::new(Counters::default());
         let guard = Guard::new(self.rate_limits);
-        let mut tallies = Tallies::default();
+        let mut tallies = Tallies::beside(self.quotas.clone());
         let mut answering = |carrier| Answering {
             published: published.clone(),
             observer: observer.clone(),
@@ -274,7 +274,6 @@ impl Bound {
             certificates: Vec::new(),
             counters: counters.clone(),
             tallies: Tallies::default(),
-            quotas: self.quotas.clone(),
             udp_stop,
             stream_stop,
             threads: Vec::new(),
@@ -315,7 +314,6 @@ pub struct Running {
     certificates: Vec<Arc<Certificate>>,
     counters: Arc<Counters>,
     tallies: Tallies,
-    quotas: Arc<Quotas>,
     udp_stop: Arc<udp::Stop>,
     stream_stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -364,7 +362,7 @@ impl Running {
 
     /// What was counted of cookies, limits and quotas so far.
     pub fn abuse(&self) -> Abuse {
-        Abuse { over_quota: self.quotas.refused(), ..self.tallies.abuse() }
+        self.tallies.abuse()
     }
 
     /// Drains and ends: queries that have arrived are answered, new ones are not, all threads are gone afterwards.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::answer::{Outcome, RCODE_NXDOMAIN, RCODE_REFUSED};
 use crate::cookie::Shown;
+use crate::server::quotas::Quotas;
 
 /// By what a query came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -227,33 +228,41 @@ fn kind_of(qtype: u16) -> usize {
 
 /// The tallies of all threads of a server.
 #[derive(Clone, Debug, Default)]
-pub struct Tallies(Vec<Arc<Tally>>);
+pub struct Tallies {
+    threads: Vec<Arc<Tally>>,
+    quotas: Arc<Quotas>,
+}
 
 impl Tallies {
+    /// None yet, and the quotas, which count what is beyond them.
+    pub(super) fn beside(quotas: Arc<Quotas>) -> Self {
+        Self { threads: Vec::new(), quotas }
+    }
+
     /// Makes the tally of another thread.
     pub fn open(&mut self, carrier: Carrier) -> Arc<Tally> {
         let tally = Arc::new(Tally::new(carrier));
-        self.0.push(tally.clone());
+        self.threads.push(tally.clone());
         tally
     }
 
-    /// What was counted so far of cookies and limits; quotas are counted elsewhere.
+    /// What was counted so far of cookies, limits and quotas.
     pub fn abuse(&self) -> Abuse {
-        let sum = |place: usize| self.0.iter().map(|tally| tally.abuse[place].load(Ordering::Relaxed)).sum();
+        let sum = |place: usize| self.threads.iter().map(|tally| tally.abuse[place].load(Ordering::Relaxed)).sum();
         Abuse {
             cookies_new: sum(0),
             cookies_good: sum(1),
             cookies_bad: sum(2),
             limited: sum(3),
             slipped: sum(4),
-            over_quota: 0,
+            over_quota: self.quotas.refused(),
         }
     }
 
     /// What was counted so far, by carrier.
     pub fn read(&self) -> BTreeMap<Carrier, CarrierCounts> {
         let mut all = BTreeMap::new();
-        self.0.iter().for_each(|tally| tally.read_into(all.entry(tally.carrier).or_default()));
+        self.threads.iter().for_each(|tally| tally.read_into(all.entry(tally.carrier).or_default()));
         all
     }
 }

@@ -73,6 +73,14 @@ impl Measured {
         text.single(&family::REFUSED_CONNECTIONS, self.counters.refused_connections());
         text.single(&family::EVICTED_CONNECTIONS, self.counters.evicted_connections());
         text.single(&family::FAILED_ACCEPTS, self.counters.failed_accepts());
+        let abuse = self.tallies.abuse();
+        let mut cookies = text.family(&family::COOKIES);
+        for (cookie, count) in [("new", abuse.cookies_new), ("good", abuse.cookies_good), ("bad", abuse.cookies_bad)] {
+            cookies.put(&[cookie], count);
+        }
+        text.single(&family::RRL_DROPPED, abuse.limited);
+        text.single(&family::RRL_SLIPPED, abuse.slipped);
+        text.single(&family::OVER_QUOTA, abuse.over_quota);
         of_zones(&mut text, status, shown, snapshot);
         of_feeds(&mut text, status);
         text.single(&family::CONFIGURATION_FAILURES, refused_configurations);
