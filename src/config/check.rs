@@ -44,6 +44,7 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         watch: Some(Duration::from_secs(spec.server.watch.0.into())).filter(|every| !every.is_zero()),
         control: control.listen,
         store: control.store,
+        retention: control.retention,
         plan,
         judging,
         warnings,

@@ -1,4 +1,5 @@
-//! `[control]`: where the running server is told what to do, and where what it is told is kept.
+//! `[control]` and `[retention]`: where the running server is told what to do, and where and how long what it is told is
+//! kept.
 //!
 //! Invariant: who can connect over TCP without being known can do nothing, so that there are no addresses without tokens.
 
@@ -7,16 +8,18 @@ use std::path::{Path, PathBuf};
 use super::check::at;
 use super::error::{ConfigError, Problem, Source, Warning};
 use super::spec::{self, Spec};
+use crate::evidence::store::Retention;
 use crate::http::{Limits, Listen};
 
-/// What `[control]` comes to.
+/// What the two come to.
 pub(super) struct Control {
     pub(super) listen: Listen,
     pub(super) store: Option<PathBuf>,
+    pub(super) retention: Retention,
     pub(super) warning: Option<Warning>,
 }
 
-/// Checks `[control]`.
+/// Checks the two.
 pub(super) fn check(spec: &Spec, source: &Source<'_>) -> Result<Control, ConfigError> {
     let wrong = |problem| Err(ConfigError::Wrong { place: source.whole(), problem });
     let spec::Control { socket, addresses, hosts, tokens, store, connections, connections_per_client } = &spec.control;
@@ -27,6 +30,11 @@ pub(super) fn check(spec: &Spec, source: &Source<'_>) -> Result<Control, ConfigE
     }
     if !addresses.is_empty() && tokens.is_none() {
         return wrong(Problem::NoTokens);
+    }
+    let spec::Retention { reports, most_reports, audit } = &spec.retention;
+    let kept = [("reports", reports.0.into()), ("most-reports", *most_reports), ("audit", audit.0.into())];
+    if let Some((key, _)) = kept.into_iter().find(|(_, most)| *most == 0) {
+        return wrong(Problem::KeepsNothing { key });
     }
     let state = spec.server.state_directory.as_deref();
     let in_state = |name: &str| state.map(|directory| at(source, &directory.join(name)));
@@ -53,6 +61,7 @@ pub(super) fn check(spec: &Spec, source: &Source<'_>) -> Result<Control, ConfigE
                 ..Limits::default()
             },
         },
+        retention: Retention { report_age: reports.0, reports: *most_reports, audit_age: audit.0 },
         store: store.as_deref().map(|path| at(source, path)).or_else(|| in_state(STORE)),
         warning,
     })

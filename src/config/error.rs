@@ -291,6 +291,12 @@ pub enum Problem {
         /// The address.
         address: String,
     },
+    /// A store that would keep nothing.
+    #[error("retention: {key}: is 0, so that nothing would be kept; write at least 1")]
+    KeepsNothing {
+        /// The key.
+        key: &'static str,
+    },
     /// A number that would switch the whole off.
     #[error("{section}: {key}: is 0, so that nobody could connect; write at least 1")]
     NoRoom {

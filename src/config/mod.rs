@@ -25,6 +25,7 @@ pub use error::{ConfigError, Place, Problem, ValueError, Warning};
 pub use neighborhood::Judging;
 
 use crate::dataset::Emitted;
+use crate::evidence::store::Retention;
 use crate::http;
 use crate::reload::Plan;
 use crate::server::Listen;
@@ -50,6 +51,8 @@ pub struct Config {
     pub control: http::Listen,
     /// Where reports and live changes are kept, if they are; as it is seen from outside.
     pub store: Option<PathBuf>,
+    /// How long it keeps what.
+    pub retention: Retention,
     /// The datasets and zones; their paths as they are seen from outside of any chroot.
     pub plan: Plan,
     /// Evidence, and how blocks are judged by it.

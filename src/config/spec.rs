@@ -15,6 +15,7 @@ use super::error::{ConfigError, Problem, Source};
 pub use super::neighborhood::{EvidenceSpec, LiftSpec, NeighborhoodSpec, SourceSpec};
 pub use super::values::{FormatName, Mailbox, Name, Net, OneOrMany, Percent, Placement, QuotaText, Seconds};
 pub use super::verdicts::{Families, Form, Kind, NamesSpec, When};
+use crate::evidence::store;
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -40,6 +41,9 @@ pub struct Spec {
     /// `[control]`
     #[serde(default)]
     pub control: Control,
+    /// `[retention]`
+    #[serde(default)]
+    pub retention: Retention,
     /// `[never-list]`
     #[serde(default)]
     pub never_list: NeverList,
@@ -133,6 +137,18 @@ pub struct Control {
     pub connections: usize,
     /// Open connections of one client.
     pub connections_per_client: usize,
+}
+
+/// `[retention]`: how long the store keeps what was said.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Retention {
+    /// Reports, from when they came in.
+    pub reports: Seconds,
+    /// The most reports, the latest.
+    pub most_reports: u64,
+    /// Generations, and changes that hold no more.
+    pub audit: Seconds,
 }
 
 /// `[never-list]`: what no dataset may list.
@@ -446,6 +462,13 @@ impl Default for Control {
             connections,
             connections_per_client,
         }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let store::Retention { report_age, reports, audit_age } = store::Retention::default();
+        Self { reports: Seconds(report_age), most_reports: reports, audit: Seconds(audit_age) }
     }
 }
 

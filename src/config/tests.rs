@@ -154,6 +154,7 @@ fn what_is_wrong_has_its_line_and_key() {
             "infamy.toml: listen: [::1]:53 is named twice",
         ),
         ("[control]\naddresses = [\"[::1]:8053\"]\n".to_owned(), "infamy.toml: control: addresses: TCP needs tokens"),
+        ("[retention]\naudit = 0\n".to_owned(), "infamy.toml: retention: audit: is 0, so that nothing would be kept"),
         ("[control]\nconnections = 0\n".to_owned(), "infamy.toml: control: connections: is 0"),
         ("[[evidence.source]]\nname = \"a\"\ntrust = 1.5\n".to_owned(), "infamy.toml:3: source \"a\": needs a name"),
         ("[[evidence.source]]\nname = \"a\"\n".repeat(2), "infamy.toml:5: source a: defined twice, first in line 3"),

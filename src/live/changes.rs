@@ -230,7 +230,7 @@ impl Fold {
 #[error("over {MAX_CHANGES} live changes of one dataset: put them into its files and withdraw them")]
 pub struct Full;
 
-/// The most changes of one dataset: a list of so many is better a file, and this many fit a few hundred megabytes.
-pub const MAX_CHANGES: usize = 1 << 22;
-/// Recent places that make a fold pay: so many are built into a level within milliseconds.
+/// The most changes of one dataset: a list of so many is better a file, and this many take a gigabyte while they are folded.
+pub const MAX_CHANGES: usize = 1 << 20;
+/// Recent places that make a fold pay: so many are built into a level in some ten milliseconds.
 pub const FOLD_AT: usize = 1 << 13;

@@ -21,25 +21,28 @@ fn reloads_under_load_lose_and_delay_no_query_and_leave_no_memory_behind() {
     let (lines, reloads) = if is_long { (1_000_000, 100) } else { (50_000, 5) };
     let site = Site::new();
     site.write_config(NAMES);
-    put(&site, lines, 0);
+    let lists = Lists::new(lines);
+    lists.put(&site, 0);
     let server = site.start();
-    let asking = Asking::start(&server, if is_long { 20 } else { 2 });
+    let asking = Asking::start(&server, if is_long { LONG_BURST } else { 2 });
     thread::sleep(Duration::from_secs(2));
     let quiet = asking.times.slowest(0.99);
     asking.times.forget();
     let mut resident = Vec::new();
     for number in 1..=reloads {
-        put(&site, lines, number);
+        lists.put(&site, number);
         server.signal("HUP");
         server.wait_for("reloaded took=");
         assert_eq!(server.rcode(&format!("{number}.255.255.9.bl.example")), ResponseCode::NoError);
         resident.push(settled(&server, resident.first().copied()));
     }
     let busy = asking.times.slowest(0.99);
+    let begun = asking.begun;
     let (sent, lost, wrong) = asking.end();
+    let rate = sent as f64 / begun.elapsed().as_secs_f64();
     let first = resident[0];
     eprintln!(
-        "{reloads} reloads of 2 × {lines} under {sent} queries: {lost} lost, {wrong} wrong; 99 of 100 answered within {quiet:?} \
+        "{reloads} reloads of 2 × {lines} under {sent} queries, {rate:.0} a second: {lost} lost, {wrong} wrong; 99 of 100 answered within {quiet:?} \
          before, {busy:?} meanwhile; resident {first} KiB after the first, {} KiB after the last",
         resident[resident.len() - 1],
     );
@@ -49,21 +52,37 @@ fn reloads_under_load_lose_and_delay_no_query_and_leave_no_memory_behind() {
     assert!(server.end().success());
 }
 
-/// Lists that have the same listings, one of which tells which they are.
-fn put(site: &Site, lines: u32, number: u32) {
-    let mut addresses = String::new();
-    let mut names = String::new();
-    for n in 0..lines {
-        // scattered, and every time a few others
-        let bits = (n + number * (lines / 100)).wrapping_mul(2_654_435_761) | 1 << 30;
-        writeln!(addresses, "{}", Ipv4Addr::from(bits & 0x7fff_ffff)).unwrap();
-        writeln!(names, "n{n}.list{}.example", number % 7).unwrap();
+/// Texts of lists, made beforehand, as that takes as long as a reload.
+struct Lists {
+    addresses: Vec<String>,
+    names: Vec<String>,
+}
+
+impl Lists {
+    fn new(lines: u32) -> Self {
+        let (mut addresses, mut names) = (Vec::new(), Vec::new());
+        for variant in 0..VARIANTS {
+            let (mut of_addresses, mut of_names) = (String::new(), String::new());
+            for n in 0..lines {
+                // scattered, and every time a few others
+                let bits = (n + variant * (lines / 100)).wrapping_mul(2_654_435_761) | 1 << 30;
+                writeln!(of_addresses, "{}", Ipv4Addr::from(bits & 0x7fff_ffff)).unwrap();
+                writeln!(of_names, "n{n}.list{variant}.example").unwrap();
+            }
+            addresses.push(of_addresses);
+            names.push(of_names);
+        }
+        Self { addresses, names }
     }
-    // last, so that half a list lacks it
-    write!(addresses, "9.255.255.{number}\n192.0.2.1\n").unwrap();
-    fs::write(site.0.path().join("names.new"), names).unwrap();
-    fs::rename(site.0.path().join("names.new"), site.0.path().join("names")).unwrap();
-    site.put(addresses.as_bytes());
+
+    /// Puts lists there of which one listing tells which they are.
+    fn put(&self, site: &Site, number: u32) {
+        let variant = (number % VARIANTS) as usize;
+        fs::write(site.0.path().join("names.new"), &self.names[variant]).unwrap();
+        fs::rename(site.0.path().join("names.new"), site.0.path().join("names")).unwrap();
+        // last, so that half a list lacks it
+        site.put(format!("{}9.255.255.{number}\n192.0.2.1\n", self.addresses[variant]).as_bytes());
+    }
 }
 
 /// Resident KiB once it is no more than a little above what it was the first time, as it must come to be.
@@ -96,6 +115,7 @@ struct Asking {
     times: Arc<Times>,
     threads: [JoinHandle<u64>; 2],
     wrong: Arc<AtomicU64>,
+    begun: Instant,
 }
 
 /// How many answers took how many times 50 µs; the last counts all that took longer.
@@ -130,6 +150,8 @@ impl Asking {
         let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         socket.connect(server.address).unwrap();
         socket.set_read_timeout(Some(LATE)).unwrap();
+        // replies are not to be lost here where this process does not have its turn
+        socket2::SockRef::from(&*socket).set_recv_buffer_size(4 << 20).unwrap();
         let is_over = Arc::new(AtomicBool::new(false));
         let times = Arc::new(Times((0..40_000).map(|_| AtomicU64::new(0)).collect()));
         let sent_at: Arc<Vec<AtomicU64>> = Arc::new((0..=u16::MAX).map(|_| AtomicU64::new(0)).collect());
@@ -168,7 +190,7 @@ impl Asking {
                 received
             }
         };
-        Self { is_over, times, threads: [thread::spawn(send), thread::spawn(receive)], wrong }
+        Self { is_over, times, threads: [thread::spawn(send), thread::spawn(receive)], wrong, begun: begin }
     }
 
     /// How many questions were asked, had no answer, and had a wrong one.
@@ -235,6 +257,10 @@ fn await_file(site: &Site, path: &str) {
     }
 }
 
+/// Questions every half of a millisecond, and a little: half of what two processors can ask and answer.
+const LONG_BURST: usize = 50;
+/// Texts of which two that follow each other differ.
+const VARIANTS: u32 = 7;
 /// An answer that takes longer is lost: resolvers ask again by then.
 const LATE: Duration = Duration::from_secs(2);
 /// What a machine that does other things besides makes of a percentile of microseconds.

@@ -138,58 +138,130 @@ fn now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
+/// While changes come one by one and by the thousand, so that there are folds, and a list is compiled.
 #[test]
 fn killed_at_any_moment_every_acknowledged_change_is_there() {
     let site = Site::new();
     let kills: u64 = if long() { 200 } else { 4 };
-    let mut acknowledged: Vec<Ipv4Addr> = Vec::new();
-    let mut next: u32 = 0;
-    for round in 0..kills {
+    let mut singles: Vec<Ipv4Addr> = Vec::new();
+    let mut blocks = Blocks::default();
+    let text = site.0.path().join("text");
+    fs::write(&text, (0..50_000u32).map(|n| format!("{}\n", Ipv4Addr::from(0x2d00_0000 + 7 * n))).collect::<String>())
+        .unwrap();
+    let compiled = site.0.path().join("compiled");
+    for round in 0..=kills {
         let server = start(&site);
-        for address in &acknowledged {
-            let [a, b, c, d] = address.octets();
-            let name = format!("{d}.{c}.{b}.{a}.bl.example");
-            assert_eq!(server.rcode(&name), ResponseCode::NoError, "{address} was acknowledged, in round {round}");
+        for address in &singles {
+            assert_eq!(server.rcode(&name(*address)), ResponseCode::NoError, "{address} in round {round}");
         }
-        let begun = acknowledged.len();
-        let stop = AtomicBool::new(false);
-        let first = next;
-        // several at once, so that some are always on their way
-        let taken: Vec<Vec<Ipv4Addr>> = thread::scope(|scope| {
-            let writers: Vec<_> = (0..3)
+        blocks.check(&server, round as usize);
+        if compiled.exists() {
+            let mut verify = Command::new(PROGRAM);
+            let output = verify.args(["compile", "--verify"]).arg(&compiled).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        if round == kills {
+            assert!(server.end().success());
+            break;
+        }
+        let (stop, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+        let goes_on = || !stop.load(Ordering::Relaxed);
+        thread::scope(|scope| {
+            // several at once, so that some are always on their way
+            let (site, first, acknowledged) = (&site, 1000 * round as u32, &acknowledged);
+            let writers: Vec<_> = (0..2)
                 .map(|writer| {
-                    let (site, stop) = (&site, &stop);
                     scope.spawn(move || {
-                        let mut taken = Vec::new();
-                        for count in 0.. {
-                            if stop.load(Ordering::Relaxed) {
-                                break;
-                            }
-                            let address = Ipv4Addr::from(0xcb00_7100 - 0x0100_0000 + first + 3 * count + writer);
-                            let text = address.to_string();
-                            if infamy(site, &["add", &text, "--dataset", "list"]).status.success() {
-                                taken.push(address);
-                            }
-                        }
-                        taken
+                        let addresses = (0..).map(|n| Ipv4Addr::from(0xca00_0000 + first + 2 * n + writer));
+                        let added = |address: &Ipv4Addr| {
+                            let output = infamy(site, &["add", &address.to_string(), "--dataset", "list"]);
+                            acknowledged.fetch_add(u64::from(output.status.success()), Ordering::Relaxed);
+                            output.status.success()
+                        };
+                        addresses.take_while(|_| goes_on()).filter(added).collect::<Vec<_>>()
                     })
                 })
                 .collect();
-            thread::sleep(Duration::from_millis(100 + round * 37 % 300));
+            let blocks = &mut blocks;
+            scope.spawn(move || {
+                while goes_on() {
+                    blocks.change_next(site);
+                }
+            });
+            let compiles = scope.spawn(|| {
+                while goes_on() {
+                    let mut compile = Command::new(PROGRAM);
+                    compile.args(["compile", "--format", "plain", "-o"]).args([&compiled, &text]);
+                    let mut child = compile.stdout(Stdio::null()).spawn().unwrap();
+                    while goes_on() && child.try_wait().unwrap().is_none() {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    // it may have ended by now
+                    let _ = child.kill();
+                    child.wait().unwrap();
+                }
+            });
+            let begin = Instant::now();
+            while acknowledged.load(Ordering::Relaxed) == 0 {
+                assert!(begin.elapsed() < PATIENCE, "nothing is acknowledged in round {round}");
+                thread::sleep(Duration::from_millis(1));
+            }
+            thread::sleep(Duration::from_millis(round * 37 % 300));
             kill(server);
             stop.store(true, Ordering::Relaxed);
-            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+            singles.extend(writers.into_iter().flat_map(|writer| writer.join().unwrap()));
+            compiles.join().unwrap();
         });
-        acknowledged.extend(taken.into_iter().flatten());
-        next += 1000;
-        assert!(round > 0 || acknowledged.len() > begun, "nothing was acknowledged before the first kill");
     }
-    let server = start(&site);
-    for address in &acknowledged {
-        let [a, b, c, d] = address.octets();
-        assert_eq!(server.rcode(&format!("{d}.{c}.{b}.{a}.bl.example")), ResponseCode::NoError, "{address}");
+}
+
+fn name(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("{d}.{c}.{b}.{a}.bl.example")
+}
+
+/// Blocks of addresses that are added and removed in turn, each with one request.
+#[derive(Default)]
+struct Blocks {
+    /// What was last acknowledged of each: whether it is listed.
+    listed: [bool; Blocks::COUNT],
+    /// The next, or the one that was asked for and not acknowledged.
+    next: usize,
+}
+
+impl Blocks {
+    /// Together more than are folded.
+    const COUNT: usize = 12;
+    /// Addresses of a block, which is what one request may have.
+    const SIZE: usize = 1000;
+
+    fn addresses(block: usize) -> impl Iterator<Item = Ipv4Addr> {
+        (0..Self::SIZE).map(move |n| Ipv4Addr::from(0xcb10_0000 + (Self::SIZE * block + n) as u32))
     }
-    assert!(server.end().success());
+
+    fn change_next(&mut self, site: &Site) {
+        let subjects: Vec<String> = Self::addresses(self.next).map(|address| address.to_string()).collect();
+        let action = if self.listed[self.next] { "remove" } else { "add" };
+        let mut arguments = vec![action, "--dataset", "list"];
+        arguments.extend(subjects.iter().map(String::as_str));
+        if infamy(site, &arguments).status.success() {
+            self.listed[self.next] = !self.listed[self.next];
+            self.next = (self.next + 1) % Self::COUNT;
+        }
+    }
+
+    /// All blocks are as acknowledged, but for the one of which that was not heard: that is so or so as a whole.
+    fn check(&mut self, server: &Server, offset: usize) {
+        for block in 0..Self::COUNT {
+            let some = Self::addresses(block).skip(offset % 20).step_by(20);
+            let mut said = some.map(|address| (address, server.rcode(&name(address)) == ResponseCode::NoError));
+            if block == self.next {
+                self.listed[block] = said.next().unwrap().1;
+            }
+            let other = said.find(|(_, is_listed)| *is_listed != self.listed[block]);
+            assert_eq!(other, None, "of a block of which listed is {}", self.listed[block]);
+        }
+    }
 }
 
 #[test]

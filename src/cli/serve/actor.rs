@@ -10,11 +10,11 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::now;
 use super::audit::{Audit, Notes};
+use super::background;
 use super::board::Board;
 use super::cause::{Cause, Causes};
 use super::generations::{Generations, Taken, Unverified};
@@ -22,7 +22,7 @@ use super::live::{Live, Of};
 use super::loads::{Loads, Outcome, Request};
 use super::watch::Watcher;
 use crate::dataset::{Emitted, Reported};
-use crate::evidence::store::{Numbered, Retention, What};
+use crate::evidence::store::{Numbered, What};
 use crate::http::api::{Failure, Reloaded};
 use crate::http::{Refusal, Reply, Until};
 use crate::live::Folded;
@@ -152,7 +152,7 @@ impl Actor<'_> {
             if clock >= next_prune {
                 next_prune = clock + PRUNE_EVERY;
                 if let Some((_, journal)) = self.board.store() {
-                    journal.prune(Retention::default(), now().0);
+                    journal.prune(self.generations.config().retention, now().0);
                 }
             }
             for name in self.live.expire(now().0) {
@@ -348,12 +348,15 @@ impl Actor<'_> {
         }
     }
 
-    /// Hands reports to what is emitted, and takes over what that says anew.
+    /// Hands reports to what is emitted, and takes over what that says anew. In a storm of them all but a few wait for
+    /// the next survey, so that what else is changed is served within the second.
     fn report(&mut self) {
-        let reports = std::mem::take(&mut self.pending.reports);
-        if reports.is_empty() {
+        let mut reports = std::mem::take(&mut self.pending.reports);
+        let count = reports.len();
+        if count == 0 {
             return;
         }
+        reports.truncate(MOST_REPORTS);
         let said: Vec<Reported<'_>> = reports
             .iter()
             .filter_map(|numbered| match &numbered.event.what {
@@ -377,11 +380,11 @@ impl Actor<'_> {
                 self.pending.cause(Cause::Reported);
                 self.pending.datasets.insert(name.clone());
             }
-            if revised.wants_emission {
+            if revised.wants_emission || count > MOST_REPORTS {
                 self.pending.full.insert(name);
             }
         }
-        self.board.behind().catch_up(reports.len());
+        self.board.behind().catch_up(count);
     }
 
     fn fold(&self, name: String, of: Of, build: impl FnOnce() -> Option<Folded> + Send + 'static) {
@@ -391,7 +394,7 @@ impl Actor<'_> {
             // without a receiver the server is ending
             drop(sender.send(Happening::Folded { name, of, folded }));
         };
-        if let Err(error) = thread::Builder::new().name("fold".to_owned()).spawn(work) {
+        if let Err(error) = background::start("fold", work) {
             tracing::warn!("no fold: no thread can be started: {error}");
             drop(self.sender.send(Happening::Folded { name: fallback, of, folded: None }));
         }
@@ -419,3 +422,5 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Events that are taken before it is looked what is due.
 const MOST_AT_ONCE: usize = 10_000;
+/// Reports that move verdicts between two publications: half a second's work if each is about another network.
+const MOST_REPORTS: usize = 5_000;

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
-use std::thread;
 
 use super::super::now;
+use super::background;
 use super::cause::Causes;
 use super::compare::{Loaded, compare};
 use super::desk::OURSELVES;
@@ -131,7 +131,7 @@ impl Audit {
                 own.compare(comparison, folder.as_deref());
             }
         };
-        thread::Builder::new().name("audit".to_owned()).spawn(run)?;
+        background::start("audit", run)?;
         Ok(Self { keeper: Some(keeper), comparing: Some(comparing) })
     }
 

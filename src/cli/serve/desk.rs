@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::thread;
 
 use super::super::lookup::look_up_json;
 use super::super::now;
 use super::actor::{Ask, Happening};
+use super::background;
 use super::board::{Board, at};
 use super::live::Live;
 use crate::evidence::Time;
@@ -342,7 +342,7 @@ fn aside<T: Send + 'static>(reply: Reply<T>, work: impl FnOnce() -> Result<T, Re
 
 fn spawn(work: impl FnOnce() + Send + 'static) {
     // the interface bounds how many ask at once; where no thread can be had the reply is dropped, which is an answer too
-    if let Err(error) = thread::Builder::new().name("desk".to_owned()).spawn(work) {
+    if let Err(error) = background::start("desk", work) {
         tracing::warn!("a request was not answered: no thread can be started: {error}");
     }
 }

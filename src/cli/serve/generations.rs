@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::super::now;
 use super::super::selftest::{self, Finding};
 use super::audit::Audit;
+use super::background;
 use super::cause::{Cause, Causes};
 use super::compare::Loaded;
 use super::live::Live;
@@ -129,7 +130,7 @@ impl Generations {
                 }
             }
         };
-        thread::Builder::new().name("verify".to_owned()).spawn(verify).map(drop)
+        background::start("verify", verify)
     }
 
     /// Stops serving a dataset that is corrupt: what it says may be wrong, and a zone without it can say nothing. Its zones
@@ -355,7 +356,7 @@ fn retirement() -> io::Result<Sender<Retired>> {
             }
         }
     };
-    thread::Builder::new().name("retire".to_owned()).spawn(retire)?;
+    background::start("retire", retire)?;
     Ok(sender)
 }
 

@@ -8,11 +8,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::thread;
 use std::time::Instant;
 
 use super::super::load;
 use super::actor::Happening;
+use super::background;
 use super::cause::{Cause, Causes};
 use super::starting_at;
 use super::state::State;
@@ -131,7 +131,7 @@ pub(super) fn start(
         // without a receiver the server is ending
         drop(sender.send(Happening::Loaded(Box::new(Outcome { request, began, brought }))));
     };
-    thread::Builder::new().name("load".to_owned()).spawn(work).map(drop)
+    background::start("load", work)
 }
 
 /// What a load does.
@@ -218,6 +218,8 @@ mod tests {
     use std::path::Path;
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
+
+    use std::thread;
 
     use super::*;
 

@@ -7,6 +7,7 @@
 
 mod actor;
 mod audit;
+mod background;
 mod board;
 mod cause;
 mod compare;

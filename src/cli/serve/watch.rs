@@ -5,10 +5,10 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::Duration;
 
 use super::actor::Happening;
+use super::background;
 use crate::config::Config;
 use crate::reload::{Plan, Store, Watch};
 
@@ -24,7 +24,7 @@ impl Watcher {
     /// Starts the thread; which datasets have changed goes to `sender`.
     pub(super) fn start(config: &Config, store: &Store, sender: Sender<Happening>) -> io::Result<Self> {
         let (orders, received) = channel();
-        thread::Builder::new().name("watch".to_owned()).spawn(move || watch(&received, &sender))?;
+        background::start("watch", move || watch(&received, &sender))?;
         let watcher = Self(orders);
         watcher.tell(config, store);
         Ok(watcher)

@@ -12,10 +12,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::event::{Event, EventError, Numbered};
 use super::log::{Appended, Conflict, EvidenceLog, LogError};
 use super::prune::Retention;
+use crate::table::memory::give_back_unused;
 
 /// Gets what became of a submission: of each of its events, or why nothing of it was kept.
 pub type Ack = Box<dyn FnOnce(Result<Vec<Appended>, Refusal>) + Send>;
@@ -98,7 +100,8 @@ impl Journal {
         subscriber: impl FnMut(Numbered) + Send + 'static,
     ) -> Result<Self, std::io::Error> {
         let shared = Arc::new(Shared { queue: Mutex::default(), news: Condvar::new() });
-        let mut keeper = Keeper { log, subscriber: Box::new(subscriber), shared: Arc::clone(&shared) };
+        let mut keeper =
+            Keeper { log, subscriber: Box::new(subscriber), shared: Arc::clone(&shared), has_rested: true };
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || keeper.run())?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -175,12 +178,15 @@ struct Keeper {
     log: Box<dyn EvidenceLog>,
     subscriber: Box<dyn FnMut(Numbered) + Send>,
     shared: Arc<Shared>,
+    /// Whether nothing was done since the log was last let rest.
+    has_rested: bool,
 }
 
 /// What is to be done next.
 enum Task {
     Keep(Vec<Submission>),
     Prune(Retention, i64),
+    Rest,
 }
 
 impl Keeper {
@@ -189,6 +195,12 @@ impl Keeper {
         let _guard = CloseAtEnd(Arc::clone(&self.shared));
         while let Some(task) = self.next_task() {
             match task {
+                Task::Rest => {
+                    self.log.rest();
+                    give_back_unused();
+                    self.has_rested = true;
+                    continue;
+                }
                 Task::Keep(batch) => self.keep(batch),
                 Task::Prune(retention, now) => {
                     let left = self.log.prune(&retention, now).is_ok_and(|dropped| dropped > 0);
@@ -198,6 +210,7 @@ impl Keeper {
                 }
             }
             self.log.settle();
+            self.has_rested = false;
         }
     }
 
@@ -223,7 +236,15 @@ impl Keeper {
             if queue.is_closed {
                 return None;
             }
-            queue = self.shared.news.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            if self.has_rested {
+                queue = self.shared.news.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                let waited = self.shared.news.wait_timeout(queue, REST_AFTER).unwrap_or_else(PoisonError::into_inner);
+                if waited.1.timed_out() {
+                    return Some(Task::Rest);
+                }
+                queue = waited.0;
+            }
         }
     }
 
@@ -278,5 +299,7 @@ impl Drop for CloseAtEnd {
 
 /// Bytes of events that may wait: some hundred thousand reports, two seconds of the fastest stream.
 pub const MAX_QUEUED: usize = 64 << 20;
+/// How long nothing comes before the log is let rest: longer than any gap in a stream of reports.
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// Events of one transaction: a sync is shared by enough of them, and none waits longer than a fraction of a second.
 const MAX_BATCH: usize = 16_384;

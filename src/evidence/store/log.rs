@@ -22,6 +22,9 @@ pub trait EvidenceLog: Send {
     /// Is called after what was appended is acknowledged, for what nobody need wait for.
     fn settle(&mut self) {}
 
+    /// Is called when nothing has come for a while: memory that only makes work faster is given back.
+    fn rest(&mut self) {}
+
     /// Hands on all events with a higher number in their order.
     ///
     /// # Errors

@@ -9,11 +9,11 @@ use rusqlite::{Connection, params};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Seconds that reports are kept.
-    pub report_age: i64,
+    pub report_age: u32,
     /// At most so many reports, the latest.
     pub reports: u64,
     /// Seconds that generations, and changes that hold no more, are kept.
-    pub audit_age: i64,
+    pub audit_age: u32,
 }
 
 impl Default for Retention {
@@ -39,17 +39,17 @@ impl Retention {
             // the oldest are those that came first
             "DELETE FROM report WHERE number IN
                 (SELECT number FROM (SELECT number, at FROM report ORDER BY number LIMIT ?2) WHERE at < ?1)",
-            now.saturating_sub(self.report_age),
+            now.saturating_sub(self.report_age.into()),
         )?;
         dropped += run(
             "DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE at < ?1 LIMIT ?2)",
             now.saturating_sub(KEY_AGE),
         )?;
-        dropped += run(DROP_CHANGES, now.saturating_sub(self.audit_age))?;
+        dropped += run(DROP_CHANGES, now.saturating_sub(self.audit_age.into()))?;
         // the latest stays, as its number is where the next start goes on
         let generation: Option<i64> = connection.query_row(
             "SELECT max(number) FROM generation WHERE at < ?1 AND number < (SELECT max(number) FROM generation)",
-            [now.saturating_sub(self.audit_age)],
+            [now.saturating_sub(self.audit_age.into())],
             |row| row.get(0),
         )?;
         let Some(generation) = generation else { return Ok(dropped) };
@@ -83,11 +83,11 @@ const DROP_CHANGES: &str = "
     END LIMIT ?2)";
 
 /// Four hundred days: the method looks a year back for what returns.
-const REPORT_AGE: i64 = 400 * 86_400;
+const REPORT_AGE: u32 = 400 * 86_400;
 /// Some 10 GB.
 const REPORTS: u64 = 100_000_000;
 /// Long enough to be asked about last year.
-const AUDIT_AGE: i64 = 400 * 86_400;
+const AUDIT_AGE: u32 = 400 * 86_400;
 /// A week: nobody asks again later than that whether something has arrived.
 const KEY_AGE: i64 = 7 * 86_400;
 /// Rows of a table that are dropped in one step: some tens of milliseconds.

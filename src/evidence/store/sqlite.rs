@@ -140,6 +140,11 @@ impl EvidenceLog for SqliteLog {
         }
     }
 
+    fn rest(&mut self) {
+        // pages are cached for streams of reports; a page that is read again comes from the system's own cache
+        let _ = run(&self.connection, "PRAGMA shrink_memory");
+    }
+
     fn replay(&mut self, after: u64, each: &mut dyn FnMut(Numbered)) -> Result<(), LogError> {
         read::replay(&self.connection, after, each).map_err(|error| self.error(&error))
     }

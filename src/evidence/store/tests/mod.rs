@@ -188,7 +188,7 @@ fn what_is_old_is_dropped_and_what_holds_is_not() {
         append(&mut log, &[Event { key: None, at: 0, who: String::new(), what: What::Generation(generation) }]);
     }
     let live = log.live_changes(20 * day).unwrap();
-    let retention = Retention { report_age: 5 * day, reports: 100, audit_age: 5 * day };
+    let retention = Retention { report_age: 5 * 86_400, reports: 100, audit_age: 5 * 86_400 };
     let mut steps = 0;
     while log.prune(&retention, 20 * day).unwrap() > 0 {
         steps += 1;
