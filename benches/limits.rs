@@ -106,8 +106,12 @@ impl Variant {
         let mut buffer = [0; 2048];
         let mut ask = |queries: &[Vec<u8>]| {
             for batch in queries.chunks(IN_FLIGHT) {
-                batch.iter().for_each(|query| _ = socket.send(query).expect("a query can be sent"));
-                batch.iter().for_each(|_| _ = socket.recv(&mut buffer).expect("every query is answered"));
+                for query in batch {
+                    socket.send(query).expect("a query can be sent");
+                }
+                for _ in batch {
+                    socket.recv(&mut buffer).expect("every query is answered");
+                }
             }
         };
         let (warm_up, asked) = self.queries[..WARM_UP + ASKED].split_at(WARM_UP);

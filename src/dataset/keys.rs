@@ -17,6 +17,8 @@ pub struct Keys {
     /// The index of each label's key; labels stand in the table itself, so that one is found with one wait for memory.
     by_label: HashMap<ArrayVec<u8, MAX_LABEL>, u32>,
     all: Vec<Key>,
+    /// Whether any of them has a quota of its own: where none has, nobody need look.
+    has_quotas: bool,
 }
 
 /// A key, as everybody may see it.
@@ -36,6 +38,7 @@ impl Keys {
         if let Some(&index) = self.by_label.get(key) {
             return Some(&self.all[index as usize].name);
         }
+        self.has_quotas |= quota != Quota::default();
         let mut hasher = DefaultHasher::new();
         (dataset, name).hash(&mut hasher);
         self.by_label.insert(key.iter().take(MAX_LABEL).copied().collect(), self.all.len() as u32);
@@ -48,6 +51,11 @@ impl Keys {
         // what is no key in any case is not hashed
         let index = *self.by_label.get(Some(label).filter(|label| could_be_key(label))?)?;
         Some((index, &self.all[index as usize]))
+    }
+
+    /// Whether any of them has a quota of its own.
+    pub fn has_quotas(&self) -> bool {
+        self.has_quotas
     }
 
     /// A key by its index.

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{UnixTime, Zone};
-use crate::dataset::{ClientAction, Clients, Dataset, Key, Value};
+use crate::dataset::{ClientAction, Clients, Dataset, Key, Keys, Value};
 use crate::dnsxl::Labels;
 use crate::dnsxl::name::fmt_wire;
 use crate::feed::{Quota, could_be_key};
@@ -155,6 +155,11 @@ impl Access {
         self.keys.is_some()
     }
 
+    fn has_key_quotas(&self) -> bool {
+        let keys = self.keys.as_ref().and_then(|dataset| dataset.keys.as_ref());
+        self.terms.key_quota.is_bound() || keys.is_some_and(Keys::has_quotas)
+    }
+
     /// A key by its index in a [`Standing`].
     pub fn key(&self, index: u32) -> Option<&Key> {
         self.keys.as_ref()?.keys.as_ref()?.get(index)
@@ -210,6 +215,8 @@ impl Access {
             Some(permit) => return admission(permit),
         }
         let account = match key {
+            // without any quota the key's own memory is not looked at
+            Some(_) if !self.has_key_quotas() => None,
             Some((_, key)) => Some((Account::Key(key.account), key.quota.or(self.terms.key_quota))),
             None if listed.is_some() => None,
             None if self.has_keys() && !is_open() => {
