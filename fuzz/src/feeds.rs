@@ -8,9 +8,10 @@ use infamy::feed::{self, ClientBlock, Compression, Entry, Format, LineError, Rea
 use crate::packets::ask;
 use crate::world::{self, KEY};
 
-/// Parses any bytes as a list; the first one says how.
-pub fn feed(format: Format, bytes: &[u8]) {
-    let Some((&first, list)) = bytes.split_first() else { return };
+/// Parses any bytes as a list; the first two say of which format, and how.
+pub fn feed(bytes: &[u8]) {
+    let &[format, first, ref list @ ..] = bytes else { return };
+    let format = FORMATS[usize::from(format) % FORMATS.len()];
     let reading = Reading {
         host_bits: first & 1 != 0,
         compression: if first & 2 != 0 { Compression::Detect } else { Compression::Off },

@@ -1,4 +1,0 @@
-//! Any bytes as a list file of this format.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| infamy_fuzz::feed(infamy::feed::Format::Ip4Trie, bytes));
