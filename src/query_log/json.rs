@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use super::line::{name_end, rcode_name, write_class, write_name, write_type};
+use super::line::{name_end, question_of, rcode_name, write_asked, write_class, write_type};
 use crate::answer::{HEADER_LENGTH, Outcome};
 use crate::server::{Exchange, Finding, TYPES};
 
@@ -20,7 +20,7 @@ pub(super) fn write_json(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
         Some(zone) => quoted(out, |out| write!(out, "{}", zone.apex)),
         None => out.write_all(b"null"),
     };
-    write_question(exchange.query.get(HEADER_LENGTH..).unwrap_or_default(), out);
+    write_question(exchange, out);
     let _ = match rcode_name(summary.rcode) {
         Some(name) => write!(out, ",\"rcode\":\"{name}\""),
         None => write!(out, ",\"rcode\":\"rcode{}\"", summary.rcode),
@@ -30,11 +30,12 @@ pub(super) fn write_json(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends name, type and class, each null where it is not there.
-fn write_question(question: &[u8], out: &mut Vec<u8>) {
+fn write_question(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
+    let question = question_of(exchange);
     let end = name_end(question);
     out.extend_from_slice(b",\"name\":");
     let _ = match end {
-        Some(end) => quoted(out, |out| write_name(&question[..end], out)),
+        Some(end) => quoted(out, |out| write_asked(exchange, &question[..end], out)),
         None => out.write_all(b"null"),
     };
     let numbers = end.and_then(|end| question[end..].first_chunk());

@@ -5,14 +5,16 @@
 use std::io::{self, Write};
 
 use crate::answer::{HEADER_LENGTH, Outcome};
+use crate::dnsxl::QueryName;
 use crate::server::Exchange;
+use crate::zone::{Shown, Zone};
 
 /// Appends the line of a query that got a reply.
 pub(super) fn write_line(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
     let Outcome::Reply { length, summary } = exchange.outcome else { return };
     // writing into memory does not fail
     let _ = write!(out, "{} {} ", exchange.now.0, exchange.client);
-    write_question(exchange.query.get(HEADER_LENGTH..).unwrap_or_default(), out);
+    write_question(exchange, out);
     out.extend_from_slice(b": ");
     let _ = match rcode_name(summary.rcode) {
         Some(name) => write!(out, "{name}"),
@@ -22,14 +24,36 @@ pub(super) fn write_line(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends name, type and class as far as they are there.
-fn write_question(question: &[u8], out: &mut Vec<u8>) {
+fn write_question(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
+    let question = question_of(exchange);
     let Some(end) = name_end(question) else { return out.extend_from_slice(b"? ? ?") };
-    let _ = write_name(&question[..end], out);
+    let _ = write_asked(exchange, &question[..end], out);
     let Some(&[t1, t2, c1, c2]) = question[end..].first_chunk() else { return out.extend_from_slice(b" ? ?") };
     out.push(b' ');
     let _ = write_type(u16::from_be_bytes([t1, t2]), out);
     out.push(b' ');
     let _ = write_class(u16::from_be_bytes([c1, c2]), out);
+}
+
+/// What stands behind the header of a query.
+pub(super) fn question_of<'a>(exchange: &Exchange<'a>) -> &'a [u8] {
+    exchange.query.get(HEADER_LENGTH..).unwrap_or_default()
+}
+
+/// The zone and the name of a query of which a label may be a key, which nobody is to see.
+pub(super) fn keyed(exchange: &Exchange<'_>) -> Option<(&Zone, QueryName)> {
+    let Outcome::Reply { summary, .. } = exchange.outcome else { return None };
+    let zone = exchange.snapshot.zones().get(summary.zone?).filter(|zone| zone.access.has_keys())?;
+    let (name, _) = QueryName::read(question_of(exchange)).ok()?;
+    Some((zone, name))
+}
+
+/// Writes the name that was asked for, with the name of a key in the place of the key.
+pub(super) fn write_asked(exchange: &Exchange<'_>, wire: &[u8], out: &mut impl Write) -> io::Result<()> {
+    match keyed(exchange) {
+        Some((zone, name)) => write!(out, "{}", Shown { zone, labels: name.labels() }),
+        None => write_name(wire, out),
+    }
 }
 
 /// Where the name that a question begins with ends; none if it is not there whole, or has a compression pointer.
@@ -45,7 +69,7 @@ pub(super) fn name_end(question: &[u8]) -> Option<usize> {
 }
 
 /// Writes a name in wire form, which is whole.
-pub(super) fn write_name(wire: &[u8], out: &mut impl Write) -> io::Result<()> {
+fn write_name(wire: &[u8], out: &mut impl Write) -> io::Result<()> {
     let mut rest = wire;
     if let [0, ..] = rest {
         return out.write_all(b".");

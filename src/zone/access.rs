@@ -242,14 +242,21 @@ pub struct Shown<'z> {
     pub labels: Labels<'z>,
 }
 
+impl Shown<'_> {
+    /// Whether anything stands in the place of a label.
+    pub fn hides_any(&self) -> bool {
+        let front = self.labels.without_suffix(self.zone.apex_labels);
+        self.zone.access.key_of(front).is_some() || self.zone.access.hides(front)
+    }
+}
+
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let access = &self.zone.access;
-        let front = self.labels.without_suffix(self.zone.apex_labels);
-        let key = access.key_of(front).map(|(_, key)| &*key.name);
-        if key.is_none() && !access.hides(front) {
+        if !self.hides_any() {
             return fmt_wire(self.labels.wire(), f);
         }
+        let front = self.labels.without_suffix(self.zone.apex_labels);
+        let key = self.zone.access.key_of(front).map(|(_, key)| &*key.name);
         let subject = front.without_suffix(1);
         if subject.count() > 0 {
             fmt_wire(subject.wire(), f)?;

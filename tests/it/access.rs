@@ -19,7 +19,7 @@ fn keys_are_exchanged_as_lists_are_and_no_log_or_state_has_one() {
     let site = Site::new();
     let put = |text: &str| put(site.0.path(), "customers", text, 0o640);
     put("acme 0123456789abcdefghij 1000/d\n");
-    site.write_config(KEYED);
+    site.write_config(&format!("{KEYED}[query-log]\nfile = \"state/queries.log\"\n"));
     let server = site.start();
     let asked = |key: &str| server.rcode(&format!("1.2.0.192.{key}.keyed.example"));
     assert_eq!(asked("0123456789abcdefghij"), ResponseCode::NoError);
@@ -46,9 +46,13 @@ fn keys_are_exchanged_as_lists_are_and_no_log_or_state_has_one() {
     let told = lines.join("\n");
     assert!(told.contains("the key of cord is left out: it is already that of bolt") || told.contains("problems=2"));
     assert!(!told.contains("abcdefghij"), "{told}");
+    assert!(server.end().success());
     let state = site.0.path().join("state");
     assert!(!files_below(&state).iter().any(|bytes| bytes.windows(10).any(|part| part == b"abcdefghij")));
-    assert!(server.end().success());
+    let log = fs::read_to_string(state.join("queries.log")).unwrap();
+    for shown in ["\"1.2.0.192.[acme].keyed.example\"", "\"1.2.0.192.[?].keyed.example\""] {
+        assert!(log.contains(shown), "{log}");
+    }
 }
 
 #[test]
