@@ -224,7 +224,7 @@ fn name(address: Ipv4Addr) -> String {
 #[derive(Default)]
 struct Blocks {
     /// What was last acknowledged of each: whether it is listed.
-    listed: [bool; Blocks::COUNT],
+    listed: [bool; Self::COUNT],
     /// The next, or the one that was asked for and not acknowledged.
     next: usize,
 }

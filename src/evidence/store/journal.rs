@@ -17,7 +17,6 @@ use std::time::Duration;
 use super::event::{Event, EventError, Numbered};
 use super::log::{Appended, Conflict, EvidenceLog, LogError};
 use super::prune::Retention;
-use crate::table::memory::give_back_unused;
 
 /// Gets what became of a submission: of each of its events, or why nothing of it was kept.
 pub type Ack = Box<dyn FnOnce(Result<Vec<Appended>, Refusal>) + Send>;
@@ -197,7 +196,6 @@ impl Keeper {
             match task {
                 Task::Rest => {
                     self.log.rest();
-                    give_back_unused();
                     self.has_rested = true;
                     continue;
                 }
