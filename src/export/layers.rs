@@ -128,7 +128,8 @@ impl<'s> Layers<'s> {
                 let name = Name::from_wire(wire).and_then(|name| name.under(&place.under)).unwrap_or_default();
                 let has_wildcard = |name: &Name| !self.below_name(QueryName::from(name).labels(), None).is_empty();
                 // what an allow list leaves out of all it has below a name may be listed, and nothing else spells it
-                let is_own = |name: &Name| is_listed(&self.source.zone, QueryName::from(name).labels(), self.source.now);
+                let is_own =
+                    |name: &Name| is_listed(&self.source.zone, QueryName::from(name).labels(), self.source.now);
                 if !name.is_root() && (has_wildcard(&name.parent()) || has_wildcard(&name) || is_own(&name)) {
                     stops.push(name);
                 }

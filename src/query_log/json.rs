@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use super::line::{name_end, question_of, rcode_name, write_asked, write_class, write_type};
-use crate::answer::{HEADER_LENGTH, Outcome};
+use crate::answer::Outcome;
 use crate::server::{Exchange, Finding, TYPES};
 
 /// Appends the line of a query that got a reply.
@@ -82,6 +82,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::answer::HEADER_LENGTH;
     use crate::query_log::line::tests::exchange;
 
     fn shown(query: &[u8], rcode: u16) -> Value {

@@ -41,7 +41,7 @@ pub(super) fn question_of<'a>(exchange: &Exchange<'a>) -> &'a [u8] {
 }
 
 /// The zone and the name of a query of which a label may be a key, which nobody is to see.
-pub(super) fn keyed(exchange: &Exchange<'_>) -> Option<(&Zone, QueryName)> {
+pub(super) fn keyed<'a>(exchange: &Exchange<'a>) -> Option<(&'a Zone, QueryName)> {
     let Outcome::Reply { summary, .. } = exchange.outcome else { return None };
     let zone = exchange.snapshot.zones().get(summary.zone?).filter(|zone| zone.access.has_keys())?;
     let (name, _) = QueryName::read(question_of(exchange)).ok()?;
