@@ -49,7 +49,8 @@ pub(super) fn compare(loaded: &Loaded, folder: Option<&Path>, notes: &mut Notes)
     comparison.places4.sort_unstable();
     comparison.places6.sort_unstable();
     let is_spelt = loaded.spec.emitted.is_none() && loaded.after.compiled.is_none();
-    if !is_spelt {
+    // what is in a pipe is there once, and the next load's
+    if !is_spelt || !loaded.spec.files.iter().all(|path| path.is_file()) {
         return;
     }
     let path = folder.map(|folder| folder.join(format!("{}.zst", loaded.spec.name)));
