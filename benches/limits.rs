@@ -200,7 +200,8 @@ fn queries(on: On, now: UnixTime) -> Vec<Vec<u8>> {
     let given = secrets().check(&Cookie { client, server: Server::None }, CLIENT, now).expect("there is a secret").1;
     let query = |number: u64| {
         let random = common::mix(number);
-        let index = if random % 5 == 0 { (random >> 8) % LISTINGS } else { LISTINGS + (random >> 8) % (1 << 30) };
+        let index =
+            if random.is_multiple_of(5) { (random >> 8) % LISTINGS } else { LISTINGS + (random >> 8) % (1 << 30) };
         let [a, b, c, d] = common::address4(index).to_be_bytes();
         let key = key(if on.keys { number % 1000 } else { 0 });
         let name = format!("{d}.{c}.{b}.{a}.{key}.bl.example");

@@ -29,8 +29,7 @@ impl Guard {
         tally: &Tally,
         respond: &R,
         (snapshot, asked): (&Snapshot, &R::Asked),
-        client: IpAddr,
-        now: UnixTime,
+        (client, now): (IpAddr, UnixTime),
         reply: Outcome,
         out: &mut [u8],
     ) -> Outcome {
@@ -79,7 +78,7 @@ impl Desk {
         out[..query.len()].copy_from_slice(query);
         let reply = self.respond.respond(snapshot, &asked, client, Transport::Udp, now, out);
         self.tally.note(&reply);
-        self.guard.limit(&self.tally, &self.respond, (snapshot, &asked), client, now, reply, out)
+        self.guard.limit(&self.tally, &self.respond, (snapshot, &asked), (client, now), reply, out)
     }
 
     /// What was counted.

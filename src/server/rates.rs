@@ -141,7 +141,7 @@ impl Rates {
         };
         let hash = self.hash(network, class);
         // the lower half chooses the line, bits of the upper half tell who is in it
-        let line = &self.lines[((hash & 0xffff_ffff) * self.lines.len() as u64 >> 32) as usize];
+        let line = &self.lines[(((hash & 0xffff_ffff) * self.lines.len() as u64) >> 32) as usize];
         let mark = (hash >> MARK_AT).max(1);
         let second = now.0 as u16;
         for _ in 0..ATTEMPTS {

@@ -144,7 +144,7 @@ fn answer<R: Respond>(
                 let reply = respond.respond(snapshot, asked, client, Transport::Udp, now, batch.slot(index));
                 answering.tally.note(&reply);
                 let asked = (snapshot, asked);
-                answering.guard.limit(&answering.tally, respond, asked, client, now, reply, batch.slot(index))
+                answering.guard.limit(&answering.tally, respond, asked, (client, now), reply, batch.slot(index))
             }
             Err(reason) => Outcome::Drop(*reason),
         };
