@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Instant;
 
@@ -29,6 +30,16 @@ files = "clients"
 apex = "closed.example"
 datasets = ["closed"]
 access = "clients"
+
+[[dataset]]
+name = "customers"
+format = "keys"
+files = "customers"
+
+[[zone]]
+apex = "keyed.example"
+datasets = ["closed"]
+keys = "customers"
 "#;
 
 fn site() -> Site {
@@ -37,6 +48,9 @@ fn site() -> Site {
     fs::write(site.list(), "192.0.2.0/28\n").unwrap();
     fs::write(site.0.path().join("closed"), "192.0.2.77\n").unwrap();
     fs::write(site.0.path().join("clients"), "127.0.0.0/8 :pass\n").unwrap();
+    let customers = site.0.path().join("customers");
+    fs::write(&customers, "acme 0123456789abcdefghij\n").unwrap();
+    fs::set_permissions(&customers, fs::Permissions::from_mode(0o600)).unwrap();
     site
 }
 

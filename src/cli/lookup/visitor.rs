@@ -1,7 +1,7 @@
 //! What a visitor of the lookup page may know of a subject.
 //!
 //! It is what `lookup` finds, less what is the operator's own: paths and lines, the names of sources and of people, and
-//! zones that have an access list. Invariant: what it costs is bounded, as anybody may ask.
+//! zones that have an access list or keys. Invariant: what it costs is bounded, as anybody may ask.
 
 mod reasons;
 
@@ -98,7 +98,7 @@ pub(in crate::cli) fn found(asked: &page::Subject, served: &Served<'_>) -> anyho
 
 /// Whether anybody may see what a zone says.
 fn is_open(zone: &ZonePlan) -> bool {
-    zone.access.is_none()
+    zone.access.is_none() && zone.keys.is_none()
 }
 
 fn in_zone(zone: InZone, subject: &str, served: &Served<'_>, hits: &mut Hits) -> page::InZone {
