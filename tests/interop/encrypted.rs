@@ -148,8 +148,10 @@ impl Infamy {
             format!("[listen.{name}]\naddresses = [\"{address}\"]\ncertificate = \"chain\"\nkey = \"key\"\n")
         };
         let config = folder.path().join("infamy.toml");
+        let is_root = nix::unistd::Uid::effective().is_root();
+        let server = if is_root { "[server]\nuser = \"nobody\"\n" } else { "" };
         let text = format!(
-            "version = 1\n[listen]\naddresses = [\"{plain}\"]\nudp-workers = 1\n{}{}{}\
+            "version = 1\n{server}[listen]\naddresses = [\"{plain}\"]\nudp-workers = 1\n{}{}{}\
              [never-list]\nenabled = false\n\
              [[dataset]]\nname = \"list\"\nformat = \"ip4set\"\nfiles = \"list\"\n\
              [[zone]]\napex = \"bl.example\"\ndatasets = [\"list\"]\n",
@@ -162,9 +164,9 @@ impl Infamy {
         let mut program = Program::start(Command::new(env!("CARGO_BIN_EXE_infamy")).arg("serve").arg(&config), &log);
         let probe = Query::new("bl.example", TYPE_SOA).bytes();
         program.wait_until(&log, || ask(plain, &probe).is_some());
-        // all that follows goes without the system calls that are closed
+        // all that follows goes without the system calls that are closed where root gives itself up
         let status = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
-        assert!(status.contains("\nSeccomp:\t2\n"), "{status}");
+        assert!(!is_root || status.contains("\nSeccomp:\t2\n"), "{status}");
         Self { program, folder, plain, tls, https, quic }
     }
 
