@@ -66,3 +66,20 @@ fn an_instance_that_is_not_there_is_told() {
     let message = String::from_utf8_lossy(&missing.stderr).into_owned();
     assert!(message.contains("no instance 'nobody'"), "{message}");
 }
+
+/// Debian's dpkg follows the link of `/lib`: of two directories that are one it loses what is put into the other.
+#[test]
+fn packages_put_what_there_is_below_usr() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest: toml::Table = fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
+    let deb = &manifest["package"]["metadata"]["deb"];
+    for package in [deb, &deb["variants"]["rbldnsd"]] {
+        for asset in package["assets"].as_array().unwrap() {
+            let [source, target] = [0, 1].map(|place| asset[place].as_str().unwrap());
+            assert!(target.starts_with("usr/"), "{target}");
+            let is_made = source.starts_with("target/") || source.contains('*');
+            assert!(is_made || folder.join(source).exists(), "{source}");
+        }
+        assert!(folder.join(package["maintainer-scripts"].as_str().unwrap()).is_dir());
+    }
+}
