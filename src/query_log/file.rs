@@ -1,7 +1,7 @@
 //! The query log: a line in a file, or on stdout, for every reply that is told.
 //!
-//! Invariant: a file that cannot be written is opened again as soon as something else is to be written, and the operator
-//! hears once that lines are lost, and once that they no longer are.
+//! Invariant: a line is whole, or lost and ended before the next. A file that cannot be opened is tried again as soon as
+//! something else is to be written, and the operator hears once that lines are lost, and once that they no longer are.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -94,12 +94,14 @@ struct Target {
     file: Option<File>,
     /// Lines that were lost since the operator was told that the log cannot be written.
     lost: Option<u64>,
+    /// Whether the file ends within a line of which there was no more room for the rest.
+    is_torn: bool,
     tell: Tell,
 }
 
 impl Target {
     fn new(path: Option<PathBuf>, tell: Tell) -> Self {
-        Self { path, file: None, lost: None, tell }
+        Self { path, file: None, lost: None, is_torn: false, tell }
     }
 
     fn shown(&self) -> String {
@@ -108,6 +110,7 @@ impl Target {
 
     fn open(&mut self) {
         let Some(path) = &self.path else { return };
+        self.is_torn = false;
         match open_file(path) {
             Ok(file) => self.file = Some(file),
             Err(why) => {
@@ -134,9 +137,10 @@ impl Sink for Target {
         if self.file.is_none() {
             self.open();
         }
+        let is_torn = &mut self.is_torn;
         let written = match (&mut self.file, &self.path) {
-            (Some(file), _) => write_lines(file, lines),
-            (None, None) => write_lines(&mut io::stdout().lock(), lines),
+            (Some(file), _) => write_whole(file, lines, is_torn),
+            (None, None) => write_whole(&mut io::stdout().lock(), lines, is_torn),
             (None, Some(_)) => Err((0, None)),
         };
         let mut unwritten = 0;
@@ -170,6 +174,19 @@ impl Sink for Target {
 /// Opens a file, and never waits: a FIFO that nobody reads is an error, and one that is full takes nothing.
 fn open_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+/// As [`write_lines`], behind the end of a line that is torn.
+fn write_whole(file: &mut impl Write, lines: &[u8], is_torn: &mut bool) -> Result<(), (usize, Option<io::Error>)> {
+    if *is_torn {
+        write_lines(file, b"\n").map_err(|(_, why)| (0, why))?;
+        *is_torn = false;
+    }
+    write_lines(file, lines).inspect_err(|(done, _)| {
+        if let Some(last) = done.checked_sub(1) {
+            *is_torn = lines[last] != b'\n';
+        }
+    })
 }
 
 /// Writes all lines; else how many bytes of them were written, and why no more.
@@ -215,6 +232,28 @@ mod tests {
         drop(log);
         let (old, new) = (std::fs::read_to_string(moved).unwrap(), std::fs::read_to_string(path).unwrap_or_default());
         assert_eq!(old + &new, "1 192.0.2.1 a A IN: REFUSED/1/94\n2 192.0.2.1 a A IN: REFUSED/1/94\n");
+    }
+
+    #[test]
+    fn a_line_that_was_cut_spoils_no_other() {
+        struct Small(Vec<u8>, usize);
+        impl Write for Small {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let room = (self.1 - self.0.len()).min(bytes.len());
+                self.0.extend_from_slice(&bytes[..room]);
+                if room > 0 { Ok(room) } else { Err(io::ErrorKind::StorageFull.into()) }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (mut file, mut is_torn) = (Small(Vec::new(), 6), false);
+        assert_eq!(write_whole(&mut file, b"one\ntwo\n", &mut is_torn).unwrap_err().0, 6);
+        assert_eq!(write_whole(&mut file, b"three\n", &mut is_torn).unwrap_err().0, 0);
+        file.1 = 100;
+        write_whole(&mut file, b"four\n", &mut is_torn).unwrap();
+        write_whole(&mut file, b"five\n", &mut is_torn).unwrap();
+        assert_eq!(String::from_utf8(file.0).unwrap(), "one\ntw\nfour\nfive\n");
     }
 
     #[test]

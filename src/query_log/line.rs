@@ -42,10 +42,10 @@ pub(super) fn question_of<'a>(exchange: &Exchange<'a>) -> &'a [u8] {
 
 /// The zone and the name of a query of which a label may be a key, which nobody is to see.
 pub(super) fn keyed<'a>(exchange: &Exchange<'a>) -> Option<(&'a Zone, QueryName)> {
-    let Outcome::Reply { summary, .. } = exchange.outcome else { return None };
-    let zone = exchange.snapshot.zones().get(summary.zone?).filter(|zone| zone.access.has_keys())?;
+    // by the name and not by what came of it: who is refused without a zone, or dropped, may have a good key
     let (name, _) = QueryName::read(question_of(exchange)).ok()?;
-    Some((zone, name))
+    let (_, zone) = exchange.snapshot.zone_of(name.labels())?;
+    zone.access.has_keys().then_some((zone, name))
 }
 
 /// Writes the name that was asked for, with the name of a key in the place of the key.

@@ -24,6 +24,20 @@ fn keys_are_exchanged_as_lists_are_and_no_log_or_state_has_one() {
     let asked = |key: &str| server.rcode(&format!("1.2.0.192.{key}.keyed.example"));
     assert_eq!(asked("0123456789abcdefghij"), ResponseCode::NoError);
     assert_eq!(asked("9876543210abcdefghij"), ResponseCode::Refused);
+    // what is refused before any zone is looked at has a key in its name all the same
+    let plain =
+        Query { edns: Some(Opt::of_size(1232)), ..Query::new("1.0123456789abcdefghij.keyed.example", TYPE_SOA) };
+    let [opcode, class, version] = [(2, 4 << 3), (plain.bytes().len() - 12, 3), (plain.bytes().len() - 5, 1)];
+    let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    for (at, byte) in [opcode, class, version] {
+        let mut query = plain.bytes();
+        query[at] = byte;
+        client.send_to(&query, server.address).unwrap();
+        let reply = &mut [0; 512];
+        client.recv(reply).unwrap();
+        assert_eq!(reply[6..8], [0, 0], "{at}: no answer");
+    }
 
     put(
         "acme 0123456789abcdefghij\nbolt 9876543210abcdefghij\ncord 9876543210abcdefghij\nwrong abcdefghij9876543210 5/h\n",
@@ -53,6 +67,7 @@ fn keys_are_exchanged_as_lists_are_and_no_log_or_state_has_one() {
     for shown in ["\"1.2.0.192.[acme].keyed.example\"", "\"1.2.0.192.[?].keyed.example\""] {
         assert!(log.contains(shown), "{log}");
     }
+    assert_eq!(log.matches("\"1.[acme].keyed.example\"").count(), 3, "{log}");
 }
 
 #[test]
