@@ -101,6 +101,16 @@ pub enum LogError {
         /// The latest that this program knows.
         known: i64,
     },
+    /// An earlier version of the program wrote it, and only a server may write it anew.
+    #[error("{}: is an evidence store of version {found}, this program reads {known}: start the server, which makes it that", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version that this program reads.
+        known: i64,
+    },
     /// Another server has it.
     #[error("{}: another infamy has it open: stop that one, or give each a store of its own", path.display())]
     InUse {

@@ -49,7 +49,7 @@ impl Reader {
         }
         let open = |uri: &str| {
             let connection = Connection::open_with_flags(uri, reading())?;
-            let verified = verify_header(&connection, path, false)?;
+            let verified = verify_header(&connection, path, VERSION)?;
             Ok(verified.map(|()| connection))
         };
         let uri = uri(path);
@@ -213,9 +213,6 @@ impl Reader {
     /// The store cannot be read.
     pub fn requests(&self, since: i64, limit: usize) -> Result<Vec<Numbered>, LogError> {
         self.read(|connection| {
-            if !has_requests(connection)? {
-                return Ok(Vec::new());
-            }
             let mut read = connection.prepare(&format!("{REQUEST} WHERE at >= ?1 ORDER BY number DESC LIMIT ?2"))?;
             let rows = read.query_map([since, bound(limit as u64)], request_of)?;
             let mut all = rows.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -268,42 +265,44 @@ fn bound(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Whether a file is a store that this program knows.
+/// Whether a file is a store that this program knows, of that version at least; where there is no least one, a file
+/// with nothing in it is one too.
 pub(super) fn verify_header(
     connection: &Connection,
     path: &Path,
-    is_new: bool,
+    oldest: i64,
 ) -> rusqlite::Result<Result<(), LogError>> {
     let number = |pragma: &str| connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
     let (application, found) = (number("application_id")?, number("user_version")?);
+    let has_any = || connection.prepare("SELECT 1 FROM sqlite_master").and_then(|mut read| read.exists([]));
     let path = path.to_owned();
-    Ok(match (is_new, application) {
-        (true, 0) => Ok(()),
-        (_, APPLICATION) if found > VERSION => Err(LogError::Newer { path, found, known: VERSION }),
-        (_, APPLICATION) if found == VERSION => Ok(()),
+    Ok(match application {
+        APPLICATION if found > VERSION => Err(LogError::Newer { path, found, known: VERSION }),
+        APPLICATION if found < oldest => Err(LogError::Older { path, found, known: VERSION }),
+        APPLICATION => Ok(()),
+        // one that is being made, or whose making was broken off
+        0 if oldest == 0 && found == 0 && !has_any()? => Ok(()),
         _ => Err(LogError::NotAStore { path }),
     })
 }
 
 pub(super) fn replay(connection: &Connection, after: u64, each: &mut dyn FnMut(Numbered)) -> rusqlite::Result<()> {
     let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let requests = match has_requests(connection)? {
-        true => "UNION ALL SELECT number, 3 FROM request WHERE number > ?1",
-        false => "",
-    };
-    let mut read = connection.prepare(&format!(
+    let mut read = connection.prepare(
         "SELECT number, 0 FROM report WHERE number > ?1 UNION ALL SELECT number, 1 FROM change WHERE number > ?1
-         UNION ALL SELECT number, 2 FROM generation WHERE number > ?1 {requests} ORDER BY number",
-    ))?;
+         UNION ALL SELECT number, 2 FROM generation WHERE number > ?1
+         UNION ALL SELECT number, 3 FROM request WHERE number > ?1 ORDER BY number",
+    )?;
     let mut report = connection.prepare(&format!("{REPORT} WHERE r.number = ?1"))?;
     let mut change = connection.prepare(&format!("{CHANGE} WHERE c.number = ?1"))?;
+    let mut request = connection.prepare(&format!("{REQUEST} WHERE number = ?1"))?;
     let mut rows = read.query([after])?;
     while let Some(row) = rows.next()? {
         let number: i64 = row.get(0)?;
         each(match row.get::<_, i64>(1)? {
             0 => report.query_row([number], report_of)?,
             1 => change.query_row([number], change_of)?,
-            3 => connection.prepare_cached(&format!("{REQUEST} WHERE number = ?1"))?.query_row([number], request_of)?,
+            3 => request.query_row([number], request_of)?,
             _ => {
                 let GenerationSummary { at, who, mut generation } = generation(connection, number)?;
                 generation.entries = connection
@@ -371,11 +370,6 @@ fn change_of(row: &Row<'_>) -> rusqlite::Result<Numbered> {
 fn request_of(row: &Row<'_>) -> rusqlite::Result<Numbered> {
     let request = RemovalRequest { subject: row.get(3)?, contact: row.get(4)?, text: row.get(5)? };
     Ok(numbered(row.get(0)?, row.get(1)?, row.get(2)?, What::Request(request)))
-}
-
-/// Whether the store has room for requests: one of an earlier program, which was not written to since, has none.
-fn has_requests(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'request'")?.exists([])
 }
 
 fn generation(connection: &Connection, number: i64) -> rusqlite::Result<GenerationSummary> {

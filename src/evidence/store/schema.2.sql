@@ -1,7 +1,10 @@
--- What is made in any store that does not have it yet, so that one of an earlier program needs no other version.
+-- What version 2 added to version 1.
+
+-- How many listings a dataset had before; unknown, and 0, of generations of before.
+ALTER TABLE generation_dataset ADD COLUMN before INTEGER NOT NULL DEFAULT 0;
 
 -- Somebody asked, from the address `who`, that a subject be listed no more.
-CREATE TABLE IF NOT EXISTS request (
+CREATE TABLE request (
     number INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
     who TEXT NOT NULL,
@@ -10,5 +13,5 @@ CREATE TABLE IF NOT EXISTS request (
     text TEXT NOT NULL
 ) STRICT;
 
-CREATE VIEW IF NOT EXISTS requests AS
+CREATE VIEW requests AS
 SELECT number, strftime('%Y-%m-%dT%H:%M:%SZ', at, 'unixepoch') AS time, subject, contact, text, who FROM request;

@@ -64,7 +64,6 @@ CREATE INDEX generation_generation ON generation (generation);
 CREATE TABLE generation_dataset (
     number INTEGER NOT NULL REFERENCES generation,
     dataset TEXT NOT NULL,
-    before INTEGER NOT NULL,
     entries INTEGER NOT NULL,
     entered INTEGER NOT NULL,
     left INTEGER NOT NULL,
@@ -112,3 +111,5 @@ SELECT g.generation, strftime('%Y-%m-%dT%H:%M:%SZ', g.at, 'unixepoch') AS time, 
     (SELECT total(left) FROM generation_dataset d WHERE d.number = g.number) AS left,
     (SELECT total(changed) FROM generation_dataset d WHERE d.number = g.number) AS changed
 FROM generation g;
+
+INSERT INTO meta VALUES ('next', 1), ('latest', 0);

@@ -51,11 +51,10 @@ impl SqliteLog {
     }
 
     fn open_locked(path: &Path, lock: File) -> rusqlite::Result<Result<Self, LogError>> {
-        let is_new = !fs::metadata(path).is_ok_and(|file| file.len() > 0);
         let connection = Connection::open(path)?;
         connection.busy_timeout(PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        if let Err(error) = read::verify_header(&connection, path, is_new)? {
+        if let Err(error) = read::verify_header(&connection, path, 0)? {
             return Ok(Err(error));
         }
         // after each checkpoint the write-ahead log becomes as small as half the size at which there is another
@@ -65,14 +64,13 @@ impl SqliteLog {
              PRAGMA temp_store = MEMORY;",
             CHECKPOINT_BYTES / 2
         ))?;
-        if is_new {
+        let found = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))?;
+        for (version, step) in (1..).zip(SCHEMA).filter(|(version, _)| *version > found) {
             connection.execute_batch(&format!(
-                "BEGIN IMMEDIATE; {SCHEMA}
-                 INSERT INTO meta VALUES ('next', 1), ('latest', 0);
-                 PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+                "BEGIN IMMEDIATE; {step}
+                 PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {version}; COMMIT;"
             ))?;
         }
-        connection.execute_batch(REQUESTS)?;
         if let Some(why) = fault(&connection, path)? {
             return Ok(Err(LogError::Corrupt { path: path.to_owned(), why }));
         }
@@ -227,12 +225,12 @@ pub(super) fn reading() -> OpenFlags {
     OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI
 }
 
-const SCHEMA: &str = include_str!("schema.sql");
-const REQUESTS: &str = include_str!("requests.sql");
+/// What makes each version of the schema out of the one before it, and the first out of nothing.
+const SCHEMA: [&str; VERSION as usize] = [include_str!("schema.sql"), include_str!("schema.2.sql")];
 /// What `PRAGMA application_id` says, `infa` in ASCII.
 pub(super) const APPLICATION: i64 = 0x696e_6661;
 /// The version of the schema.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// How long a write waits for another program that has locked the store: an operator's short query, not a forgotten one.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Prepared statements that are kept; there are fewer.

@@ -37,7 +37,7 @@ fn a_store_of_a_newer_program_is_refused() {
     let (_folder, path) = folder();
     filled(&path, 1);
     rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 9").unwrap();
-    assert_eq!(opened(&path), LogError::Newer { path: path.clone(), found: 9, known: 1 });
+    assert_eq!(opened(&path), LogError::Newer { path: path.clone(), found: 9, known: 2 });
     assert!(matches!(Reader::open(&path), Err(LogError::Newer { .. })));
 }
 

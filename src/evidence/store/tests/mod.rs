@@ -8,6 +8,7 @@ mod speed;
 
 use std::path::PathBuf;
 
+use super::sqlite::APPLICATION;
 use super::*;
 use crate::evidence::Time;
 
@@ -238,15 +239,33 @@ fn a_clock_that_goes_back_brings_nothing_back() {
 }
 
 #[test]
-fn requests_are_kept_and_an_older_store_takes_them() {
+fn a_store_of_an_earlier_program_is_brought_up_to_date() {
+    let (_folder, path) = folder();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch(include_str!("../schema.sql")).unwrap();
+    let generation =
+        "INSERT INTO generation VALUES (1, 1, 5, 'a', 'start'); UPDATE meta SET value = 2 WHERE name = 'next';
+        INSERT INTO generation_dataset (number, dataset, entries, entered, left, changed) VALUES (1, 'd', 7, 0, 0, 0);";
+    connection.execute_batch(generation).unwrap();
+    connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 1")).unwrap();
+    drop(connection);
+    assert!(matches!(Reader::open(&path), Err(LogError::Older { found: 1, known: 2, .. })));
+    let mut log = SqliteLog::open(&path).expect("a log");
+    append(&mut log, &[request("192.0.2.1", 9)]);
+    drop(log);
+    let mut log = SqliteLog::open(&path).expect("a log");
+    let [first, second] = &all_of(&mut log)[..] else { panic!("two events") };
+    let What::Generation(generation) = &first.event.what else { panic!("{first:?}") };
+    assert_eq!((generation.datasets[0].before, generation.datasets[0].entries), (0, 7));
+    assert_eq!((second.number, &second.event), (2, &request("192.0.2.1", 9)));
+}
+
+#[test]
+fn requests_are_kept() {
     let (_folder, path) = folder();
     let mut log = SqliteLog::open(&path).expect("a log");
-    // as a program left it that knew nothing of them
-    log.connection().execute_batch("DROP VIEW requests; DROP TABLE request;").expect("they are there");
     append(&mut log, &[report("192.0.2.1", 5)]);
-    drop(log);
     assert_eq!(Reader::open(&path).unwrap().requests(0, 10).unwrap(), []);
-    let mut log = SqliteLog::open(&path).expect("a log");
     let asked: Vec<Event> = (0..3).map(|at| request("192.0.2.1", 10 * at)).collect();
     assert_eq!(append(&mut log, &asked), [2, 3, 4]);
     let reader = Reader::open(&path).unwrap();
