@@ -26,7 +26,7 @@ use infamy::config::Config;
 use infamy::cookie::{Cookie, Secret, Secrets, Server};
 use infamy::dnsxl::Name;
 use infamy::reload::Store;
-use infamy::server::{Desk, Listen, RateLimits, Running, bind};
+use infamy::server::{Listen, RateLimits, Running, UdpWorker, bind};
 use infamy::snapshot::{Published, Snapshot};
 use infamy::zone::UnixTime;
 
@@ -72,7 +72,7 @@ fn main() {
 
 /// A server that runs, and the same without its sockets.
 struct Variant {
-    desk: Desk,
+    desk: UdpWorker,
     snapshot: Snapshot,
     running: Running,
     queries: Vec<Vec<u8>>,
@@ -84,7 +84,7 @@ impl Variant {
         let listen = Listen { plain: vec![(Ipv4Addr::LOCALHOST, 0).into()], rate_limits: limits, ..Listen::default() };
         let published = Arc::new(Published::new(snapshot(folder, on)));
         let running = bind(&listen).expect("a port").run(published, None).expect("threads");
-        let (desk, snapshot) = (Desk::new(limits), snapshot(folder, on));
+        let (desk, snapshot) = (UdpWorker::new(limits), snapshot(folder, on));
         Self { desk, snapshot, running, queries: queries(on, now) }
     }
 

@@ -22,7 +22,7 @@ use infamy::dataset::{Defaults, Holds, NeverList};
 use infamy::dnsxl::key::{Alphabet, HashKind, KeyShape};
 use infamy::feed::{Format, Quota, Scope};
 use infamy::live::{By, Change, Changes, Effect, Kinds, OwnedValue, Subject};
-use infamy::server::{Carrier, Desk, Finding, RateLimits, Tallies};
+use infamy::server::{Carrier, Finding, RateLimits, Tallies, UdpWorker};
 use infamy::snapshot::Snapshot;
 use infamy::zone::{Choice, RefuseWith, Terms, UnixTime};
 
@@ -177,7 +177,7 @@ fn nothing_that_bounds_replies_or_counts_quotas_allocates() {
     let (problems, snapshot) = world.load();
     assert!(problems.is_empty(), "{problems:?}");
     let limits = RateLimits { positive: 5, nodata: 5, nxdomain: 5, error: 5, ..RateLimits::default() };
-    let desk = Desk::new(Some(limits));
+    let desk = UdpWorker::new(Some(limits));
     let query = |name: &str| Query::new(&format!("{name}.bl.example"), 1).bytes();
     let queries = [
         query("1.2.0.192.0123456789abcdefghij"),

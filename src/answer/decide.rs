@@ -49,7 +49,8 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
         Some(ahead) => ahead.key.and_then(|index| Some((index, zone.access.key(index)?))),
         None => zone.access.key_of(name),
     };
-    let applied = Applied { name, key, client: query.client, meter: query.meter, now: query.now };
+    let Query { client, meter, now, .. } = *query;
+    let applied = Applied { zone: zone.number, name, key, client, meter, now };
     let is_open = || name.count() == 0 || is_name_server(zone, labels) || is_above_child(zone, name);
     let Admission { permit, standing, key_labels } = zone.access.admit(&snapshot.access, &applied, is_open);
     let decision =

@@ -260,9 +260,10 @@ impl Asked {
         }
         let Some(question) = self.question() else {
             return match cookie {
-                Shown::New | Shown::Good if self.is_for_cookie() => error(0, opt, out),
-                Shown::Bad if self.is_for_cookie() => error(RCODE_BADCOOKIE, opt, out),
-                _ => error(RCODE_FORMERR, None, out),
+                // RFC 7873, section 5.4
+                Shown::New | Shown::Good => error(0, opt, out),
+                Shown::Bad => error(RCODE_BADCOOKIE, opt, out),
+                Shown::Nothing => error(RCODE_FORMERR, None, out),
             };
         };
         let limit = match (transport, self.edns.as_ref()) {

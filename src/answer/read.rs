@@ -53,11 +53,6 @@ impl Asked {
         self.is_question.then_some(&self.question)
     }
 
-    /// Whether nothing is asked for but a cookie.
-    pub(super) fn is_for_cookie(&self) -> bool {
-        self.header.counts[0] == 0 && self.edns.is_some()
-    }
-
     /// Where the question ends, or the header if there is none: every reply begins with these bytes of the message.
     pub(super) fn end(&self) -> usize {
         self.question().map_or(HEADER_LENGTH, |question| question.end)

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use super::check::at;
 use super::error::{ConfigError, Problem, Source};
 use super::values::{OneOrMany, Seconds};
 use crate::cookie::{MAX_SECRETS, Secret, Secrets};
+use crate::dataset::open_to_others;
 use crate::reload::Cookies;
 use crate::server::RateLimits;
 
@@ -121,8 +122,7 @@ pub(super) fn cookies(spec: &CookieSpec, source: &Source<'_>) -> Result<Cookies,
 fn read(path: &PathBuf, secrets: &mut Vec<Secret>) -> Result<(), String> {
     let failed = |why: std::io::Error| why.to_string();
     let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-    if mode & OTHERS != 0 {
+    if let Some(mode) = open_to_others(&file.metadata().map_err(failed)?) {
         return Err(format!("mode {mode:03o} lets others in: `chmod 640` it"));
     }
     let mut text = Vec::new();
@@ -138,14 +138,13 @@ fn read(path: &PathBuf, secrets: &mut Vec<Secret>) -> Result<(), String> {
     Ok(())
 }
 
-/// What others than owner and group may not do with a file of secrets: read it, write it.
-const OTHERS: u32 = 0o006;
 /// The longest file in bytes: it has a few lines.
 const MOST_BYTES: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
     use super::*;

@@ -490,8 +490,16 @@ fn load_files(
 /// Refuses a file of keys that others can read or write.
 fn check_mode(path: &Path) -> Result<(), LoadError> {
     let read = |source| FileError::Read { path: path.into(), source };
-    let mode = path.metadata().map_err(read)?.permissions().mode() & 0o777;
-    if mode & OTHERS != 0 { Err(LoadError::Open { path: path.into(), mode }) } else { Ok(()) }
+    match open_to_others(&path.metadata().map_err(read)?) {
+        Some(mode) => Err(LoadError::Open { path: path.into(), mode }),
+        None => Ok(()),
+    }
+}
+
+/// The mode of a file of secrets, if it lets others than owner and group read or write it.
+pub fn open_to_others(file: &std::fs::Metadata) -> Option<u32> {
+    let mode = file.permissions().mode() & 0o777;
+    (mode & OTHERS != 0).then_some(mode)
 }
 
 /// When the file was last written, as a Unix time in seconds.
@@ -501,7 +509,7 @@ fn modification_time(path: &Path) -> Result<i64, FileError> {
     Ok(modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
 }
 
-/// What others than owner and group may not do with a file of keys: read it, write it.
+/// What others than owner and group may not do with a file of secrets: read it, write it.
 const OTHERS: u32 = 0o006;
 /// What stands in the place of a path where no file says something.
 const EMITTED: &str = "(verdicts)";

@@ -7,13 +7,14 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::api::MAX_NAME;
 use super::control::Who;
+use crate::dataset::open_to_others;
 
 /// Why a file of tokens lets nobody in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,8 +118,7 @@ impl Tokens {
 fn parse(path: &Path) -> Result<Vec<(Who, [u8; 32])>, TokensError> {
     let failed = |why: std::io::Error| TokensError::Read { path: path.to_owned(), why: why.to_string() };
     let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o006 != 0 {
+    if let Some(mode) = open_to_others(&file.metadata().map_err(failed)?) {
         return Err(TokensError::Open { path: path.to_owned(), mode });
     }
     let mut text = Vec::new();
@@ -156,6 +156,8 @@ const MOST: u64 = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn write(path: &Path, text: &str, mode: u32) {

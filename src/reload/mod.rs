@@ -379,7 +379,6 @@ impl Store {
             let mut zone = build(&spec, &inputs, &allow, access)?;
             let mut needed = plan.access.iter().chain(&plan.keys);
             zone.unavailable |= needed.any(|&index| self.slots[index].dataset.is_none());
-            zone.unavailable |= plan.access.is_some_and(|index| self.slots[index].dataset.is_none());
             let next = self.numbers.len() as u32;
             zone.number = *self.numbers.entry(zone.apex.clone()).or_insert(next);
             self.serials.insert(spec.apex, zone.soa.serial);

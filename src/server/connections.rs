@@ -113,7 +113,7 @@ impl Drop for Place {
 }
 
 /// What counts as one client: an IPv4 address, or an IPv6 /64, of which a host has all addresses to itself.
-fn site(client: IpAddr) -> IpAddr {
+pub(crate) fn site(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
         IpAddr::V6(address) => {

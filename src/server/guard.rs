@@ -1,4 +1,4 @@
-//! What stands between an answer and its sending over UDP.
+//! What stands between an answer and its sending over UDP; and a worker without a socket, for who measures that.
 //!
 //! Invariant: a reply goes as it is, or something shorter goes in its place, or nothing.
 
@@ -23,8 +23,22 @@ impl Guard {
         Self(limits.map(Rates::new).map(Arc::new))
     }
 
-    /// What is sent over UDP in the place of a reply, if it is one too many.
-    pub(super) fn limit<R: Respond>(
+    /// What is sent over UDP for a query that was read, written over it: its reply, or what goes in the place of that.
+    pub(super) fn respond<R: Respond>(
+        &self,
+        tally: &Tally,
+        respond: &R,
+        (snapshot, asked): (&Snapshot, &R::Asked),
+        (client, now): (IpAddr, UnixTime),
+        out: &mut [u8],
+    ) -> Outcome {
+        let reply = respond.respond(snapshot, asked, client, Transport::Udp, now, out);
+        tally.note(&reply);
+        self.limit(tally, respond, (snapshot, asked), (client, now), reply, out)
+    }
+
+    /// What is sent in the place of a reply, if it is one too many.
+    fn limit<R: Respond>(
         &self,
         tally: &Tally,
         respond: &R,
@@ -52,14 +66,14 @@ impl Guard {
 
 /// One worker of the UDP door without its socket: queries are answered, bounded and counted as there, one by one.
 #[derive(Debug)]
-pub struct Desk {
+pub struct UdpWorker {
     guard: Guard,
     tallies: Tallies,
     tally: Arc<Tally>,
     respond: FromSnapshot,
 }
 
-impl Desk {
+impl UdpWorker {
     /// A worker of its own, with counts of its own.
     pub fn new(limits: Option<RateLimits>) -> Self {
         let quotas = Arc::<Quotas>::default();
@@ -76,9 +90,7 @@ impl Desk {
         }
         let query = &query[..query.len().min(out.len())];
         out[..query.len()].copy_from_slice(query);
-        let reply = self.respond.respond(snapshot, &asked, client, Transport::Udp, now, out);
-        self.tally.note(&reply);
-        self.guard.limit(&self.tally, &self.respond, (snapshot, &asked), (client, now), reply, out)
+        self.guard.respond(&self.tally, &self.respond, (snapshot, &asked), (client, now), out)
     }
 
     /// What was counted.

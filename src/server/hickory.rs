@@ -10,7 +10,8 @@
 //! What hickory is not given, or cannot read, [`crate::answer::respond`] answers as behind the plain doors: not one
 //! question, more than [`MAX_RECORDS`] records, a question with a compression pointer, records that are cut off, a cookie.
 //!
-//! Replies are padded where the query is (RFC 7830), so that their length tells an onlooker little.
+//! Replies are padded where the query is (RFC 7830), so that their length tells an onlooker little, but not
+//! beside a cookie, which is answered as behind the plain doors.
 //!
 //! Where the two readers differ: EDNS options that do not fill their record are FORMERR behind the plain doors, and here
 //! are none. hickory warns of each such query, so the program's log filter has to leave it out.
@@ -37,21 +38,22 @@ use crate::zone::{Standing, UnixTime};
 
 /// What answers behind the encrypted doors.
 pub(super) struct Hickory<D, R> {
-    handler: Handler<D>,
-    /// Answers what hickory does not.
+    /// Takes what hickory has read to our answer, and our records to what hickory writes.
+    decide: D,
+    /// Answers what hickory does not, and has all else that answering needs.
     plain: Answering<R>,
 }
 
 impl<D: Decide, R: Respond> Hickory<D, R> {
     pub(super) fn new(plain: Answering<R>, decide: D) -> Self {
-        Self { handler: Handler(plain.with(decide)), plain }
+        Self { decide, plain }
     }
 }
 
 impl<D: Decide, R: Respond> Answers for Hickory<D, R> {
     fn answer(&self, message: &[u8], client: IpAddr, out: &mut [u8]) -> Result<usize, Silence> {
         let began = Instant::now();
-        let replied = self.plain.contain(now(), || read(message, client).map(|request| self.handler.reply(&request)));
+        let replied = self.plain.contain(now(), || read(message, client).map(|request| self.reply(&request)));
         if !matches!(replied, Some(None)) {
             self.plain.tally.time(1, began.elapsed());
         }
@@ -73,8 +75,13 @@ impl<D: Decide, R: Respond> Answers for Hickory<D, R> {
     }
 }
 
-/// Has hickory read a query; none if it is not to, or cannot.
+/// Has hickory read a query that it is to answer.
 fn read(message: &[u8], client: IpAddr) -> Option<Request> {
+    parse(message, client).filter(|request| !has_option(request, EdnsCode::Cookie))
+}
+
+/// Has hickory read a query; none if it is not to, or cannot.
+fn parse(message: &[u8], client: IpAddr) -> Option<Request> {
     let Header { metadata, counts } = Header::from_bytes(message).ok()?;
     let records = [counts.answers, counts.authorities, counts.additionals].map(usize::from).iter().sum::<usize>();
     if metadata.message_type != MessageType::Query || counts.queries != 1 || records > MAX_RECORDS {
@@ -84,31 +91,28 @@ fn read(message: &[u8], client: IpAddr) -> Option<Request> {
     let request = Request::from_bytes(message.to_vec(), SocketAddr::new(client, 0), Protocol::Tcp).ok()?;
     // the only thing before the name that a pointer could mean is the header, and the reply has another one
     let name = request.queries.queries().first()?.original().name().to_bytes().ok()?;
-    let has_cookie = request.edns.as_ref().is_some_and(|edns| edns.option(EdnsCode::Cookie).is_some());
-    (request.queries.as_bytes().len() == name.len() + TYPE_AND_CLASS && !has_cookie).then_some(request)
+    (request.queries.as_bytes().len() == name.len() + TYPE_AND_CLASS).then_some(request)
+}
+
+fn has_option(request: &Request, code: EdnsCode) -> bool {
+    request.edns.as_ref().is_some_and(|edns| edns.option(code).is_some())
 }
 
 /// Whether a query has the option that means something over TCP alone (RFC 7828), and that DoQ forbids.
 pub(super) fn has_keepalive(query: &[u8]) -> bool {
     let code = u16::from(EdnsCode::Keepalive).to_be_bytes();
     let may_have = query.windows(code.len()).any(|bytes| bytes == code);
-    let edns = || read(query, Ipv4Addr::UNSPECIFIED.into())?.edns.clone();
-    may_have && edns().is_some_and(|edns| edns.option(EdnsCode::Keepalive).is_some())
+    let parsed = || parse(query, Ipv4Addr::UNSPECIFIED.into());
+    may_have && parsed().is_some_and(|request| has_option(&request, EdnsCode::Keepalive))
 }
 
 /// The shape of [`crate::answer::answer`] for a [`Reply`], for which tests put in their own.
 pub(super) trait Decide:
-    Fn(&Snapshot, &Query<'_>, &mut Reply) -> Option<Decision> + Clone + Send + Sync + Unpin + 'static
+    Fn(&Snapshot, &Query<'_>, &mut Reply) -> Option<Decision> + Clone + Send + Sync + 'static
 {
 }
 
-impl<F> Decide for F where
-    F: Fn(&Snapshot, &Query<'_>, &mut Reply) -> Option<Decision> + Clone + Send + Sync + Unpin + 'static
-{
-}
-
-/// Takes what hickory has read to our answer, and our records to what hickory writes.
-struct Handler<D>(Answering<D>);
+impl<F> Decide for F where F: Fn(&Snapshot, &Query<'_>, &mut Reply) -> Option<Decision> + Clone + Send + Sync + 'static {}
 
 /// How many bytes of padding a reply of so many bytes gets.
 fn missing(length: usize) -> usize {
@@ -117,10 +121,10 @@ fn missing(length: usize) -> usize {
     missing.min(usize::from(u16::MAX).saturating_sub(with_option))
 }
 
-impl<D: Decide> Handler<D> {
+impl<D: Decide, R> Hickory<D, R> {
     /// The reply to a request, if there is to be one.
     fn reply(&self, request: &Request) -> Option<Vec<u8>> {
-        let (now, snapshot) = (now(), self.0.published.load());
+        let (now, snapshot) = (now(), self.plain.published.load());
         let Some((decision, reply)) = self.decide(request, &snapshot, now) else {
             self.note(request, &snapshot, now, Outcome::Drop(DropReason::Access), &[]);
             return None;
@@ -140,7 +144,7 @@ impl<D: Decide> Handler<D> {
             edns
         });
         let Some(bytes) = write(&mut message, request) else {
-            self.0.counters.add_lost_replies(1);
+            self.plain.counters.add_lost_replies(1);
             return None;
         };
         // what was written and not what was to be, should it have been too much
@@ -154,9 +158,9 @@ impl<D: Decide> Handler<D> {
 
     /// Counts what a request came to, and shows it to the observer.
     fn note(&self, request: &Request, snapshot: &Snapshot, now: UnixTime, outcome: Outcome, reply: &[u8]) {
-        let (client, carrier, query) = (request.src().ip(), self.0.tally.carrier(), request.as_slice());
-        self.0.count(snapshot, outcome, query.len());
-        self.0.observe(&Exchange { client, carrier, now, query, reply, outcome, snapshot });
+        let (client, carrier, query) = (request.src().ip(), self.plain.tally.carrier(), request.as_slice());
+        self.plain.count(snapshot, outcome, query.len());
+        self.plain.observe(&Exchange { client, carrier, now, query, reply, outcome, snapshot });
     }
 
     /// What to reply; none if the access list says so.
@@ -187,7 +191,7 @@ impl<D: Decide> Handler<D> {
             meter: None,
         };
         let mut reply = Reply { qname: asked.name().clone(), ..Reply::default() };
-        let decision = (self.0.respond)(snapshot, &query, &mut reply)?;
+        let decision = (self.decide)(snapshot, &query, &mut reply)?;
         match reply.unreadable {
             Some(error) => {
                 if UNREADABLE.due(now) {

@@ -31,6 +31,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::answer::DropReason;
+use crate::dnsxl::number::TYPE_SOA;
 use crate::server::Limits;
 use crate::server::accept::{Answers, Deadline, Door, LINGER, MAX_DRAIN, MAX_MESSAGE, MAX_QUERY, Stop};
 use crate::server::connections::Place;
@@ -239,7 +240,7 @@ impl Rest<'_> {
         self.0 = rest;
         let ttl = u32::from(high) << 16 | u32::from(low);
         match data.last_chunk() {
-            Some(minimum) if proof && rtype == SOA => Some(ttl.min(u32::from_be_bytes(*minimum))),
+            Some(minimum) if proof && rtype == TYPE_SOA => Some(ttl.min(u32::from_be_bytes(*minimum))),
             _ => Some(ttl),
         }
     }
@@ -314,9 +315,6 @@ const PATH: &str = "/dns-query";
 
 /// The content type of queries and replies.
 const MESSAGE: &str = "application/dns-message";
-
-/// The type of an SOA record.
-const SOA: u16 = 6;
 
 /// The longest head in bytes: the longest query in a URL is 5462 of them, and browsers send a dozen headers.
 const MAX_HEAD: u32 = 16 * 1024;

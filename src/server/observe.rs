@@ -59,7 +59,7 @@ impl Counters {
         self.panics.load(Ordering::Relaxed)
     }
 
-    /// Replies over UDP that the kernel did not take, and over TLS ones that could not be written.
+    /// Replies over UDP that the kernel did not take, and over the encrypted doors ones that could not be written.
     pub fn lost_replies(&self) -> u64 {
         self.lost_replies.load(Ordering::Relaxed)
     }
@@ -256,13 +256,6 @@ impl<R: Respond> Answering<R> {
 }
 
 impl<R> Answering<R> {
-    /// The same for a door that answers by other means.
-    pub(super) fn with<S>(&self, respond: S) -> Answering<S> {
-        let (published, observer, counters) = (self.published.clone(), self.observer.clone(), self.counters.clone());
-        let (guard, tally) = (self.guard.clone(), self.tally.clone());
-        Answering { published, observer, counters, guard, tally, respond }
-    }
-
     /// Counts a query of so many bytes.
     pub(super) fn count(&self, snapshot: &Snapshot, outcome: Outcome, bytes: usize) {
         let zone = match outcome {

@@ -35,7 +35,7 @@ pub(super) trait Underlay: Send + 'static {
 
 /// A door with a length before every message.
 pub(super) struct Framed<C, A> {
-    carrier: C,
+    underlay: C,
     answers: A,
     idle: Duration,
     /// Where a reply is written before its length is known; no connection keeps it across a wait.
@@ -43,8 +43,8 @@ pub(super) struct Framed<C, A> {
 }
 
 impl<C, A> Framed<C, A> {
-    pub(super) fn new(carrier: C, answers: A, idle: Duration) -> Self {
-        Self { carrier, answers, idle, scratch: RefCell::new(vec![0; MAX_MESSAGE]) }
+    pub(super) fn new(underlay: C, answers: A, idle: Duration) -> Self {
+        Self { underlay, answers, idle, scratch: RefCell::new(vec![0; MAX_MESSAGE]) }
     }
 }
 
@@ -53,7 +53,7 @@ impl<C: Underlay, A: Answers> Door for Framed<C, A> {
         let conversation = async {
             // of the handshake and the first query together
             let deadline = Instant::now() + self.idle;
-            let Some(mut stream) = open(&self.carrier, accepted, client, deadline, stop.clone()).await else { return };
+            let Some(mut stream) = open(&self.underlay, accepted, client, deadline, stop.clone()).await else { return };
             let polite = self.answer_all(&mut stream, client, &place, deadline, stop).await;
             let _ = timeout(LINGER, close(&mut stream, polite)).await;
         };
@@ -70,7 +70,7 @@ impl<C: Underlay, A: Answers> Door for Framed<C, A> {
 
 /// Makes an accepted connection one that messages come over, if it becomes one in time.
 pub(super) async fn open<C: Underlay>(
-    carrier: &C,
+    underlay: &C,
     accepted: TcpStream,
     client: IpAddr,
     deadline: Instant,
@@ -82,7 +82,7 @@ pub(super) async fn open<C: Underlay>(
         sleep(QUIET).await;
     };
     let opened = tokio::select! {
-        opened = timeout_at(deadline, carrier.open(accepted)) => opened.ok()?,
+        opened = timeout_at(deadline, underlay.open(accepted)) => opened.ok()?,
         () = stopped => return None,
     };
     opened.inspect_err(|error| tracing::debug!(%client, %error, "a handshake failed")).ok()

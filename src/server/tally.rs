@@ -105,8 +105,17 @@ pub struct Tally {
     /// Queries by how long they took, and the sum in nanoseconds.
     durations: [AtomicU64; DURATIONS],
     nanoseconds: AtomicU64,
-    /// In the order of [`Abuse`].
-    abuse: [AtomicU64; 5],
+    abuse: AbuseCells,
+}
+
+/// The counters that come to [`Abuse`], but for quotas.
+#[derive(Debug, Default)]
+struct AbuseCells {
+    cookies_new: AtomicU64,
+    cookies_good: AtomicU64,
+    cookies_bad: AtomicU64,
+    limited: AtomicU64,
+    slipped: AtomicU64,
 }
 
 /// What was counted of cookies, limits and quotas since the start.
@@ -120,7 +129,7 @@ pub struct Abuse {
     pub cookies_bad: u64,
     /// Replies that were not sent for too many of their kind; in a dry run, that would not have been.
     pub limited: u64,
-    /// The same, of which a short one was sent.
+    /// Replies too many in whose place a short one was sent; in a dry run, would have been.
     pub slipped: u64,
     /// Queries beyond a quota.
     pub over_quota: u64,
@@ -138,7 +147,7 @@ impl Tally {
             rows: (0..MAX_ROWS / ROWS).map(|_| OnceLock::new()).collect(),
             durations: [const { AtomicU64::new(0) }; DURATIONS],
             nanoseconds: AtomicU64::new(0),
-            abuse: [const { AtomicU64::new(0) }; 5],
+            abuse: AbuseCells::default(),
         }
     }
 
@@ -175,20 +184,20 @@ impl Tally {
         let Outcome::Reply { summary, .. } = outcome else { return };
         match summary.cookie {
             Shown::Nothing => {}
-            Shown::New => add(&self.abuse[0], 1),
-            Shown::Good => add(&self.abuse[1], 1),
-            Shown::Bad => add(&self.abuse[2], 1),
+            Shown::New => add(&self.abuse.cookies_new, 1),
+            Shown::Good => add(&self.abuse.cookies_good, 1),
+            Shown::Bad => add(&self.abuse.cookies_bad, 1),
         }
     }
 
     /// Takes note of a reply that was one too many. For its own thread alone.
     pub(super) fn limited(&self) {
-        add(&self.abuse[3], 1);
+        add(&self.abuse.limited, 1);
     }
 
     /// The same of one in whose place a short one goes.
     pub(super) fn slipped(&self) {
-        add(&self.abuse[4], 1);
+        add(&self.abuse.slipped, 1);
     }
 
     fn read_into(&self, sum: &mut CarrierCounts) {
@@ -248,15 +257,17 @@ impl Tallies {
 
     /// What was counted so far of cookies, limits and quotas.
     pub fn abuse(&self) -> Abuse {
-        let sum = |place: usize| self.threads.iter().map(|tally| tally.abuse[place].load(Ordering::Relaxed)).sum();
-        Abuse {
-            cookies_new: sum(0),
-            cookies_good: sum(1),
-            cookies_bad: sum(2),
-            limited: sum(3),
-            slipped: sum(4),
-            over_quota: self.quotas.refused(),
+        let mut sums = Abuse { over_quota: self.quotas.refused(), ..Abuse::default() };
+        for AbuseCells { cookies_new, cookies_good, cookies_bad, limited, slipped } in
+            self.threads.iter().map(|tally| &tally.abuse)
+        {
+            sums.cookies_new += cookies_new.load(Ordering::Relaxed);
+            sums.cookies_good += cookies_good.load(Ordering::Relaxed);
+            sums.cookies_bad += cookies_bad.load(Ordering::Relaxed);
+            sums.limited += limited.load(Ordering::Relaxed);
+            sums.slipped += slipped.load(Ordering::Relaxed);
         }
+        sums
     }
 
     /// What was counted so far, by carrier.

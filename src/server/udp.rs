@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::answer::{DropReason, Outcome, Transport};
+use crate::answer::{DropReason, Outcome};
 use crate::server::mmsg::{BATCH, Batch, SLOT_BYTES};
 use crate::server::observe::{Answering, Exchange, Respond, now, to_second, unmapped};
 use crate::server::panics::OncePerMinute;
@@ -141,10 +141,8 @@ fn answer<R: Respond>(
         });
         let outcome = match read {
             Ok(()) => {
-                let reply = respond.respond(snapshot, asked, client, Transport::Udp, now, batch.slot(index));
-                answering.tally.note(&reply);
-                let asked = (snapshot, asked);
-                answering.guard.limit(&answering.tally, respond, asked, (client, now), reply, batch.slot(index))
+                let Answering { guard, tally, .. } = answering;
+                guard.respond(tally, respond, (snapshot, asked), (client, now), batch.slot(index))
             }
             Err(reason) => Outcome::Drop(*reason),
         };

@@ -24,8 +24,6 @@ pub struct Access {
     clients: Option<Arc<Dataset>>,
     keys: Option<Arc<Dataset>>,
     terms: Terms,
-    /// Under what clients without a key are counted.
-    pub(super) account: u64,
 }
 
 /// The terms of a zone.
@@ -102,6 +100,8 @@ pub struct Admission<'a> {
 /// A query, as far as it matters whether it may be asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Applied<'q> {
+    /// The zone's number.
+    pub zone: u32,
     /// What stands in front of the apex.
     pub name: Labels<'q>,
     /// What [`Access::key_of`] says of it.
@@ -125,8 +125,8 @@ pub trait Meter: fmt::Debug {
 pub enum Account {
     /// All who have keys of one name.
     Key(u64),
-    /// A client of a zone.
-    Client(u64, IpAddr),
+    /// A client of the zone with that number.
+    Client(u32, IpAddr),
 }
 
 impl Access {
@@ -206,7 +206,7 @@ impl Access {
     /// What becomes of a query. `is_open`: whether its name is everybody's, as the apex is.
     #[inline]
     pub fn admit<'a>(&'a self, for_all: &'a Self, asked: &Applied<'_>, is_open: impl Fn() -> bool) -> Admission<'a> {
-        let Applied { name, key, client, meter, now } = *asked;
+        let Applied { zone, name, key, client, meter, now } = *asked;
         let listed = self.listed(for_all, client);
         let standing = Standing { key: key.map(|(index, _)| index), is_listed: matches!(listed, Some(Permit::Pass)) };
         let admission = |permit| Admission { permit, standing, key_labels: key.iter().len() };
@@ -222,7 +222,7 @@ impl Access {
             None if self.has_keys() && !is_open() => {
                 return admission(Permit::Refuse(if self.hides(name) { Refusal::Key } else { Refusal::Client }));
             }
-            None => Some((Account::Client(self.account, client), self.terms.quota)),
+            None => Some((Account::Client(zone, client), self.terms.quota)),
         };
         let is_over = |(account, quota): (Account, Quota)| {
             quota.is_bound() && !is_open() && meter.is_some_and(|meter| !meter.take(account, quota, now))
@@ -246,7 +246,7 @@ impl Shown<'_> {
     /// Whether anything stands in the place of a label.
     pub fn hides_any(&self) -> bool {
         let front = self.labels.without_suffix(self.zone.apex_labels);
-        self.zone.access.key_of(front).is_some() || self.zone.access.hides(front)
+        self.zone.access.hides(front)
     }
 }
 

@@ -1,6 +1,5 @@
 //! From what a zone is to be, and its loaded datasets, to the zone that is served.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -63,11 +62,8 @@ pub struct Input {
 /// # Errors
 ///
 /// More parts than an answer can hold hits for.
-pub fn build(spec: &ZoneSpec, inputs: &[Input], allow: &[Input], mut access: Access) -> Result<Zone, ZoneError> {
+pub fn build(spec: &ZoneSpec, inputs: &[Input], allow: &[Input], access: Access) -> Result<Zone, ZoneError> {
     let apex = spec.apex.to_lowercase();
-    let mut hasher = DefaultHasher::new();
-    apex.hash(&mut hasher);
-    access.account = hasher.finish();
     let loaded = || inputs.iter().filter_map(|input| input.dataset.as_ref());
     let mut placed = Vec::new();
     for (dataset_index, input) in inputs.iter().enumerate() {
