@@ -59,11 +59,16 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let reader = Reader::open(&path)?;
         let changes = reader.all_changes()?;
         let since = since.map_or(Time(0), Written::start);
-        let all = reader.requests(since.0.into(), if scope.is_some() { usize::MAX } else { *limit })?;
+        // one more tells whether there is more
+        let all =
+            reader.requests(since.0.into(), if scope.is_some() { usize::MAX } else { limit.saturating_add(1) })?;
         rows.extend(all.into_iter().filter_map(|request| row(request, &changes)));
     }
     rows.retain(|row| scope.as_ref().is_none_or(|scope| scope.touches(&row.subject)));
     let cut = rows.len().saturating_sub(*limit);
+    if cut > 0 {
+        eprintln!("there is more before this; --limit and --since say how much is printed");
+    }
     print(&rows[cut..], *json)?;
     Ok(if rows.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -76,8 +81,8 @@ fn row(request: Numbered, changes: &[Numbered]) -> Option<Row> {
         What::Change(change) => scope.as_ref().is_some_and(|scope| scope.touches(&change.subject)),
         _ => false,
     };
-    let later = changes.iter().filter(|change| change.number > number);
-    let answered_by = later.filter(answers).map(|change| change.number).next();
+    let mut later = changes.iter().filter(|change| change.number > number);
+    let answered_by = later.find(answers).map(|change| change.number);
     let time = Time(u32::try_from(at).unwrap_or(0)).to_string();
     Some(Row { number, time, subject, contact, who, answered_by, text })
 }

@@ -367,34 +367,29 @@ impl<'c> Checker<'c> {
         })
     }
 
+    /// The dataset of that name, which has to be of that format.
+    fn find_of(
+        &self,
+        by: &str,
+        name: Option<&Spanned<String>>,
+        (datasets, format): (&[dataset::Spec], Format),
+        problem: impl FnOnce(String, String) -> Problem,
+    ) -> Result<Option<usize>, ConfigError> {
+        let Some(name) = name else { return Ok(None) };
+        let index = self.find(by, name.get_ref(), name)?;
+        if datasets[index].format != format {
+            return Err(self.wrong(name, problem(by.to_owned(), name.get_ref().clone())));
+        }
+        Ok(Some(index))
+    }
+
     fn access(
         &self,
         by: &str,
         name: Option<&Spanned<String>>,
         datasets: &[dataset::Spec],
     ) -> Result<Option<usize>, ConfigError> {
-        let Some(name) = name else { return Ok(None) };
-        let index = self.find(by, name.get_ref(), name)?;
-        if datasets[index].format != Format::Acl {
-            let problem = Problem::ListAsAccess { by: by.to_owned(), name: name.get_ref().clone() };
-            return Err(self.wrong(name, problem));
-        }
-        Ok(Some(index))
-    }
-
-    fn keys(
-        &self,
-        by: &str,
-        name: Option<&Spanned<String>>,
-        datasets: &[dataset::Spec],
-    ) -> Result<Option<usize>, ConfigError> {
-        let Some(name) = name else { return Ok(None) };
-        let index = self.find(by, name.get_ref(), name)?;
-        if datasets[index].format != Format::Keys {
-            let problem = Problem::ListAsKeys { by: by.to_owned(), name: name.get_ref().clone() };
-            return Err(self.wrong(name, problem));
-        }
-        Ok(Some(index))
+        self.find_of(by, name, (datasets, Format::Acl), |by, name| Problem::ListAsAccess { by, name })
     }
 
     fn terms(&self, spec: &spec::Zone) -> Result<Terms, ConfigError> {
@@ -426,7 +421,8 @@ impl<'c> Checker<'c> {
         }
         let by = format!("zone {apex}");
         let access = self.access(&by, spec.access.as_ref(), datasets)?;
-        let keys = self.keys(&by, spec.keys.as_ref(), datasets)?;
+        let of_keys = (datasets, Format::Keys);
+        let keys = self.find_of(&by, spec.keys.as_ref(), of_keys, |by, name| Problem::ListAsKeys { by, name })?;
         let mut allow = Vec::new();
         for name in &spec.allow {
             let index = self.find(&by, name.get_ref(), name)?;

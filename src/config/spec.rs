@@ -200,7 +200,7 @@ pub struct Retention {
     pub reports: Seconds,
     /// The most reports, the latest.
     pub most_reports: u64,
-    /// Generations, and changes that hold no more.
+    /// Generations, requests for a removal, and changes that hold no more.
     pub audit: Seconds,
 }
 

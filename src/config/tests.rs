@@ -36,6 +36,7 @@ fn the_example_has_the_defaults() {
     assert_eq!(spec(&example_with(&["#"])), spec(EXAMPLE), "a `# key = value` line is not the default");
     let bare = spec("version = 1");
     let spec = spec(EXAMPLE);
+    assert_eq!((spec.rate_limit, spec.cookies, spec.retention), (bare.rate_limit, bare.cookies, bare.retention));
     assert_eq!(
         (spec.listen, spec.limits, spec.server, spec.control, spec.page, spec.never_list, spec.query_log, spec.dnstap),
         (bare.listen, bare.limits, bare.server, bare.control, bare.page, bare.never_list, bare.query_log, bare.dnstap)
@@ -103,6 +104,7 @@ fn the_example_has_every_key() {
         ("query-log", keys::<spec::QueryLog>()),
         ("dnstap", keys::<spec::Dnstap>()),
         ("page", keys::<spec::PageSpec>()),
+        ("retention", keys::<spec::Retention>()),
         ("never-list", keys::<spec::NeverList>()),
         ("evidence", keys::<spec::EvidenceSpec>()),
         ("evidence.source", keys::<spec::SourceSpec>()),

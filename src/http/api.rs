@@ -282,7 +282,7 @@ pub struct Traffic {
 pub struct QueryCount {
     /// The zone's apex; none outside every zone.
     pub zone: Option<String>,
-    /// `udp`, `tcp` or `tls`.
+    /// `udp`, `tcp`, `tls`, `https` or `quic`.
     pub transport: String,
     /// The type, if it is one of those that are told apart, `none` or `other`.
     pub qtype: String,
@@ -295,7 +295,7 @@ pub struct QueryCount {
 /// How long queries took that came by one transport.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Durations {
-    /// `udp`, `tcp` or `tls`.
+    /// `udp`, `tcp`, `tls`, `https` or `quic`.
     pub transport: String,
     /// All of them together, in seconds.
     pub seconds: f64,

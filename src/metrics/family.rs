@@ -43,9 +43,9 @@ families! {
     QUERIES: Counter "infamy_queries_total" ["zone", "transport", "qtype", "result"]
         "Queries by zone, transport, type, and what they came to: listed, unlisted, ent, other, refused, error, dropped.";
     RECEIVED_BYTES: Counter "infamy_received_bytes_total" ["zone", "transport"]
-        "Bytes of queries, without those of IP, UDP, TCP and TLS.";
+        "Bytes of queries, without those of the transport.";
     SENT_BYTES: Counter "infamy_sent_bytes_total" ["zone", "transport"]
-        "Bytes of replies, without those of IP, UDP, TCP and TLS.";
+        "Bytes of replies, without those of the transport.";
     DURATION: Histogram "infamy_query_duration_seconds" ["transport"]
         "Time from when a query was received until its reply was written: over UDP that of the batch it came in.";
     PANICS: Counter "infamy_panics_total" []

@@ -110,7 +110,8 @@ fn build(scenario: &Scenario) -> (Vec<String>, Snapshot) {
                     plan.terms.refuse_with = match value.as_str() {
                         "nxdomain" => RefuseWith::NxDomain,
                         "drop" => RefuseWith::Drop,
-                        _ => RefuseWith::Code,
+                        "code" => RefuseWith::Code,
+                        other => panic!("line {}: no such refusal: {other}", scenario.line),
                     }
                 }
                 "own" => plan.spec.own_addresses.push(value.parse().unwrap()),

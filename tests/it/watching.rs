@@ -16,10 +16,7 @@ const SOA: u16 = 6;
 /// A site with more in its configuration, and an address for metrics.
 fn site(more: &str) -> Site {
     let site = Site::new();
-    let config = fs::read_to_string(site.config()).unwrap();
-    let control = "[control]\nmetrics = [\"127.0.0.1:0\"]\n";
-    assert!(!config.contains("[control]"), "{config}");
-    fs::write(site.config(), config + control + more).unwrap();
+    site.write_config(&format!("[control]\nmetrics = [\"127.0.0.1:0\"]\n{more}"));
     site
 }
 

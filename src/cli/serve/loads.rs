@@ -206,7 +206,7 @@ fn changed_config(before: &Config, started: &Config) -> Result<Option<Config>, C
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if config.needs_restart(started) {
         tracing::warn!(
-            "[listen], [limits], [rate-limit], [control], the logs or the process keys of [server] have changed: they need a restart"
+            "[listen], [limits], [rate-limit], [control], [page], the logs or the process keys of [server] have changed: they need a restart"
         );
     }
     Ok(Some(config))

@@ -41,7 +41,7 @@ pub use found::{
 pub use public::{Edition, Public, Removal, Requested};
 
 use super::door::{House, serve};
-use super::{Counters, Error, Limits, bind as sockets};
+use super::{Counters, Error, Limits, bind as sockets, local_addresses, registered_listeners};
 use cooldown::Cooldowns;
 use html::Look;
 use kept::Kept;
@@ -143,10 +143,9 @@ impl Bound {
         let Self { sockets, listen } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let registered = runtime.enter();
-        let open = sockets.into_iter().map(tokio::net::TcpListener::from_std);
-        let sockets: Vec<_> = open.collect::<Result<_, _>>().map_err(Error::Thread)?;
+        let sockets = registered_listeners(sockets)?;
         drop(registered);
-        let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let addresses = local_addresses(&sockets);
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::new(Counters::default());
         let counted = counters.clone();

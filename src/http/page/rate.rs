@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::server::connections::site;
+
 /// What each network has left.
 #[derive(Debug)]
 pub(super) struct Rates {
@@ -29,7 +31,7 @@ impl Rates {
     pub(super) fn take(&mut self, client: IpAddr, now: Instant) -> Result<(), Duration> {
         let (most, a_second) = (f64::from(self.most), f64::from(self.most) / 60.0);
         let refilled = |left: &Left| (left.requests + now.duration_since(left.at).as_secs_f64() * a_second).min(most);
-        let client = network(client);
+        let client = site(client);
         if self.left.len() >= REMEMBERED && !self.left.contains_key(&client) {
             self.left.retain(|_, left| refilled(left) < most);
             if self.left.len() >= REMEMBERED {
@@ -43,14 +45,6 @@ impl Rates {
         }
         left.requests -= 1.0;
         Ok(())
-    }
-}
-
-/// What counts as one client: an IPv4 address, or an IPv6 /64, of which a host has all addresses to itself.
-fn network(client: IpAddr) -> IpAddr {
-    match client {
-        IpAddr::V4(_) => client,
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
     }
 }
 
