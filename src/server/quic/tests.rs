@@ -47,6 +47,7 @@ async fn what_the_protocol_forbids_ends_the_connection() {
     };
     let server = start(Limits::default(), InOneStep(respond));
     let keepalive = b"\0\0\0\0\0\x01\0\0\0\0\0\x01\x02bl\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\0\0\0\x04\0\x0b\0\0";
+    let beside_cookie = [&keepalive[..keepalive.len() - 5], b"\x10\0\x0b\0\0\0\x0a\0\x08in bytes"].concat();
     for (why, stream) in [
         ("an id", framed(b"\0\x07query")),
         ("nothing", Vec::new()),
@@ -57,6 +58,7 @@ async fn what_the_protocol_forbids_ends_the_connection() {
         ("a response", framed(b"\0\0response")),
         ("a length of zero", vec![0, 0]),
         ("the option for keeping TCP alive", framed(keepalive)),
+        ("the same beside a cookie", framed(&beside_cookie)),
     ] {
         let client = Client::connect(&server).await;
         let _ = ask(&client.connection, &stream).await;
