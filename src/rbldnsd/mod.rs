@@ -97,7 +97,7 @@ pub fn plan(arguments: impl Iterator<Item = OsString>) -> Result<Plan, CommandLi
 
 /// Runs as rbldnsd does, with these arguments; the program's name is not among them.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let options = match options::parse(arguments) {
+    let mut options = match options::parse(arguments) {
         Ok(Request::Serve(options)) => options,
         Ok(Request::Help) => {
             // a closed pipe is no reason to fail
@@ -109,6 +109,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // a service manager that waits to be told watches the process it started
+    options.foreground |= Notifier::is_awaited();
     let log = if options.foreground { Log::foreground() } else { Log::background(options.facility) };
     match serve(&options, &log) {
         Ok(()) => ExitCode::SUCCESS,

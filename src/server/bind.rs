@@ -11,7 +11,7 @@ use listenfd::ListenFd;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::server::{Error, udp};
+use crate::server::{Encrypted, Error, Listen, udp};
 
 /// The sockets of one plain address: the same port for both transports.
 #[derive(Debug)]
@@ -43,6 +43,20 @@ impl Inherited {
             }
         }
         inherited
+    }
+
+    /// Where a socket is that no door is to have; what is sent there would wait for ever.
+    pub(super) fn unclaimed(&self, listen: &Listen) -> Option<SocketAddr> {
+        let of_door = |door: &Option<Encrypted>, address: SocketAddr| {
+            door.as_ref().is_some_and(|door| door.addresses.contains(&address))
+        };
+        let has_udp = |address| listen.plain.contains(&address) || of_door(&listen.quic, address);
+        let has_tcp = |address| {
+            listen.plain.contains(&address) || of_door(&listen.encrypted, address) || of_door(&listen.https, address)
+        };
+        let udp = self.udp.iter().filter_map(|socket| socket.local_addr().ok()).find(|address| !has_udp(*address));
+        let tcp = || self.tcp.iter().filter_map(|socket| socket.local_addr().ok()).find(|address| !has_tcp(*address));
+        udp.or_else(tcp)
     }
 
     fn take_udp(&mut self, address: SocketAddr) -> Vec<UdpSocket> {
@@ -231,5 +245,17 @@ mod tests {
         assert_eq!((taken.address, taken.udp.len()), (address, 3));
         taken.udp[0].send_to(b"for whoever looks first", address).unwrap();
         assert_eq!(taken.udp[2].recv(&mut [0; 64]).unwrap(), 23);
+    }
+
+    #[test]
+    fn an_inherited_socket_that_nobody_asks_for_is_found() {
+        let Plain { address, udp, tcp, .. } = plain(LOOPBACK, &[], 1, &mut Inherited::default()).unwrap();
+        let datagrams = Inherited { udp, tcp: Vec::new() };
+        let stream = Inherited { udp: Vec::new(), tcp: vec![tcp] };
+        let wanted = Listen { plain: vec![address], ..Listen::default() };
+        for inherited in [datagrams, stream] {
+            assert_eq!(inherited.unclaimed(&wanted), None);
+            assert_eq!(inherited.unclaimed(&Listen::default()), Some(address));
+        }
     }
 }

@@ -129,6 +129,11 @@ pub enum Error {
         /// What the kernel says.
         why: io::Error,
     },
+    /// A service manager handed over a socket where nobody would answer.
+    #[error(
+        "{0}: a socket for it was handed over by the service manager, and nothing is to listen there: have both name the same addresses"
+    )]
+    Unclaimed(SocketAddr),
     /// The certificate of the encrypted addresses cannot be served.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -161,10 +166,13 @@ fn reason(why: &io::Error) -> String {
 ///
 /// # Errors
 ///
-/// [`Error::Bind`] for the first address that cannot be opened, [`Error::Certificate`].
+/// [`Error::Bind`] for the first address that cannot be opened, [`Error::Unclaimed`], [`Error::Certificate`].
 pub fn bind(listen: &Listen) -> Result<Bound, Error> {
     bind::raise_open_files();
     let mut inherited = Inherited::from_env();
+    if let Some(address) = inherited.unclaimed(listen) {
+        return Err(Error::Unclaimed(address));
+    }
     let plain = listen
         .plain
         .iter()

@@ -13,13 +13,18 @@ use std::time::Duration;
 pub struct Notifier(Option<UnixDatagram>);
 
 impl Notifier {
+    /// Whether a service manager waits to be told.
+    pub fn is_awaited() -> bool {
+        std::env::var_os(SOCKET).is_some()
+    }
+
     /// Connects to the socket that NOTIFY_SOCKET names; before a chroot, as its path is outside.
     ///
     /// # Errors
     ///
     /// The environment names a socket that cannot be connected to.
     pub fn from_env() -> io::Result<Self> {
-        std::env::var("NOTIFY_SOCKET").map_or(Ok(Self(None)), |path| Self::connect(&path))
+        std::env::var(SOCKET).map_or(Ok(Self(None)), |path| Self::connect(&path))
     }
 
     /// Tells that queries are answered from now on.
@@ -66,6 +71,9 @@ impl Notifier {
         }
     }
 }
+
+/// The variable that names the service manager's socket.
+const SOCKET: &str = "NOTIFY_SOCKET";
 
 #[cfg(test)]
 mod tests {

@@ -7,14 +7,16 @@
 //! It is no list of what is allowed: which calls a C library makes changes with its version, and a server that dies of a
 //! new one is no gain. The units in `packaging` have such a list, as systemd keeps it up to date.
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
+use rustix::thread::{SecureComputingMode, secure_computing_mode};
+use seccompiler::{BpfProgram, Error, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
 
 /// Why the filter is not in place.
 #[derive(Debug, thiserror::Error)]
 #[error("seccomp: {0}")]
 pub struct SeccompError(String);
 
-/// Closes the calls in all threads; whether this processor's architecture has a filter.
+/// Closes the calls in all threads; whether it did. It does not on a processor that there is no filter for, nor where the
+/// filter of a service manager, which has a list of what is allowed, lets no other be added to it.
 ///
 /// # Errors
 ///
@@ -27,8 +29,16 @@ pub fn close_system_calls() -> Result<bool, SeccompError> {
     let filter =
         SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture).map_err(|error| wrong(&error))?;
     let program = BpfProgram::try_from(filter).map_err(|error| wrong(&error))?;
-    apply_filter_all_threads(&program).map_err(|error| wrong(&error))?;
-    Ok(true)
+    match apply_filter_all_threads(&program) {
+        Ok(()) => Ok(true),
+        Err(Error::Seccomp(why)) if why.raw_os_error() == Some(libc::EPERM) && is_filtered() => Ok(false),
+        Err(error) => Err(wrong(&error)),
+    }
+}
+
+/// Whether a filter was in place before.
+fn is_filtered() -> bool {
+    secure_computing_mode().is_ok_and(|mode| mode == SecureComputingMode::Filter)
 }
 
 /// The calls that are closed.

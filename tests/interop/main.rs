@@ -11,6 +11,7 @@ mod rbldnsd_differential;
 mod relay;
 mod resolvers;
 mod snippet;
+mod systemd;
 mod watching;
 #[path = "../it/wire.rs"]
 #[allow(dead_code)]
