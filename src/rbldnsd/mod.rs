@@ -18,6 +18,8 @@ mod statistics;
 mod time;
 mod usage;
 
+pub(crate) use usage::USAGE;
+
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -101,7 +103,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Request::Serve(options)) => options,
         Ok(Request::Help) => {
             // a closed pipe is no reason to fail
-            let _ = io::stdout().lock().write_all(usage::USAGE.as_bytes());
+            let _ = io::stdout().lock().write_all(USAGE.as_bytes());
             return ExitCode::SUCCESS;
         }
         Err(error) => {

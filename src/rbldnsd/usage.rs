@@ -1,7 +1,7 @@
 //! What `-h` prints.
 
 /// Every option, one a line.
-pub(super) const USAGE: &str = concat!(
+pub(crate) const USAGE: &str = concat!(
     "infamy ",
     env!("CARGO_PKG_VERSION"),
     ", called as rbldnsd

@@ -7,8 +7,13 @@
 //! It is no list of what is allowed: which calls a C library makes changes with its version, and a server that dies of a
 //! new one is no gain. The units in `packaging` have such a list, as systemd keeps it up to date.
 
+use std::collections::BTreeMap;
+
 use rustix::thread::{SecureComputingMode, secure_computing_mode};
-use seccompiler::{BpfProgram, Error, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
+use seccompiler::{
+    BackendError, BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter_all_threads,
+};
 
 /// Why the filter is not in place.
 #[derive(Debug, thiserror::Error)]
@@ -23,17 +28,33 @@ pub struct SeccompError(String);
 /// The kernel refuses.
 pub fn close_system_calls() -> Result<bool, SeccompError> {
     let Ok(architecture) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(false) };
-    let wrong = |error: &dyn std::error::Error| SeccompError(error.to_string());
-    let rules = CLOSED.iter().map(|&call| (call, Vec::new())).collect();
-    let denied = SeccompAction::Errno(libc::EPERM as u32);
-    let filter =
-        SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture).map_err(|error| wrong(&error))?;
-    let program = BpfProgram::try_from(filter).map_err(|error| wrong(&error))?;
-    match apply_filter_all_threads(&program) {
-        Ok(()) => Ok(true),
-        Err(Error::Seccomp(why)) if why.raw_os_error() == Some(libc::EPERM) && is_filtered() => Ok(false),
-        Err(error) => Err(wrong(&error)),
+    let closed = closed().map_err(|why| SeccompError(why.to_string()))?;
+    // its flags are in memory, where a filter cannot look; libraries then do without it, and it goes first, as what
+    // replaces it has to be there when the second one comes to be
+    let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    for (rules, error) in [(unknown, libc::ENOSYS), (closed, libc::EPERM)] {
+        let program = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(error as u32), architecture)
+            .and_then(BpfProgram::try_from)
+            .map_err(|why| SeccompError(why.to_string()))?;
+        match apply_filter_all_threads(&program) {
+            Ok(()) => {}
+            Err(Error::Seccomp(why)) if why.raw_os_error() == Some(libc::EPERM) && is_filtered() => return Ok(false),
+            Err(why) => return Err(SeccompError(why.to_string())),
+        }
     }
+    Ok(true)
+}
+
+/// What is closed: calls whatever their arguments, and new namespaces for a process that is started.
+fn closed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
+    let of_namespace = |&flag: &libc::c_int| {
+        let flag = flag as u64;
+        let is_set = SeccompCmpOp::MaskedEq(flag);
+        SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Qword, is_set, flag)?])
+    };
+    let mut rules: BTreeMap<_, _> = CLOSED.iter().map(|&call| (call, Vec::new())).collect();
+    rules.insert(libc::SYS_clone, NAMESPACES.iter().map(of_namespace).collect::<Result<_, _>>()?);
+    Ok(rules)
 }
 
 /// Whether a filter was in place before.
@@ -55,10 +76,18 @@ const CLOSED: &[libc::c_long] = &[
     libc::SYS_mount,
     libc::SYS_umount2,
     libc::SYS_pivot_root,
+    libc::SYS_fsopen,
+    libc::SYS_fspick,
+    libc::SYS_fsmount,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_mount_setattr,
     libc::SYS_chroot,
     libc::SYS_unshare,
     libc::SYS_setns,
     libc::SYS_open_by_handle_at,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mknod,
     libc::SYS_mknodat,
     libc::SYS_swapon,
     libc::SYS_swapoff,
@@ -85,6 +114,17 @@ const CLOSED: &[libc::c_long] = &[
     libc::SYS_clock_settime,
     libc::SYS_adjtimex,
     libc::SYS_clock_adjtime,
+];
+
+/// The flags by which clone(2) makes a namespace; for one of users no privilege is needed.
+const NAMESPACES: &[libc::c_int] = &[
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWCGROUP,
 ];
 
 #[cfg(test)]

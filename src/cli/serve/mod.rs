@@ -30,6 +30,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use anyhow::{Context, anyhow, bail};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::Uid;
 use tracing_subscriber::EnvFilter;
 
 use super::{FAILURE, load, now};
@@ -57,6 +59,7 @@ use visitors::Visitors;
 use watch::Watcher;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Arguments {
     /// The configuration
     config: Option<PathBuf>,
@@ -70,12 +73,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let notifier = Notifier::from_env().context("NOTIFY_SOCKET")?;
     let pid_file = |path: &PathBuf| PidFile::create(path).with_context(|| format!("pid-file: {}", path.display()));
     let _pid_file = config.pid_file.as_ref().map(pid_file).transpose()?;
+    // clients, and whoever asked for a removal, are in what is written from here on
+    umask(Mode::S_IWGRP | Mode::S_IRWXO);
     let bound = server::bind(&config.listen).context("listen")?;
     // before privileges are given up, as its port may be a low one
     let page = http::page::bind(&config.page).context("[page]")?;
     let plan = config.confined_plan()?;
     let directory = config.state_directory.as_deref().map(|directory| config.confined(directory)).transpose()?;
     confine(&config.confinement)?;
+    if Uid::effective().is_root() {
+        tracing::warn!("serving as root: have `user` in [server] name an account; ports are opened before it is taken");
+    }
     let control = confined_control(&config)?;
     let (sender, events) = mpsc::channel();
     forward::<Happening>(sender.clone()).context("signals")?;
@@ -261,3 +269,11 @@ fn start_logging() {
 const DEFAULT_FILTER: &str = "info,hickory_server=warn,hickory_proto=error,h2=error,quinn=error,quinn_proto=error";
 /// The folder in the state directory with the names of lists as they were spelt last.
 const SPELLINGS: &str = "spelt";
+const HELP: &str = "\
+SIGHUP reads what changed: lists, configuration, certificates. SIGTERM and SIGINT end the server once what has arrived is \
+answered.
+
+Exits 0 after a signal, 2 with a line for each thing that keeps it from serving. NOTIFY_SOCKET, WATCHDOG_USEC and LISTEN_FDS \
+are followed as systemd means them; RUST_LOG sets what is logged.
+
+CONFIG is explained in infamy.toml(5); infamy example prints the same.";

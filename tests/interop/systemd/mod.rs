@@ -24,6 +24,48 @@ apex = "bl.example"
 datasets = ["traps"]
 "#;
 
+const EVERYTHING: &str = r#"
+version = 1
+[server]
+state-directory = "/var/lib/infamy"
+[listen]
+addresses = ["127.0.0.1:53"]
+[listen.tls]
+addresses = ["127.0.0.1:853"]
+certificate = "chain"
+key = "key"
+[listen.https]
+addresses = ["127.0.0.1:443"]
+certificate = "chain"
+key = "key"
+[listen.quic]
+addresses = ["127.0.0.1:853"]
+certificate = "chain"
+key = "key"
+[cookies]
+enabled = true
+[control]
+addresses = ["127.0.0.1:8053"]
+tokens = "tokens"
+metrics = ["127.0.0.1:9153"]
+[page]
+addresses = ["127.0.0.1:8080"]
+[query-log]
+file = "/var/log/infamy/queries.log"
+[[dataset]]
+name = "traps"
+format = "ip4set"
+files = "traps"
+[[dataset]]
+name = "customers"
+format = "keys"
+files = "keys"
+[[zone]]
+apex = "bl.example"
+datasets = ["traps"]
+keys = "customers"
+"#;
+
 #[test]
 #[ignore = "needs root, systemd-container and the packages"]
 fn the_service_starts_reloads_and_comes_back() {
@@ -76,6 +118,42 @@ fn the_service_starts_reloads_and_comes_back() {
     machine.must("test -e /etc/infamy/infamy.toml && ! test -e /usr/bin/infamy");
 }
 
+/// What a server may have open and write, within what its unit allows.
+#[test]
+#[ignore = "needs root, systemd-container and the packages"]
+fn the_service_has_all_it_may_be_configured_to() {
+    let machine = with_infamy();
+    machine.write("/etc/infamy/infamy.toml", EVERYTHING);
+    machine.write("/etc/infamy/traps", "127.0.0.2\n192.0.2.1\n");
+    machine.write("/etc/infamy/keys", "acme 0123456789abcdef\n");
+    machine.write("/etc/infamy/tokens", "admin 0123456789abcdef\n");
+    machine
+        .must("cd /etc/infamy && openssl req -x509 -newkey rsa:2048 -nodes -keyout key -out chain -subj /CN=localhost");
+    // as the documents have it: what nobody else may read is the group's
+    machine.must("cd /etc/infamy && chgrp infamy keys tokens key && chmod 640 keys tokens key");
+    machine.must("systemctl start infamy");
+    for transport in ["+notcp", "+tcp", "+tls", "+https", "+quic"] {
+        let name = "1.2.0.192.0123456789abcdef.bl.example";
+        assert_eq!(machine.must(&format!("kdig +short {transport} @127.0.0.1 {name}")), "127.0.0.2", "{transport}");
+    }
+    machine.until("jq -r .name /var/log/infamy/queries.log | sort -u", "1.2.0.192.[acme].bl.example");
+    let authorization = "authorization: Bearer 0123456789abcdef";
+    let status = format!("curl -sf -H '{authorization}' http://127.0.0.1:8053/v1/status | jq .generation");
+    assert_eq!(machine.must(&status), "1");
+    machine.must("curl -sf http://127.0.0.1:8080/q/192.0.2.1 | grep -q 192.0.2.1");
+    machine.must("curl -sf http://127.0.0.1:9153/metrics | promtool check metrics");
+    // whatever it says, it says once it has begun
+    let warnings = machine.must("journalctl -u infamy | grep -c -E ' (WARN|ERROR) ' || true");
+    assert_eq!(warnings, "0", "{}", machine.must("journalctl -u infamy"));
+    for file in ["/var/lib/infamy/evidence.db", "/var/log/infamy/queries.log"] {
+        assert_eq!(machine.must(&format!("stat -c '%U %a' {file}")), "infamy 640", "{file}");
+    }
+    // the log is moved away, and a new one begun
+    machine.must("logrotate --force /etc/logrotate.d/infamy");
+    machine.must("kdig +short @127.0.0.1 2.2.0.192.0123456789abcdef.bl.example");
+    machine.until("jq -r .name /var/log/infamy/queries.log | sort -u", "2.2.0.192.[acme].bl.example");
+}
+
 #[test]
 #[ignore = "needs root, systemd-container and the packages"]
 fn with_the_socket_unit_a_restart_loses_no_query() {
@@ -107,6 +185,11 @@ fn debians_rbldnsd_is_taken_over_as_it_is() {
     assert_eq!(machine.must("systemctl is-active rbldnsd.socket"), "active");
     assert_infamy(&machine, "/usr/bin/infamy");
     assert_eq!(answers(&machine), before);
+    // as a later version does it
+    install(&machine, &["infamy", "infamy-rbldnsd"]);
+    assert_eq!(machine.must("systemctl is-active rbldnsd.socket"), "active");
+    assert_infamy(&machine, "/usr/bin/infamy");
+    assert_eq!(answers(&machine), before);
 
     // a reload reaches all, as it did
     machine.write("/var/lib/rbldns/names", NAMES.to_owned() + ".mall.example\n");
@@ -114,7 +197,7 @@ fn debians_rbldnsd_is_taken_over_as_it_is() {
     machine.until("dig +short @127.0.0.3 mall.example.names.example", "127.0.0.9");
     machine.must("apt-get remove -y infamy-rbldnsd");
     machine.must("test -e /etc/default/rbldnsd && test -e /var/lib/rbldns/traps");
-    assert_eq!(machine.run("systemctl is-active rbldnsd@names").stdout, b"inactive\n");
+    assert_eq!(machine.run("systemctl is-active rbldnsd@my-names").stdout, b"inactive\n");
 }
 
 #[test]
@@ -123,11 +206,11 @@ fn under_debians_units_nothing_changes_but_the_binary() {
     let machine = with_rbldnsd();
     let before = answers(&machine);
     machine.write("/root/infamy", fs::read(env!("CARGO_BIN_EXE_infamy")).unwrap());
-    machine.must("install -m 755 /root/infamy /usr/sbin/rbldnsd && systemctl restart rbldnsd rbldnsd@names");
+    machine.must("install -m 755 /root/infamy /usr/sbin/rbldnsd && systemctl restart rbldnsd rbldnsd@my-names");
     assert_infamy(&machine, "/usr/sbin/rbldnsd");
     assert_eq!(answers(&machine), before);
-    machine.must("systemctl stop rbldnsd.socket rbldnsd rbldnsd@names");
-    assert_eq!(machine.must("systemctl show -P Result rbldnsd rbldnsd@names"), "success\n\nsuccess");
+    machine.must("systemctl stop rbldnsd.socket rbldnsd rbldnsd@my-names");
+    assert_eq!(machine.must("systemctl show -P Result rbldnsd rbldnsd@my-names"), "success\n\nsuccess");
 }
 
 /// A machine with infamy's package, and nothing at port 53.
@@ -147,8 +230,8 @@ fn with_rbldnsd() -> Machine {
     machine.write("/var/lib/rbldns/names", NAMES);
     machine.must("install -o rbldns /dev/null /var/lib/rbldns/queries");
     machine.must("systemctl daemon-reload && systemctl stop rbldnsd.service rbldnsd.socket");
-    machine.must("systemctl enable rbldnsd.service rbldnsd.socket rbldnsd@names.service");
-    machine.must("systemctl start rbldnsd.socket rbldnsd@names");
+    machine.must("systemctl enable rbldnsd.service rbldnsd.socket rbldnsd@my-names.service");
+    machine.must("systemctl start rbldnsd.socket rbldnsd@my-names");
     machine
 }
 
@@ -169,7 +252,7 @@ fn answers(machine: &Machine) -> [String; 6] {
 
 /// Both instances are infamy, without root's rights, and what they are asked is written where it was.
 fn assert_infamy(machine: &Machine, program: &str) {
-    for unit in ["rbldnsd.service", "rbldnsd@names.service"] {
+    for unit in ["rbldnsd.service", "rbldnsd@my-names.service"] {
         machine.until(&format!("systemctl is-active {unit}"), "active");
         let process = format!("/proc/$(systemctl show -P MainPID {unit})");
         assert_eq!(machine.must(&format!("readlink {process}/exe")), program, "{unit}");
@@ -182,7 +265,7 @@ fn assert_infamy(machine: &Machine, program: &str) {
 
 const DEFAULTS: &str = r#"
 RBLDNSD="- -r /var/lib/rbldns -b 127.0.0.9 bl.example:ip4set:traps
-names -r /var/lib/rbldns -b 127.0.0.3 -l +queries names.example:dnset:names
+my-names $UNSET -r /var/lib/rbldns -b 127.0.0.3 -l +queries names.example:dnset:names
 "
 "#;
 
@@ -199,7 +282,7 @@ fn install(machine: &Machine, packages: &[&str]) {
         machine.write(&inside, fs::read(built(package)).unwrap());
         files = format!("{files} {inside}");
     }
-    machine.must(&format!("apt-get install -y --no-install-recommends {files}"));
+    machine.must(&format!("apt-get install -y --reinstall --no-install-recommends {files}"));
 }
 
 fn built(package: &str) -> std::path::PathBuf {
