@@ -58,8 +58,7 @@ use quotas::Quotas;
 pub use rates::RateLimits;
 use stream::Framed;
 pub use tally::{
-    Abuse, Carrier, CarrierCounts, DURATION_BOUNDS, DurationCounts, Finding, OTHER_TYPE, TYPES, Tallies, Tally,
-    ZoneCounts,
+    Abuse, Carrier, CarrierCounts, DurationCounts, Finding, OTHER_TYPE, TYPES, Tallies, Tally, ZoneCounts,
 };
 
 /// Where to listen, and within which limits.
