@@ -16,7 +16,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use infamy::answer::{Asked, MAX_UDP_REPLY, Outcome, Transport, respond};
+use infamy::answer::{Asked, Asker, MAX_UDP_REPLY, Outcome, Transport, respond};
 use infamy::cookie::{Secret, Secrets};
 use infamy::dataset::{Defaults, Holds, NeverList};
 use infamy::dnsxl::key::{Alphabet, HashKind, KeyShape};
@@ -257,11 +257,12 @@ fn allocates_nothing(snapshot: &Snapshot, query: &[u8]) -> (u16, bool) {
     let mut slot = [0; MAX_UDP_REPLY];
     slot[..query.len()].copy_from_slice(query);
     let mut asked = Asked::default();
+    let asker = Asker { client: CLIENT.into(), transport: Transport::Udp, now: NOW, meter: None };
     let allocated = counted(|| {
         asked.read(query).expect("a query");
         asked.prefetch(snapshot);
         asked.prefetch_further(snapshot);
-        asked.respond(snapshot, CLIENT.into(), Transport::Udp, NOW, &mut slot);
+        asked.respond(snapshot, &asker, &mut slot);
     });
     assert_eq!(allocated, 0, "{:?} in steps", wire::Message::read(query));
     found.expect("a reply")
