@@ -328,7 +328,8 @@ pub enum Class<'q> {
     },
     /// NXDOMAIN, all of a zone.
     NxDomain {
-        /// The zone's index in the snapshot.
+        /// Its index in the snapshot, and not its number, which would have to be looked up: where the next generation has
+        /// another zone there, that one has the account for the rest of a window.
         zone: usize,
     },
     /// Any other RCODE.
