@@ -359,11 +359,6 @@ impl Running {
         &self.tallies
     }
 
-    /// What was counted of cookies, limits and quotas so far.
-    pub fn abuse(&self) -> Abuse {
-        self.tallies.abuse()
-    }
-
     /// Drains and ends: queries that have arrived are answered, new ones are not, all threads are gone afterwards.
     ///
     /// Takes about half a second under load or with clients that keep their connection open, and [`Limits::idle`]
