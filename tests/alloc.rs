@@ -16,7 +16,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use infamy::answer::{Asked, MAX_UDP_REPLY, Outcome, Transport, respond};
+use infamy::answer::{Asked, Asker, DropReason, MAX_UDP_REPLY, Outcome, RCODE_REFUSED, Transport, respond};
 use infamy::cookie::{Secret, Secrets};
 use infamy::dataset::{Defaults, Holds, NeverList};
 use infamy::dnsxl::key::{Alphabet, HashKind, KeyShape};
@@ -26,7 +26,7 @@ use infamy::server::{Carrier, Finding, RateLimits, Tallies, UdpWorker};
 use infamy::snapshot::Snapshot;
 use infamy::zone::{Choice, RefuseWith, Terms, UnixTime};
 
-use wire::{DO, Opt, Query, type_number};
+use wire::{DO, Opt, Query, TC, type_number};
 use world::{NOW, World};
 
 #[test]
@@ -192,15 +192,23 @@ fn nothing_that_bounds_replies_or_counts_quotas_allocates() {
     let mut out = [0; MAX_UDP_REPLY];
     // the table of quotas is made with the first query that has one
     desk.answer(&snapshot, &queries[0], CLIENT.into(), NOW, &mut out);
+    let (mut dropped, mut short, mut over_quota) = (0, 0, 0);
     for second in 0..20 {
         for query in queries.iter().cycle().take(100) {
             let now = UnixTime(NOW.0 + second);
-            let allocated = counted(|| _ = desk.answer(&snapshot, query, CLIENT.into(), now, &mut out));
+            let mut outcome = Outcome::Drop(DropReason::Short);
+            let allocated = counted(|| outcome = desk.answer(&snapshot, query, CLIENT.into(), now, &mut out));
             assert_eq!(allocated, 0, "{:?}", wire::Message::read(query));
+            match outcome {
+                Outcome::Drop(reason) => dropped += usize::from(reason == DropReason::Limited),
+                Outcome::Reply { length, summary } => {
+                    short += usize::from(wire::Message::read(&out[..length]).unwrap().has(TC));
+                    over_quota += usize::from(summary.rcode == RCODE_REFUSED && summary.standing.key.is_some());
+                }
+            }
         }
     }
-    let counted = desk.abuse();
-    assert!(counted.limited > 0 && counted.slipped > 0 && counted.over_quota > 0, "{counted:?}");
+    assert!(dropped > 0 && short > 0 && over_quota > 0, "{dropped} {short} {over_quota}");
 }
 
 #[test]
@@ -257,11 +265,12 @@ fn allocates_nothing(snapshot: &Snapshot, query: &[u8]) -> (u16, bool) {
     let mut slot = [0; MAX_UDP_REPLY];
     slot[..query.len()].copy_from_slice(query);
     let mut asked = Asked::default();
+    let asker = Asker { client: CLIENT.into(), transport: Transport::Udp, now: NOW, meter: None };
     let allocated = counted(|| {
         asked.read(query).expect("a query");
         asked.prefetch(snapshot);
         asked.prefetch_further(snapshot);
-        asked.respond(snapshot, CLIENT.into(), Transport::Udp, NOW, &mut slot);
+        asked.respond(snapshot, &asker, &mut slot);
     });
     assert_eq!(allocated, 0, "{:?} in steps", wire::Message::read(query));
     found.expect("a reply")

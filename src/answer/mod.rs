@@ -199,7 +199,7 @@ pub fn respond(
     match asked.read(message) {
         Ok(()) => {
             out[..asked.end()].copy_from_slice(&message[..asked.end()]);
-            asked.respond(snapshot, client, transport, now, out)
+            asked.respond(snapshot, &Asker { client, transport, now, meter: None }, out)
         }
         Err(reason) => Outcome::Drop(reason),
     }
@@ -225,19 +225,7 @@ impl Asked {
     }
 
     /// Writes the reply over the message that was read, which `out` begins with; see [`respond`].
-    pub fn respond(
-        &self,
-        snapshot: &Snapshot,
-        client: IpAddr,
-        transport: Transport,
-        now: UnixTime,
-        out: &mut [u8],
-    ) -> Outcome {
-        self.respond_metered(snapshot, &Asker { client, transport, now, meter: None }, out)
-    }
-
-    /// The same, where there may be quotas.
-    pub fn respond_metered(&self, snapshot: &Snapshot, asker: &Asker<'_>, out: &mut [u8]) -> Outcome {
+    pub fn respond(&self, snapshot: &Snapshot, asker: &Asker<'_>, out: &mut [u8]) -> Outcome {
         let Asker { client, transport, now, meter } = *asker;
         let header = self.header;
         let (cookie, opt) = self.opt(snapshot, client, now);
@@ -340,7 +328,8 @@ pub enum Class<'q> {
     },
     /// NXDOMAIN, all of a zone.
     NxDomain {
-        /// The zone's index in the snapshot.
+        /// Its index in the snapshot, and not its number, which would have to be looked up: where the next generation has
+        /// another zone there, that one has the account for the rest of a window.
         zone: usize,
     },
     /// Any other RCODE.

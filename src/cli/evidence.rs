@@ -3,19 +3,19 @@
 //! Invariant: it reads beside a running server and changes nothing; lines are sorted by time, and what was cut off or
 //! could not be read of a file is told on stderr.
 
-use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use serde::Serialize;
 
-use super::inputs::{parse_time, tell};
+use super::inputs::tell;
 use super::load::{self, announcing};
 use super::now;
+use super::rows::Rows;
 use crate::config::Judging;
 use crate::evidence::store::{Action, Event, Numbered, Reader, Report, Scope, StoredChange, What};
-use crate::evidence::{self, Collector, Evidence, Speech, Spell, Subject, Time, Written};
+use crate::evidence::{self, Collector, Evidence, Speech, Spell, Subject, Time};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -24,15 +24,8 @@ pub(super) struct Arguments {
     /// The configuration, which names the store and the files
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
-    /// Prints a JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// Leaves out what was said before a date or time
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    since: Option<Written>,
-    /// The latest N lines
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    limit: usize,
+    #[command(flatten)]
+    rows: Rows,
 }
 
 /// One line: somebody said something.
@@ -89,28 +82,22 @@ impl Kind {
 
 /// Prints what was said.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { subject, config, json, since, limit } = arguments;
+    let Arguments { subject, config, rows: printed } = arguments;
     let scope = Scope::parse(subject).with_context(|| format!("{subject}: is no address, prefix, domain or URL"))?;
     let config = load::config(config.as_deref())?;
-    let since = since.map_or(Time(0), Written::start);
+    let since = printed.since();
     let at = time(now().0);
     let mut rows = Vec::new();
     if let Some(path) = config.store.filter(|path| path.exists()) {
         let reader = Reader::open(&path)?;
-        // one more tells whether there is more
-        rows.extend(reader.reports(&scope, since, limit.saturating_add(1))?.into_iter().filter_map(report));
+        rows.extend(reader.reports(&scope, since, printed.wanted())?.into_iter().filter_map(report));
         rows.extend(changes(reader.changes(&scope)?, since));
     }
     let evidence = announcing("reading evidence", || read_files(config.judging, at))?;
     rows.extend(spells(&evidence, &scope, since, at));
     // the store's and the files' own orders stay where times are equal
     rows.sort_by(|a, b| a.time.cmp(&b.time));
-    let cut = rows.len().saturating_sub(*limit);
-    if cut > 0 {
-        eprintln!("{subject}: there is more before this; --limit and --since say how much is printed");
-    }
-    print(&rows[cut..], *json)?;
-    Ok(if rows.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    printed.print(&rows, ["time", "until", "kind", "who", "subject", "what", "text"], columns)
 }
 
 fn report(numbered: Numbered) -> Option<Row> {
@@ -220,30 +207,13 @@ impl Found<'_> {
     }
 }
 
-fn print(rows: &[Row], json: bool) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    if !json && !rows.is_empty() {
-        writeln!(out, "#time\tuntil\tkind\twho\tsubject\twhat\ttext")?;
-    }
-    for row in rows {
-        if json {
-            serde_json::to_writer(&mut out, row)?;
-            writeln!(out)?;
-            continue;
-        }
-        let Row { time, until, kind, who, subject, what, withdrawn_by, text, .. } = row;
-        // files may have anything in them, a terminal's commands as well
-        let [who, subject, what] = [who, subject, what].map(|text| text.replace(char::is_control, " "));
-        let (until, kind) = (until.as_deref().unwrap_or("-"), kind.name());
-        // a text may have several lines, of which a line has room for the words
-        let words: Vec<&str> = text.as_deref().unwrap_or_default().split_whitespace().collect();
-        let withdrawn = withdrawn_by.map(|number| format!("withdrawn by event {number}"));
-        let text = [words.join(" ")].into_iter().chain(withdrawn).filter(|text| !text.is_empty());
-        let text = text.collect::<Vec<_>>().join("; ");
-        writeln!(out, "{time}\t{until}\t{kind}\t{who}\t{subject}\t{what}\t{text}")?;
-    }
-    out.flush()?;
-    Ok(())
+fn columns(row: &Row) -> [String; 7] {
+    let Row { time, until, kind, who, subject, what, withdrawn_by, text, .. } = row;
+    let until = until.as_deref().unwrap_or("-");
+    let withdrawn = withdrawn_by.map(|number| format!("withdrawn by event {number}"));
+    let text =
+        text.clone().into_iter().chain(withdrawn).filter(|text| !text.trim().is_empty()).collect::<Vec<_>>().join("; ");
+    [time, until, kind.name(), who, subject, what, &text].map(str::to_owned)
 }
 
 /// A Unix time as evidence has it.

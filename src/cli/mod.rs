@@ -25,6 +25,7 @@ mod reload;
 mod remove;
 mod report;
 mod requests;
+mod rows;
 mod selftest;
 mod serve;
 mod status;

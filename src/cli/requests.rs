@@ -2,17 +2,16 @@
 //!
 //! Invariant: it reads the store, beside a running server or without one, and decides nothing: `infamy remove` does.
 
-use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use serde::Serialize;
 
-use super::inputs::parse_time;
 use super::load;
+use super::rows::Rows;
+use crate::evidence::Time;
 use crate::evidence::store::{Event, Numbered, Reader, RemovalRequest, Scope, What};
-use crate::evidence::{Time, Written};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -21,15 +20,8 @@ pub(super) struct Arguments {
     /// The configuration, which names the store
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
-    /// Prints a JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// Leaves out what was asked before a date or time
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    since: Option<Written>,
-    /// The latest N
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    limit: usize,
+    #[command(flatten)]
+    rows: Rows,
 }
 
 /// One request.
@@ -48,7 +40,7 @@ struct Row {
 
 /// Prints the requests; exits 1 if there are none.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { subject, config, json, since, limit } = arguments;
+    let Arguments { subject, config, rows: printed } = arguments;
     let parse = |text: &String| Scope::parse(text).with_context(|| format!("{text}: is no address, prefix or domain"));
     let scope = subject.as_ref().map(parse).transpose()?;
     let config = load::config(config.as_deref())?;
@@ -58,19 +50,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if path.exists() {
         let reader = Reader::open(&path)?;
         let changes = reader.all_changes()?;
-        let since = since.map_or(Time(0), Written::start);
-        // one more tells whether there is more
-        let all =
-            reader.requests(since.0.into(), if scope.is_some() { usize::MAX } else { limit.saturating_add(1) })?;
+        let most = if scope.is_some() { usize::MAX } else { printed.wanted() };
+        let all = reader.requests(printed.since().0.into(), most)?;
         rows.extend(all.into_iter().filter_map(|request| row(request, &changes)));
     }
     rows.retain(|row| scope.as_ref().is_none_or(|scope| scope.touches(&row.subject)));
-    let cut = rows.len().saturating_sub(*limit);
-    if cut > 0 {
-        eprintln!("there is more before this; --limit and --since say how much is printed");
-    }
-    print(&rows[cut..], *json)?;
-    Ok(if rows.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    printed.print(&rows, ["number", "time", "subject", "contact", "who", "answered", "text"], columns)
 }
 
 fn row(request: Numbered, changes: &[Numbered]) -> Option<Row> {
@@ -87,24 +72,8 @@ fn row(request: Numbered, changes: &[Numbered]) -> Option<Row> {
     Some(Row { number, time, subject, contact, who, answered_by, text })
 }
 
-fn print(rows: &[Row], json: bool) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    if !json && !rows.is_empty() {
-        writeln!(out, "#number\ttime\tsubject\tcontact\twho\tanswered\ttext")?;
-    }
-    for row in rows {
-        if json {
-            serde_json::to_writer(&mut out, row)?;
-            writeln!(out)?;
-            continue;
-        }
-        let Row { number, time, subject, contact, who, answered_by, text } = row;
-        let answered = answered_by.map_or_else(|| "-".to_owned(), |number| number.to_string());
-        // a text may have several lines, of which a line has room for the words
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let words = words.join(" ").replace(char::is_control, " ");
-        writeln!(out, "{number}\t{time}\t{subject}\t{contact}\t{who}\t{answered}\t{words}")?;
-    }
-    out.flush()?;
-    Ok(())
+fn columns(row: &Row) -> [String; 7] {
+    let Row { number, time, subject, contact, who, answered_by, text } = row;
+    let answered = answered_by.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    [&number.to_string(), time, subject, contact, who, &answered, text].map(ToString::to_string)
 }

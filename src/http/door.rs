@@ -10,7 +10,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -30,17 +29,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::Limits;
 use super::control::Who;
 use super::guard::{Guard, Peer};
 use super::problem::of_method;
-use super::{Counters, Limits};
 use crate::server::connections::{Connections, Entry, Place};
 
 /// What all connections share.
 pub(super) struct House<A> {
     pub(super) answers: A,
     pub(super) limits: Limits,
-    pub(super) counters: Arc<Counters>,
     pub(super) stop: watch::Receiver<bool>,
 }
 
@@ -62,7 +60,6 @@ pub(super) struct Caller {
 pub(super) struct Interface {
     pub(super) router: Router,
     pub(super) guard: Guard,
-    pub(super) counters: Arc<Counters>,
 }
 
 /// Where connections come in.
@@ -128,10 +125,7 @@ pub(super) async fn serve(door: impl Door, house: Rc<House<impl Answers>>) {
         };
         let place = match connections.enter(client) {
             Entry::Free(place) | Entry::Evicting(place) => place,
-            Entry::Refused => {
-                house.counters.refused_connection();
-                continue;
-            }
+            Entry::Refused => continue,
         };
         open.spawn_local(converse(stream, Caller { client, peer }, place, house.clone()));
     }
@@ -173,10 +167,7 @@ async fn converse(
             // whatever it comes to: a client that breaks off, or breaks the rules, is no news
             _ = poll_fn(|context| connection.poll_without_shutdown(context)) => break,
             () = place.eviction.notified() => return,
-            () = overdue(&deadline) => {
-                house.counters.overdue_connection();
-                return;
-            }
+            () = overdue(&deadline) => return,
             _ = stop.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
                 Pin::new(&mut connection).graceful_shutdown();
@@ -201,10 +192,7 @@ impl Answers for Interface {
                 let Ok(response) = TowerToHyperService::new(self.router.clone()).call(request).await;
                 of_method(response)
             }
-            Err(problem) => {
-                self.counters.refused_request();
-                problem.into_response()
-            }
+            Err(problem) => problem.into_response(),
         };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -33,7 +33,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -139,43 +138,6 @@ pub enum Error {
     Thread(io::Error),
 }
 
-/// What became of requests that were not answered as they were meant.
-#[derive(Debug, Default)]
-pub struct Counters {
-    refused_connections: AtomicU64,
-    refused_requests: AtomicU64,
-    overdue_connections: AtomicU64,
-}
-
-impl Counters {
-    /// Connections that were closed at once, as their client had too many.
-    pub fn refused_connections(&self) -> u64 {
-        self.refused_connections.load(Ordering::Relaxed)
-    }
-
-    /// Requests that were refused before they were looked at: without a token, of a web page, to another host.
-    pub fn refused_requests(&self) -> u64 {
-        self.refused_requests.load(Ordering::Relaxed)
-    }
-
-    /// Connections that were closed as they took too long.
-    pub fn overdue_connections(&self) -> u64 {
-        self.overdue_connections.load(Ordering::Relaxed)
-    }
-
-    fn refused_connection(&self) {
-        self.refused_connections.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn refused_request(&self) {
-        self.refused_requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn overdue_connection(&self) {
-        self.overdue_connections.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// Opens the sockets, and reads the tokens.
 ///
 /// It is done after privileges were given up, so that the Unix socket is the server's own and can be taken away by it. A
@@ -226,14 +188,11 @@ impl Bound {
         let bound = local_addresses(&tcp);
         let metrics = local_addresses(&scraped);
         let (stop, stopped) = watch::channel(false);
-        let counters = Arc::new(Counters::default());
-        let counted = counters.clone();
         let serve = move || {
             let guard = Guard { hosts, tokens: tokens.map(RefCell::new) };
             let router = routes::router(control.clone(), limits.body);
-            let (counters, stop) = (counted.clone(), stopped.clone());
-            let answers = Interface { router, guard, counters: counted.clone() };
-            let house = Rc::new(House { answers, limits, counters, stop });
+            let answers = Interface { router, guard };
+            let house = Rc::new(House { answers, limits, stop: stopped.clone() });
             // one thread for all: what connections share needs no lock, and parsing is what it does
             let local = LocalSet::new();
             if let Some(unix) = unix {
@@ -244,8 +203,7 @@ impl Bound {
             }
             drop(house);
             let (router, guard) = (routes::metrics_router(control), Guard { hosts: Vec::new(), tokens: None });
-            let answers = Interface { router, guard, counters: counted.clone() };
-            let house = Rc::new(House { answers, limits, counters: counted, stop: stopped });
+            let house = Rc::new(House { answers: Interface { router, guard }, limits, stop: stopped });
             for listener in scraped {
                 local.spawn_local(door::serve(Scraped(listener), house.clone()));
             }
@@ -255,7 +213,7 @@ impl Bound {
             drop(socket);
         };
         let thread = thread::Builder::new().name("control".to_owned()).spawn(serve).map_err(Error::Thread)?;
-        Ok(Running { socket: path, addresses: bound, metrics, counters, stop, thread: Some(thread) })
+        Ok(Running { socket: path, addresses: bound, metrics, stop, thread: Some(thread) })
     }
 }
 
@@ -274,7 +232,6 @@ pub struct Running {
     socket: Option<PathBuf>,
     addresses: Vec<SocketAddr>,
     metrics: Vec<SocketAddr>,
-    counters: Arc<Counters>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -293,11 +250,6 @@ impl Running {
     /// Where there are metrics and nothing else, in the order of [`Listen::metrics`].
     pub fn metrics_addresses(&self) -> &[SocketAddr] {
         &self.metrics
-    }
-
-    /// What was refused so far.
-    pub fn counters(&self) -> &Arc<Counters> {
-        &self.counters
     }
 
     /// Ends: what has been asked is answered, new connections are not taken, and the socket's path is gone.

@@ -8,10 +8,11 @@
 
 pub mod family;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
-use crate::server::{Carrier, CarrierCounts, DURATION_BOUNDS, DurationCounts};
+use crate::dnsxl::Name;
+use crate::server::{Carrier, CarrierCounts, DurationCounts, ZoneCounts};
 use crate::snapshot::Snapshot;
 use family::{Family, Kind};
 
@@ -39,28 +40,26 @@ impl Exposition {
         self.0
     }
 
-    /// Writes what queries came to; `snapshot` has the names of zones. Zones that are no longer served are left out.
+    /// Writes what queries came to, by the zones of `snapshot`.
     pub fn traffic(&mut self, counts: &BTreeMap<Carrier, CarrierCounts>, snapshot: &Snapshot) {
-        let apexes: HashMap<u32, String> =
-            snapshot.zones().iter().map(|zone| (zone.number, zone.apex.to_string())).collect();
-        let rows = || {
-            counts.iter().flat_map(|(carrier, counts)| {
-                counts.zones.iter().filter_map(|(number, zone)| {
-                    let apex = number.map_or(Some(OUTSIDE), |number| apexes.get(&number).map(String::as_str));
-                    Some((apex?, carrier.label(), zone))
+        let rows: Vec<(String, &str, &ZoneCounts)> = counts
+            .iter()
+            .flat_map(|(carrier, counts)| {
+                counts.by_apex(snapshot).map(|(apex, zone)| {
+                    (apex.map_or_else(|| OUTSIDE.to_owned(), Name::to_string), carrier.label(), zone)
                 })
             })
-        };
+            .collect();
         let mut samples = self.family(&family::QUERIES);
-        for (apex, carrier, zone) in rows() {
+        for (apex, carrier, zone) in &rows {
             for (qtype, finding, count) in zone.each() {
                 samples.put(&[apex, carrier, qtype, finding.label()], count);
             }
         }
         let mut samples = self.family(&family::RECEIVED_BYTES);
-        rows().for_each(|(apex, carrier, zone)| samples.put(&[apex, carrier], zone.bytes_in()));
+        rows.iter().for_each(|(apex, carrier, zone)| samples.put(&[apex, carrier], zone.bytes_in()));
         let mut samples = self.family(&family::SENT_BYTES);
-        rows().for_each(|(apex, carrier, zone)| samples.put(&[apex, carrier], zone.bytes_out()));
+        rows.iter().for_each(|(apex, carrier, zone)| samples.put(&[apex, carrier], zone.bytes_out()));
         let mut samples = self.family(&family::DURATION);
         counts.iter().for_each(|(carrier, counts)| samples.put_durations(carrier.label(), &counts.durations));
     }
@@ -83,12 +82,12 @@ impl Samples<'_> {
     fn put_durations(&mut self, carrier: &str, counts: &DurationCounts) {
         let own = ("transport", carrier);
         let mut sum = 0;
-        let bounds = DURATION_BOUNDS.iter().map(|bound| bound.as_secs_f64().to_string());
-        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(counts.buckets) {
+        for (bound, count) in counts.by_bound() {
             sum += count;
+            let bound = bound.map_or_else(|| "+Inf".to_owned(), |seconds| seconds.to_string());
             self.put_as("_bucket", [own, ("le", &bound)].into_iter(), sum);
         }
-        self.put_as("_sum", [own].into_iter(), counts.nanoseconds as f64 / 1e9);
+        self.put_as("_sum", [own].into_iter(), counts.seconds());
         self.put_as("_count", [own].into_iter(), sum);
     }
 

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::json::write_json;
 use super::line::write_line;
+use super::outage::Outage;
 use super::spool::{Sink, Spool};
-use super::{News, Sample, Tell};
+use super::{Sample, Tell};
 use crate::server::Exchange;
 
 /// What a query log is to be.
@@ -92,20 +93,15 @@ struct Target {
     /// None for stdout.
     path: Option<PathBuf>,
     file: Option<File>,
-    /// Lines that were lost since the operator was told that the log cannot be written.
-    lost: Option<u64>,
     /// Whether the file ends within a line of which there was no more room for the rest.
     is_torn: bool,
-    tell: Tell,
+    outage: Outage,
 }
 
 impl Target {
     fn new(path: Option<PathBuf>, tell: Tell) -> Self {
-        Self { path, file: None, lost: None, is_torn: false, tell }
-    }
-
-    fn shown(&self) -> String {
-        self.path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string())
+        let shown = path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
+        Self { path, file: None, is_torn: false, outage: Outage::none(shown, tell) }
     }
 
     fn open(&mut self) {
@@ -115,16 +111,8 @@ impl Target {
             Ok(file) => self.file = Some(file),
             Err(why) => {
                 self.file = None;
-                self.fails("(re)opening", &why);
+                self.outage.begins("(re)opening", &why);
             }
-        }
-    }
-
-    /// Tells of an error, unless it goes on from before.
-    fn fails(&mut self, doing: &'static str, why: &io::Error) {
-        if self.lost.is_none() {
-            self.lost = Some(0);
-            (self.tell)(&self.shown(), News::Fails { doing, why });
         }
     }
 }
@@ -144,23 +132,17 @@ impl Sink for Target {
             (None, Some(_)) => Err((0, None)),
         };
         let mut unwritten = 0;
-        if let Err((done, why)) = written {
-            unwritten = lines[done..].iter().filter(|&&byte| byte == b'\n').count() as u64;
-            if let Some(why) = why {
-                self.fails("writing", &why);
+        match written {
+            Ok(()) if dropped == 0 => self.outage.ends(),
+            Ok(()) => {}
+            Err((done, why)) => {
+                unwritten = lines[done..].iter().filter(|&&byte| byte == b'\n').count() as u64;
+                if let Some(why) = why {
+                    self.outage.begins("writing", &why);
+                }
             }
-        } else if dropped == 0
-            && let Some(lost) = self.lost.take()
-        {
-            (self.tell)(&self.shown(), News::Again { lost });
         }
-        let lost = dropped + unwritten;
-        if lost > 0 && self.lost.is_none() {
-            self.fails("writing", &io::Error::other("it is too slow"));
-        }
-        if let Some(so_far) = &mut self.lost {
-            *so_far += lost;
-        }
+        self.outage.loses("writing", unwritten, dropped);
         unwritten
     }
 
@@ -208,6 +190,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::query_log::News;
     use crate::query_log::line::tests::exchange;
     use crate::zone::UnixTime;
 

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::Tell;
+use super::outage::Outage;
 use super::spool::Sink;
-use super::{News, Tell};
 
 /// Appends a frame of what `put` appends.
 pub(super) fn put_frame(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
@@ -32,14 +33,13 @@ pub(super) struct Connector {
     content_type: &'static str,
     stream: Option<UnixStream>,
     next_try: Option<Instant>,
-    /// Frames that were lost since the operator was told that there is no collector.
-    lost: Option<u64>,
-    tell: Tell,
+    outage: Outage,
 }
 
 impl Connector {
     pub(super) fn new(socket: PathBuf, content_type: &'static str, tell: Tell) -> Self {
-        Self { socket, content_type, stream: None, next_try: None, lost: None, tell }
+        let outage = Outage::none(socket.display().to_string(), tell);
+        Self { socket, content_type, stream: None, next_try: None, outage }
     }
 
     fn connect(&mut self) {
@@ -51,30 +51,10 @@ impl Connector {
         match open(&self.socket).and_then(|stream| greet(stream, self.content_type)) {
             Ok(stream) => {
                 self.stream = Some(stream);
-                if let Some(lost) = self.lost.take() {
-                    (self.tell)(&self.name(), News::Again { lost });
-                }
+                self.outage.ends();
             }
-            Err(why) => self.fails("connecting to", &why),
+            Err(why) => self.outage.begins("connecting to", &why),
         }
-    }
-
-    /// Gives the connection up.
-    fn fails(&mut self, doing: &'static str, why: &io::Error) {
-        self.stream = None;
-        if self.lost.is_none() {
-            self.fails_to(doing, why);
-        }
-    }
-
-    /// Tells of an error, and counts what is lost from here on.
-    fn fails_to(&mut self, doing: &'static str, why: &io::Error) {
-        self.lost = Some(0);
-        (self.tell)(&self.name(), News::Fails { doing, why });
-    }
-
-    fn name(&self) -> String {
-        self.socket.display().to_string()
     }
 }
 
@@ -87,19 +67,16 @@ impl Sink for Connector {
         let lost = match self.stream.as_mut().map(|stream| stream.write_all(frames)) {
             Some(Ok(())) => 0,
             Some(Err(why)) => {
-                self.fails("writing to", &why);
+                self.stream = None;
+                self.outage.begins("writing to", &why);
                 count(frames)
             }
             None => count(frames),
         };
-        if dropped > 0 && self.lost.is_none() {
-            self.fails_to("writing to", &io::Error::other("it is too slow"));
+        if self.stream.is_some() && lost + dropped == 0 && !frames.is_empty() {
+            self.outage.ends();
         }
-        let has_caught_up = self.stream.is_some() && lost + dropped == 0 && !frames.is_empty();
-        match self.lost.take() {
-            Some(lost) if has_caught_up => (self.tell)(&self.name(), News::Again { lost }),
-            so_far => self.lost = so_far.map(|so_far| so_far + lost + dropped),
-        }
+        self.outage.loses("writing to", lost, dropped);
         lost
     }
 
@@ -210,6 +187,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::query_log::News;
 
     const TYPE: &str = "protobuf:dnstap.Dnstap";
 

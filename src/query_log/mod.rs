@@ -15,6 +15,7 @@ mod file;
 mod frames;
 mod json;
 mod line;
+mod outage;
 mod spool;
 
 use std::cell::Cell;

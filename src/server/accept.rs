@@ -16,9 +16,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::answer::Transport;
 use crate::server::Limits;
 use crate::server::connections::{Connections, Entry, Place};
-use crate::server::observe::{Counters, Silence, now, unmapped};
+use crate::server::observe::{Answering, Counters, Respond, Silence, now, unmapped};
 use crate::server::panics::OncePerMinute;
 
 /// One kind of door.
@@ -43,6 +44,16 @@ pub(super) trait Answers: Send + 'static {
 
     /// Where refused connections and the like are counted.
     fn counters(&self) -> &Counters;
+}
+
+impl<R: Respond> Answers for Answering<R> {
+    fn answer(&self, message: &[u8], client: IpAddr, out: &mut [u8]) -> Result<usize, Silence> {
+        self.respond(&self.published.load(), message, client, Transport::Stream, out)
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
 }
 
 /// Turns true when the server is to end.

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use crate::answer::{Asked, DropReason, Outcome, Transport};
 use crate::cookie::Shown;
 use crate::server::observe::{FromSnapshot, Respond};
-use crate::server::quotas::Quotas;
 use crate::server::rates::{RateLimits, Rates, Verdict};
-use crate::server::tally::{Abuse, Carrier, Tallies, Tally};
+use crate::server::tally::{Carrier, Tallies, Tally};
 use crate::snapshot::Snapshot;
 use crate::zone::UnixTime;
 
@@ -68,7 +67,6 @@ impl Guard {
 #[derive(Debug)]
 pub struct UdpWorker {
     guard: Guard,
-    tallies: Tallies,
     tally: Arc<Tally>,
     respond: FromSnapshot,
 }
@@ -76,10 +74,8 @@ pub struct UdpWorker {
 impl UdpWorker {
     /// A worker of its own, with counts of its own.
     pub fn new(limits: Option<RateLimits>) -> Self {
-        let quotas = Arc::<Quotas>::default();
-        let mut tallies = Tallies::beside(quotas.clone());
-        let tally = tallies.open(Carrier::Udp);
-        Self { guard: Guard::new(limits), tallies, tally, respond: FromSnapshot(quotas) }
+        let tally = Tallies::default().open(Carrier::Udp);
+        Self { guard: Guard::new(limits), tally, respond: FromSnapshot::default() }
     }
 
     /// Answers one query; what is sent is at the front of `out`, which has room for a datagram.
@@ -91,10 +87,5 @@ impl UdpWorker {
         let query = &query[..query.len().min(out.len())];
         out[..query.len()].copy_from_slice(query);
         self.guard.respond(&self.tally, &self.respond, (snapshot, &asked), (client, now), out)
-    }
-
-    /// What was counted.
-    pub fn abuse(&self) -> Abuse {
-        self.tallies.abuse()
     }
 }

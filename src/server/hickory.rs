@@ -106,6 +106,19 @@ pub(super) fn has_keepalive(query: &[u8]) -> bool {
     may_have && parsed().is_some_and(|request| has_option(&request, EdnsCode::Keepalive))
 }
 
+/// For how many seconds a reply of our own holds: as long as each of its answers, or as long as its SOA says there are none,
+/// which is the lower of two numbers (RFC 2308, section 5). One that hickory cannot read holds for none.
+pub(super) fn freshness(reply: &[u8]) -> u32 {
+    let Ok(reply) = Message::from_vec(reply) else { return 0 };
+    let is_negative = reply.answers.is_empty();
+    let records = if is_negative { &reply.authorities } else { &reply.answers };
+    let ttls = records.iter().map(|record| match &record.data {
+        RData::SOA(soa) if is_negative => record.ttl.min(soa.minimum),
+        _ => record.ttl,
+    });
+    ttls.min().unwrap_or(0)
+}
+
 /// The shape of [`crate::answer::answer`] for a [`Reply`], for which tests put in their own.
 pub(super) trait Decide:
     Fn(&Snapshot, &Query<'_>, &mut Reply) -> Option<Decision> + Clone + Send + Sync + 'static

@@ -31,10 +31,10 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::answer::DropReason;
-use crate::dnsxl::number::TYPE_SOA;
 use crate::server::Limits;
 use crate::server::accept::{Answers, Deadline, Door, LINGER, MAX_DRAIN, MAX_MESSAGE, MAX_QUERY, Stop};
 use crate::server::connections::Place;
+use crate::server::hickory::freshness;
 use crate::server::observe::{Counters, Silence};
 use crate::server::stream::open;
 
@@ -184,66 +184,6 @@ async fn in_body(body: Incoming) -> Result<Vec<u8>, Fault> {
 fn is_message(kind: &HeaderValue) -> bool {
     let kind = kind.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
     kind.trim_ascii().eq_ignore_ascii_case(MESSAGE.as_bytes())
-}
-
-/// For how many seconds a reply of our own holds: as long as each of its answers, or as long as its SOA says there are none.
-fn freshness(reply: &[u8]) -> u32 {
-    lowest_ttl(Rest(reply)).unwrap_or(0)
-}
-
-/// The lowest time to live of a message's answers, or of its authorities where there are none.
-fn lowest_ttl(mut message: Rest<'_>) -> Option<u32> {
-    let [_, _, questions, answers, authorities, _] = message.words()?;
-    for _ in 0..questions {
-        message.name()?;
-        message.words::<2>()?;
-    }
-    let mut lowest = None;
-    for _ in 0..if answers > 0 { answers } else { authorities } {
-        lowest = Some(message.ttl(answers == 0)?.min(lowest.unwrap_or(u32::MAX)));
-    }
-    lowest
-}
-
-/// The part of a message that is not read yet.
-struct Rest<'a>(&'a [u8]);
-
-impl Rest<'_> {
-    fn words<const N: usize>(&mut self) -> Option<[u16; N]> {
-        let (taken, rest) = self.0.split_at_checked(2 * N)?;
-        self.0 = rest;
-        Some(std::array::from_fn(|at| u16::from_be_bytes([taken[2 * at], taken[2 * at + 1]])))
-    }
-
-    /// Goes past a name.
-    fn name(&mut self) -> Option<()> {
-        loop {
-            let length = usize::from(*self.0.first()?);
-            let (taken, is_last) = match length {
-                0 => (1, true),
-                1..64 => (1 + length, false),
-                _ => (2, true),
-            };
-            self.0 = self.0.get(taken..)?;
-            if is_last {
-                return Some(());
-            }
-        }
-    }
-
-    /// Goes past a record; for how long it holds, or what it is the `proof` of not being there, of which an SOA has the
-    /// lower of two numbers (RFC 2308, section 5).
-    fn ttl(&mut self, proof: bool) -> Option<u32> {
-        self.name()?;
-        let [rtype, _, high, low, length] = self.words()?;
-        let (data, rest) = self.0.split_at_checked(length.into())?;
-        self.0 = rest;
-        let ttl = u32::from(high) << 16 | u32::from(low);
-        match data.last_chunk() {
-            Some(minimum) if proof && rtype == TYPE_SOA => Some(ttl.min(u32::from_be_bytes(*minimum))),
-            _ => Some(ttl),
-        }
-    }
 }
 
 /// Why a request is not answered by a DNS message.

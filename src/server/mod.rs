@@ -58,8 +58,7 @@ use quotas::Quotas;
 pub use rates::RateLimits;
 use stream::Framed;
 pub use tally::{
-    Abuse, Carrier, CarrierCounts, DURATION_BOUNDS, DurationCounts, Finding, OTHER_TYPE, TYPES, Tallies, Tally,
-    ZoneCounts,
+    Abuse, Carrier, CarrierCounts, DurationCounts, Finding, OTHER_TYPE, TYPES, Tallies, Tally, ZoneCounts,
 };
 
 /// Where to listen, and within which limits.
@@ -366,11 +365,6 @@ impl Running {
     /// What queries came to so far.
     pub fn tallies(&self) -> &Tallies {
         &self.tallies
-    }
-
-    /// What was counted of cookies, limits and quotas so far.
-    pub fn abuse(&self) -> Abuse {
-        self.tallies.abuse()
     }
 
     /// Drains and ends: queries that have arrived are answered, new ones are not, all threads are gone afterwards.

@@ -192,7 +192,7 @@ impl Respond for FromSnapshot {
         now: UnixTime,
         out: &mut [u8],
     ) -> Outcome {
-        asked.respond_metered(snapshot, &Asker { client, transport, now, meter: Some(&*self.0) }, out)
+        asked.respond(snapshot, &Asker { client, transport, now, meter: Some(&*self.0) }, out)
     }
 
     fn class<'a>(&self, asked: &'a Asked, summary: &Summary) -> Option<Class<'a>> {

@@ -8,13 +8,16 @@
 //! took that long, as the replies leave together.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::answer::{Outcome, RCODE_NXDOMAIN, RCODE_REFUSED};
 use crate::cookie::Shown;
+use crate::dnsxl::Name;
 use crate::server::quotas::Quotas;
+use crate::snapshot::Snapshot;
 
 /// By what a query came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -287,6 +290,15 @@ pub struct CarrierCounts {
     pub durations: DurationCounts,
 }
 
+impl CarrierCounts {
+    /// What was asked outside every zone, which has no apex, and of each zone of a snapshot. Zones that are no longer served
+    /// are left out.
+    pub fn by_apex<'c>(&'c self, snapshot: &'c Snapshot) -> impl Iterator<Item = (Option<&'c Name>, &'c ZoneCounts)> {
+        let served = snapshot.zones().iter().map(|zone| (Some(zone.number), Some(&zone.apex)));
+        iter::once((None, None)).chain(served).filter_map(|(number, apex)| Some((apex, self.zones.get(&number)?)))
+    }
+}
+
 /// What a zone was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneCounts([u64; CELLS + 2]);
@@ -331,11 +343,21 @@ impl ZoneCounts {
 /// How long queries took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DurationCounts {
-    /// Queries that took up to the bound of [`DURATION_BOUNDS`] in the same place, and no less than the one before; the
-    /// last ones took longer than all bounds.
-    pub buckets: [u64; DURATIONS],
-    /// All of them together.
-    pub nanoseconds: u64,
+    buckets: [u64; DURATIONS],
+    nanoseconds: u64,
+}
+
+impl DurationCounts {
+    /// How many queries took up to a bound in seconds, and longer than the one before; the last took longer than all bounds.
+    pub fn by_bound(&self) -> impl Iterator<Item = (Option<f64>, u64)> + '_ {
+        let bounds = DURATION_BOUNDS.iter().map(|bound| Some(bound.as_secs_f64())).chain([None]);
+        bounds.zip(self.buckets)
+    }
+
+    /// How long all of them took together.
+    pub fn seconds(&self) -> f64 {
+        self.nanoseconds as f64 / 1e9
+    }
 }
 
 /// The types that are told apart, with their names; 0 stands for no question that could be read.
@@ -356,7 +378,7 @@ pub const TYPES: [(u16, &str); 12] = [
 /// What stands for all other types.
 pub const OTHER_TYPE: &str = "other";
 /// Up to where durations are told apart: from a query that finds the worker waiting to one that waits for a disk.
-pub const DURATION_BOUNDS: [Duration; DURATIONS - 1] = [
+const DURATION_BOUNDS: [Duration; DURATIONS - 1] = [
     Duration::from_micros(5),
     Duration::from_micros(10),
     Duration::from_micros(25),

@@ -188,16 +188,7 @@ fn single_bytes_do_not_keep_a_connection() {
     let limits = Limits { idle: Duration::from_millis(200), ..Limits::default() };
     let running = start(Listen { limits, ..listen(LOOPBACK) }, echo);
     let mut stream = connect(running.addresses()[0]);
-    let mut writing = stream.try_clone().unwrap();
-    // 20 s of bytes that never make a query; the writes fail once the server has closed
-    let drip = thread::spawn(move || {
-        (0..1000).find(|_| {
-            thread::sleep(Duration::from_millis(20));
-            writing.write_all(&[1]).is_err()
-        })
-    });
-    assert_eq!(receive(&mut stream), None);
-    assert!(drip.join().unwrap().is_some());
+    closes_while_dripped(&mut stream, 1);
 }
 
 #[test]
@@ -455,6 +446,20 @@ pub(super) fn receive(stream: &mut impl Read) -> Option<Vec<u8>> {
     let mut reply = vec![0; u16::from_be_bytes(prefix).into()];
     stream.read_exact(&mut reply).unwrap();
     Some(reply)
+}
+
+/// That the server closes a connection on which bytes come one by one, 20 s of them, that never make anything whole.
+pub(super) fn closes_while_dripped(stream: &mut TcpStream, byte: u8) {
+    let mut writing = stream.try_clone().unwrap();
+    // the writes fail once the server has closed
+    let drip = thread::spawn(move || {
+        (0..1000).find(|_| {
+            thread::sleep(Duration::from_millis(20));
+            writing.write_all(&[byte]).is_err()
+        })
+    });
+    assert_eq!(receive(stream), None);
+    assert!(drip.join().unwrap().is_some());
 }
 
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

@@ -62,7 +62,6 @@ pub(super) const DOT: &[u8] = b"dot";
 pub(super) mod tests {
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpStream};
-    use std::thread;
     use std::time::{Duration, Instant};
 
     use rcgen::{CertifiedKey, KeyPair};
@@ -72,7 +71,9 @@ pub(super) mod tests {
 
     use crate::server::hickory::Decide;
     use crate::server::observe::Respond;
-    use crate::server::tests::{InOneStep, PATIENCE, echo, framed, no_decision, published, receive, reply, send};
+    use crate::server::tests::{
+        InOneStep, PATIENCE, closes_while_dripped, echo, framed, no_decision, published, receive, reply, send,
+    };
     use crate::server::{CertificatePaths, Encrypted, Limits, Listen, Observer, Running, bind};
 
     use super::*;
@@ -152,15 +153,7 @@ pub(super) mod tests {
         let mut slow = server.connect_raw();
         // the head of a handshake message of 16 000 bytes, and then 20 s of them
         slow.write_all(&[22, 3, 1, 0x3e, 0x80, 1, 0, 0x3e, 0x7c]).unwrap();
-        let mut writing = slow.try_clone().unwrap();
-        let drip = thread::spawn(move || {
-            (0..1000).find(|_| {
-                thread::sleep(Duration::from_millis(20));
-                writing.write_all(&[0]).is_err()
-            })
-        });
-        assert_eq!(receive(&mut slow), None);
-        assert!(drip.join().unwrap().is_some());
+        closes_while_dripped(&mut slow, 0);
     }
 
     #[test]

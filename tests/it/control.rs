@@ -390,7 +390,6 @@ fn a_token_that_is_taken_away_is_none() {
     assert!(status("fedcba9876543210").is_ok());
     fs::set_permissions(site.path("tokens"), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(status("fedcba9876543210").is_err());
-    assert_eq!(site.running.counters().refused_requests(), 2);
 }
 
 #[test]

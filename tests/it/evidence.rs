@@ -110,7 +110,7 @@ fn evidence_says_who_said_what_from_store_and_files() {
     let mut log = SqliteLog::open(&folder.path().join("evidence.db")).unwrap();
     let mut said = reports("\n2026-06-03T10:00:00Z,trap,192.0.2.1,scan,\n2026-06-04T10:00:00Z,trap,192.0.2.9,scan,\n");
     if let What::Report(report) = &mut said[0].what {
-        report.text = Some("port 22\nport 23".to_owned());
+        report.text = Some("port 22\nport 23\x1b[2J".to_owned());
     }
     let change = |at: &str, action, expires| {
         let (dataset, subject) = ("traps".to_owned(), "192.0.2.1".to_owned());
@@ -128,7 +128,7 @@ fn evidence_says_who_said_what_from_store_and_files() {
         "#time\tuntil\tkind\twho\tsubject\twhat\ttext",
         "2026-05-01T23:59:59Z\t2026-05-10T23:59:59Z\tlisted\tlist\t192.0.2.0/24\tsend\t",
         "2026-06-01T00:00:00Z\t2026-06-02T00:00:00Z\tnamed\tisp\t192.0.2.1\tsend\t",
-        "2026-06-03T10:00:00Z\t-\treport\ttrap\t192.0.2.1\tscan\tport 22 port 23",
+        "2026-06-03T10:00:00Z\t-\treport\ttrap\t192.0.2.1\tscan\tport 22 port 23 [2J",
         "2026-06-05T00:00:00Z\t2026-06-06T00:00:00Z\tadd\tuid:0\t192.0.2.1\ttraps\tas he said; withdrawn by event 4",
     ];
     assert_eq!((code, lines), (0, expected.map(str::to_owned).to_vec()));

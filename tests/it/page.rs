@@ -4,12 +4,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
-use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::serve::{PATIENCE, PROGRAM, Server, Site};
+use crate::reloads::await_diff;
+use crate::serve::{PATIENCE, Server, Site};
 
 /// A list for everybody, and one for some.
 const MORE: &str = r#"
@@ -99,14 +98,6 @@ impl Page {
     }
 }
 
-/// Runs a command against the server of a site; whether it exits 0, and what it prints.
-fn infamy(site: &Site, arguments: &[&str]) -> (bool, String) {
-    let mut command = Command::new(PROGRAM);
-    let output =
-        command.args(&arguments[..1]).arg("--config").arg(site.config()).args(&arguments[1..]).output().unwrap();
-    (output.status.success(), String::from_utf8(output.stdout).unwrap())
-}
-
 #[test]
 fn a_live_change_is_on_the_page_at_once_and_whose_it_is_is_not() {
     let site = site();
@@ -117,7 +108,7 @@ fn a_live_change_is_on_the_page_at_once_and_whose_it_is_is_not() {
     let before = tag(&page.get("/q/192.0.2.7").1);
 
     let remove = ["remove", "192.0.2.7", "--dataset", "list", "--reason", "secret talk", "--wait", "--expires", "3d"];
-    assert!(infamy(&site, &remove).0);
+    site.done(&remove);
     let found = page.json("192.0.2.7");
     assert_eq!((&found["listed"], &found["standing"]), (&false.into(), &"none".into()), "{found}");
     let why = found["zones"][0]["why"].as_array().unwrap();
@@ -131,7 +122,7 @@ fn a_live_change_is_on_the_page_at_once_and_whose_it_is_is_not() {
     // its neighbours are as they were, and the field shows it
     let standings = found["around"]["standings"].as_array().unwrap();
     assert_eq!([&standings[6], &standings[7], &standings[15], &standings[16]], ["listed", "none", "listed", "none"]);
-    assert!(infamy(&site, &["add", "198.51.100.1", "--dataset", "list", "--wait"]).0);
+    site.done(&["add", "198.51.100.1", "--dataset", "list", "--wait"]);
     let found = page.json("198.51.100.1");
     assert_eq!(found["zones"][0]["why"][0]["kind"], "live", "{found}");
     assert!(page.server.end().success());
@@ -146,10 +137,7 @@ fn since_when_is_known_of_what_entered_while_it_was_served() {
     page.server.signal("HUP");
     page.server.wait_for("reloaded took=");
     // what moved is found after it is served
-    let end = Instant::now() + PATIENCE;
-    while !infamy(&site, &["diff"]).1.contains("203.0.113.9") {
-        assert!(Instant::now() < end, "it is never told what moved");
-    }
+    await_diff(&site, "203.0.113.9");
     let found = page.json("203.0.113.9");
     assert!(found["zones"][0]["why"][0]["since"].is_string(), "{found}");
 }
@@ -158,7 +146,7 @@ fn since_when_is_known_of_what_entered_while_it_was_served() {
 fn a_zone_for_some_is_not_shown_to_everybody() {
     let site = site();
     let page = Page::start(&site);
-    assert!(infamy(&site, &["lookup", "192.0.2.77"]).0);
+    site.done(&["lookup", "192.0.2.77"]);
     let found = page.json("192.0.2.77");
     assert_eq!((&found["listed"], found["zones"].as_array().unwrap().len()), (&false.into(), 1));
     assert_eq!(found["around"]["standings"][77], "none");
@@ -177,12 +165,12 @@ fn a_request_waits_for_the_operator_across_restarts() {
     let page = Page::start(&site);
     assert_eq!(page.post("192.0.2.7"), 429);
     assert!(page.get("/q/192.0.2.7").2.contains("A removal was asked for"));
-    let (is_any, told) = infamy(&site, &["requests"]);
+    let told = site.done(&["requests"]);
     let row: Vec<&str> = told.lines().nth(1).unwrap_or_default().split('\t').collect();
-    assert!(is_any && row[2..] == ["192.0.2.7", "anna@shop.example", "127.0.0.1", "-", "It is closed."], "{told}");
-    assert!(infamy(&site, &["remove", "192.0.2.0/29", "--dataset", "list", "--wait"]).0);
-    let (_, told) = infamy(&site, &["requests", "192.0.2.7", "--json"]);
+    assert_eq!(row[2..], ["192.0.2.7", "anna@shop.example", "127.0.0.1", "-", "It is closed."], "{told}");
+    site.done(&["remove", "192.0.2.0/29", "--dataset", "list", "--wait"]);
+    let told = site.done(&["requests", "192.0.2.7", "--json"]);
     let row: Value = serde_json::from_str(&told).unwrap();
     assert!(row["answered_by"].as_u64() > row["number"].as_u64(), "{told}");
-    assert!(!infamy(&site, &["requests", "198.51.100.0/24"]).0);
+    assert!(!site.run(&["requests", "198.51.100.0/24"]).status.success());
 }

@@ -22,7 +22,7 @@ fn beyond_the_rate_every_second_reply_is_sent_short_and_says_come_over_tcp() {
     assert!((5..25).contains(&whole.len()), "{}", whole.len());
     assert!(whole.iter().all(|reply| reply.sections[0].len() == 1));
     assert!(short.iter().all(|reply| reply.rcode() == 0 && reply.sections.iter().all(Vec::is_empty)));
-    let counted = server.running.abuse();
+    let counted = server.running.tallies().abuse();
     assert_eq!(short.len() as u64, counted.slipped);
     assert_eq!(whole.len() as u64 + counted.slipped + counted.limited, BURST as u64);
     assert!(counted.limited.abs_diff(counted.slipped) <= 5, "{counted:?}");
@@ -42,7 +42,7 @@ fn with_a_clients_cookie_the_short_reply_is_badcookie_and_with_what_it_gives_not
     let replies = server.burst(&query);
     assert_eq!(replies.len(), BURST);
     assert!(replies.iter().all(|reply| reply.sections[0].len() == 1));
-    let counted = server.running.abuse();
+    let counted = server.running.tallies().abuse();
     assert_eq!((counted.cookies_new, counted.cookies_good, counted.cookies_bad), (BURST as u64, BURST as u64, 0));
 }
 
@@ -77,7 +77,7 @@ fn a_dry_run_counts_and_sends() {
     let server = Server::start(RateLimits { dry_run: true, ..LIMITS }, |_| {});
     let replies = server.burst(&Query::new(LISTED, TYPE_A));
     assert!(replies.len() == BURST && replies.iter().all(|reply| reply.sections[0].len() == 1));
-    let counted = server.running.abuse();
+    let counted = server.running.tallies().abuse();
     assert!(counted.limited > 0 && counted.slipped > 0);
 }
 
@@ -93,7 +93,7 @@ fn a_quota_is_for_all_doors_together_and_not_for_the_apex() {
     let answered = replies.iter().filter(|reply| reply.rcode() == 0).count();
     assert!([7, 14].contains(&answered), "{answered}");
     assert_eq!(server.tcp(&Query::new(LISTED, TYPE_A)).rcode(), 5);
-    assert_eq!(server.running.abuse().over_quota, (BURST - answered + 1) as u64);
+    assert_eq!(server.running.tallies().abuse().over_quota, (BURST - answered + 1) as u64);
     assert_eq!(server.tcp(&Query::new("bl.example", TYPE_SOA)).rcode(), 0);
 }
 

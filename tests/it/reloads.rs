@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
 
-use crate::serve::{A, PATIENCE, PROGRAM, Server, Site, query};
+use crate::serve::{A, PATIENCE, Server, Site, query};
 
 #[test]
 fn reloads_under_load_lose_and_delay_no_query_and_leave_no_memory_behind() {
@@ -236,11 +235,10 @@ fn what_a_load_moved_is_told_with_its_line() {
 }
 
 /// What `infamy diff` prints, once it has this in it.
-fn await_diff(site: &Site, text: &str) -> String {
+pub(crate) fn await_diff(site: &Site, text: &str) -> String {
     let begin = Instant::now();
     loop {
-        let output = Command::new(PROGRAM).args(["diff", "--config"]).arg(site.config()).output().unwrap();
-        let told = String::from_utf8(output.stdout).unwrap();
+        let told = site.done(&["diff"]);
         if told.contains(text) {
             return told;
         }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,20 +16,6 @@ use hickory_proto::rr::RData;
 use crate::serve::{A, PATIENCE, PROGRAM, Server, Site, query};
 
 const TXT: u16 = 16;
-
-/// Runs a command against the server of a site.
-fn infamy(site: &Site, arguments: &[&str]) -> Output {
-    let mut command = Command::new(PROGRAM);
-    command.args(&arguments[..1]).arg("--config").arg(site.config()).args(&arguments[1..]);
-    command.output().unwrap()
-}
-
-/// As [`infamy`], and it must succeed; what it printed.
-fn done(site: &Site, arguments: &[&str]) -> String {
-    let output = infamy(site, arguments);
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn start(site: &Site) -> Server {
     let server = site.start();
@@ -73,7 +59,7 @@ fn a_change_is_answered_told_and_taken_back() {
     let name = "7.113.0.203.bl.example";
     assert_eq!(server.rcode(name), ResponseCode::NXDomain);
     let told =
-        done(&site, &["add", "203.0.113.7", "--dataset", "list", "--text", "Trap: $", "--reason", "a trap", "--wait"]);
+        site.done(&["add", "203.0.113.7", "--dataset", "list", "--text", "Trap: $", "--reason", "a trap", "--wait"]);
     assert!(told.starts_with("list: 203.0.113.7 added, change "), "{told}");
     let number = told.trim().rsplit(' ').next().unwrap().to_owned();
     assert_eq!(texts(&server, name), ["Trap: 203.0.113.7"]);
@@ -82,23 +68,23 @@ fn a_change_is_answered_told_and_taken_back() {
     assert!(server.serial("bl.example") > serial);
 
     // a removal hides what the list has, and the longest change decides
-    done(&site, &["remove", "192.0.2.0/24", "--dataset", "list", "--wait"]);
+    site.done(&["remove", "192.0.2.0/24", "--dataset", "list", "--wait"]);
     assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NXDomain);
-    done(&site, &["add", "192.0.2.1", "--dataset", "list", "--wait"]);
+    site.done(&["add", "192.0.2.1", "--dataset", "list", "--wait"]);
     assert_eq!(server.rcode("1.2.0.192.bl.example"), ResponseCode::NoError);
 
     // the commands that read beside the server see what it serves
-    let looked_up = done(&site, &["lookup", "203.0.113.7"]);
+    let looked_up = site.done(&["lookup", "203.0.113.7"]);
     assert!(looked_up.contains("a trap"), "{looked_up}");
-    let dumped = done(&site, &["dump", "bl.example"]);
+    let dumped = site.done(&["dump", "bl.example"]);
     assert!(dumped.contains("7.113.0.203") && dumped.contains("Trap: 203.0.113.7"), "{dumped}");
-    let status = done(&site, &["status"]);
+    let status = site.done(&["status"]);
     assert!(status.contains("dataset list: 1 entries") && status.contains("3 live changes"), "{status}");
-    let diff = done(&site, &["diff", "--from", "0"]);
+    let diff = site.done(&["diff", "--from", "0"]);
     assert!(diff.contains("+ list 203.0.113.7 (added live by uid:") && diff.contains("a trap"), "{diff}");
-    assert_eq!(done(&site, &["withdraw", &number, "--wait"]), format!("change {number} withdrawn\n"));
+    assert_eq!(site.done(&["withdraw", &number, "--wait"]), format!("change {number} withdrawn\n"));
     assert_eq!(server.rcode(name), ResponseCode::NXDomain);
-    assert_eq!(infamy(&site, &["withdraw", &number]).status.code(), Some(2), "it is withdrawn already");
+    assert_eq!(site.run(&["withdraw", &number]).status.code(), Some(2), "it is withdrawn already");
     assert!(server.end().success());
 }
 
@@ -110,11 +96,11 @@ fn what_may_not_be_changed_is_refused_and_changes_nothing() {
     for (subject, why) in
         [("0.0.0.0/0", "is every address"), ("10.0.0.1", "never-list"), ("not an address", "is no subject")]
     {
-        let output = infamy(&site, &["add", subject, "--dataset", "list"]);
+        let output = site.run(&["add", subject, "--dataset", "list"]);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && told.contains(why), "{subject}: {told}");
     }
-    let output = infamy(&site, &["add", "192.0.2.9", "--dataset", "other"]);
+    let output = site.run(&["add", "192.0.2.9", "--dataset", "other"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("dataset other: there is none"), "{output:?}");
     assert_eq!(server.serial("bl.example"), serial);
     assert!(server.end().success());
@@ -124,7 +110,7 @@ fn what_may_not_be_changed_is_refused_and_changes_nothing() {
 fn a_change_ends_to_the_second() {
     let site = Site::new();
     let server = start(&site);
-    done(&site, &["add", "203.0.113.7", "--dataset", "list", "--expires", "4s", "--wait"]);
+    site.done(&["add", "203.0.113.7", "--dataset", "list", "--expires", "4s", "--wait"]);
     let name = "7.113.0.203.bl.example";
     let expires = now() + 6.0;
     let ttl = server.ask(name, A).answers[0].ttl;
@@ -174,7 +160,7 @@ fn killed_at_any_moment_every_acknowledged_change_is_there() {
                     scope.spawn(move || {
                         let addresses = (0..).map(|n| Ipv4Addr::from(0xca00_0000 + first + 2 * n + writer));
                         let added = |address: &Ipv4Addr| {
-                            let output = infamy(site, &["add", &address.to_string(), "--dataset", "list"]);
+                            let output = site.run(&["add", &address.to_string(), "--dataset", "list"]);
                             acknowledged.fetch_add(u64::from(output.status.success()), Ordering::Relaxed);
                             output.status.success()
                         };
@@ -244,7 +230,7 @@ impl Blocks {
         let action = if self.listed[self.next] { "remove" } else { "add" };
         let mut arguments = vec![action, "--dataset", "list"];
         arguments.extend(subjects.iter().map(String::as_str));
-        if infamy(site, &arguments).status.success() {
+        if site.run(&arguments).status.success() {
             self.listed[self.next] = !self.listed[self.next];
             self.next = (self.next + 1) % Self::COUNT;
         }
@@ -268,7 +254,7 @@ impl Blocks {
 fn a_store_that_is_no_store_keeps_the_server_from_starting_with_a_line() {
     let site = Site::new();
     let server = start(&site);
-    done(&site, &["add", "203.0.113.7", "--dataset", "list"]);
+    site.done(&["add", "203.0.113.7", "--dataset", "list"]);
     assert!(server.end().success());
     let store = site.0.path().join("state/evidence.db");
     for side in ["-wal", "-shm"] {
@@ -295,21 +281,21 @@ fn a_store_that_is_no_store_keeps_the_server_from_starting_with_a_line() {
 fn changes_outlive_a_reload_and_a_new_configuration() {
     let site = Site::new();
     let server = start(&site);
-    done(&site, &["add", "203.0.113.7", "--dataset", "list", "--wait"]);
+    site.done(&["add", "203.0.113.7", "--dataset", "list", "--wait"]);
     site.put(b"192.0.2.2\n");
-    assert!(done(&site, &["reload"]).starts_with("done, generation "));
+    assert!(site.done(&["reload"]).starts_with("done, generation "));
     assert_eq!(server.rcode("2.2.0.192.bl.example"), ResponseCode::NoError);
     assert_eq!(server.rcode("7.113.0.203.bl.example"), ResponseCode::NoError);
     site.write_config("[[zone]]\napex = \"second.example\"\ndatasets = [\"list\"]\n");
-    done(&site, &["reload"]);
+    site.done(&["reload"]);
     assert_eq!(server.rcode("7.113.0.203.second.example"), ResponseCode::NoError);
 
     // what a later change replaced stays replaced, when that is withdrawn and whatever is read anew
-    let told = done(&site, &["add", "203.0.113.7", "--dataset", "list", "--wait"]);
+    let told = site.done(&["add", "203.0.113.7", "--dataset", "list", "--wait"]);
     let number = told.trim().rsplit(' ').next().unwrap();
-    done(&site, &["withdraw", number, "--wait"]);
+    site.done(&["withdraw", number, "--wait"]);
     site.write_config("[[zone]]\napex = \"third.example\"\ndatasets = [\"list\"]\n");
-    done(&site, &["reload"]);
+    site.done(&["reload"]);
     for zone in ["bl.example", "third.example"] {
         assert_eq!(server.rcode(&format!("7.113.0.203.{zone}")), ResponseCode::NXDomain, "{zone}");
     }
@@ -395,7 +381,7 @@ fn a_change_is_answered_within_the_second_at_ten_million_listings() {
             let address = Ipv4Addr::from(0xc800_0000 | round);
             let [a, b, c, d] = address.octets();
             let begin = Instant::now();
-            done(&site, &["add", &address.to_string(), "--dataset", "list"]);
+            site.done(&["add", &address.to_string(), "--dataset", "list"]);
             await_rcode(&server, &format!("{d}.{c}.{b}.{a}.bl.example"), ResponseCode::NoError);
             begin.elapsed()
         })
@@ -451,13 +437,13 @@ fn a_report_is_answered_and_outlives_the_process() {
     let name = "9.2.0.192.block.example";
     assert_eq!(server.rcode(name), ResponseCode::NXDomain);
     let serial = server.serial("block.example");
-    done(&site, &["report", "192.0.2.9", "--source", "trap", "--category", "spam"]);
+    site.done(&["report", "192.0.2.9", "--source", "trap", "--category", "spam"]);
     let took = await_rcode(&server, name, ResponseCode::NoError);
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(server.serial("block.example") > serial);
     assert_eq!(server.rcode("8.2.0.192.block.example"), ResponseCode::NXDomain);
     // verdicts are not for people to change
-    let output = infamy(&site, &["remove", "192.0.2.9", "--dataset", "reported"]);
+    let output = site.run(&["remove", "192.0.2.9", "--dataset", "reported"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("is made of evidence"), "{output:?}");
     kill(server);
     let server = start(&site);
@@ -472,7 +458,7 @@ fn a_report_is_answered_and_outlives_the_process() {
         .collect();
     let file = site.0.path().join("stream.jsonl");
     fs::write(&file, stream).unwrap();
-    let told = done(&site, &["report", "--file", file.to_str().unwrap()]);
+    let told = site.done(&["report", "--file", file.to_str().unwrap()]);
     assert!(told.contains("200 reports taken"), "{told}");
     await_rcode(&server, "200.100.51.198.block.example", ResponseCode::NoError);
     assert!(server.end().success());

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use infamy::answer::{Asked, MAX_UDP_REPLY, Outcome, Transport, respond};
+use infamy::answer::{Asked, Asker, MAX_UDP_REPLY, Outcome, Transport, respond};
 use infamy::feed::Format;
 use infamy::snapshot::{Published, Snapshot};
 
@@ -81,7 +81,7 @@ fn a_query_in_the_place_of_another_and_announced_gets_the_same_answer() {
             Ok(()) => {
                 asked.prefetch(&snapshot);
                 asked.prefetch_further(&snapshot);
-                asked.respond(&snapshot, CLIENT, Transport::Udp, NOW, &mut slot)
+                asked.respond(&snapshot, &ASKER, &mut slot)
             }
             Err(reason) => Outcome::Drop(reason),
         };
@@ -113,7 +113,7 @@ fn two_threads_are_twice_as_fast_as_one() {
                             if asked.read(message).is_ok() {
                                 asked.prefetch(&snapshot);
                                 asked.prefetch_further(&snapshot);
-                                asked.respond(&snapshot, CLIENT, Transport::Udp, NOW, &mut slot);
+                                asked.respond(&snapshot, &ASKER, &mut slot);
                                 answered += 1;
                             }
                         }
@@ -132,3 +132,4 @@ fn two_threads_are_twice_as_fast_as_one() {
 }
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+const ASKER: Asker<'static> = Asker { client: CLIENT, transport: Transport::Udp, now: NOW, meter: None };

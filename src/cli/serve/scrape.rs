@@ -2,17 +2,17 @@
 //!
 //! Invariant: whoever answers queries notices nothing of it: counters are read, and nothing is reset.
 
-use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
 use super::board::Shown;
+use crate::dnsxl::Name;
 use crate::http::api::{Bucket, Durations, QueryCount, Status, Traffic};
 use crate::metrics::{Exposition, family};
 use crate::query_log::{Dnstap, QueryLog, Watch};
-use crate::server::{Counters, DURATION_BOUNDS, Running, Tallies};
+use crate::server::{Counters, Running, Tallies};
 use crate::snapshot::Snapshot;
 
 /// Where the numbers come from that the doors count.
@@ -30,29 +30,22 @@ impl Measured {
 
     /// What queries came to.
     pub(super) fn traffic(&self, snapshot: &Snapshot) -> Traffic {
-        let apexes: HashMap<u32, String> =
-            snapshot.zones().iter().map(|zone| (zone.number, zone.apex.to_string())).collect();
         let mut traffic = Traffic::default();
         for (carrier, counts) in self.tallies.read() {
             let transport = carrier.label();
-            for (number, counts) in &counts.zones {
-                let zone = number.and_then(|number| apexes.get(&number).cloned());
-                if number.is_some() && zone.is_none() {
-                    continue;
-                }
+            for (apex, counts) in counts.by_apex(snapshot) {
                 traffic.queries.extend(counts.each().map(|(qtype, finding, count)| QueryCount {
-                    zone: zone.clone(),
+                    zone: apex.map(Name::to_string),
                     transport: transport.to_owned(),
                     qtype: qtype.to_owned(),
                     result: finding.label().to_owned(),
                     count,
                 }));
             }
-            let bounds = DURATION_BOUNDS.iter().map(|bound| Some(bound.as_secs_f64())).chain([None]);
             traffic.durations.push(Durations {
                 transport: transport.to_owned(),
-                seconds: counts.durations.nanoseconds as f64 / 1e9,
-                buckets: bounds.zip(counts.durations.buckets).map(|(up_to, count)| Bucket { up_to, count }).collect(),
+                seconds: counts.durations.seconds(),
+                buckets: counts.durations.by_bound().map(|(up_to, count)| Bucket { up_to, count }).collect(),
             });
         }
         traffic

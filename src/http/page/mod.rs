@@ -41,7 +41,7 @@ pub use found::{
 pub use public::{Edition, Public, Removal, Requested};
 
 use super::door::{House, serve};
-use super::{Counters, Error, Limits, bind as sockets, local_addresses, registered_listeners};
+use super::{Error, Limits, bind as sockets, local_addresses, registered_listeners};
 use cooldown::Cooldowns;
 use html::Look;
 use kept::Kept;
@@ -147,8 +147,6 @@ impl Bound {
         drop(registered);
         let addresses = local_addresses(&sockets);
         let (stop, stopped) = watch::channel(false);
-        let counters = Arc::new(Counters::default());
-        let counted = counters.clone();
         let run = move || {
             let limits = listen.limits();
             let answers = Site {
@@ -157,11 +155,10 @@ impl Bound {
                 cooldowns: RefCell::new(Cooldowns::new(listen.cooldown, requested)),
                 kept: RefCell::new(Kept::default()),
                 lookups: Semaphore::new(LOOKUPS),
-                counters: counted.clone(),
                 public,
                 listen,
             };
-            let house = Rc::new(House { answers, limits, counters: counted, stop: stopped });
+            let house = Rc::new(House { answers, limits, stop: stopped });
             let local = LocalSet::new();
             for socket in sockets {
                 local.spawn_local(serve(socket, house.clone()));
@@ -170,7 +167,7 @@ impl Bound {
             runtime.block_on(local);
         };
         let thread = thread::Builder::new().name("page".to_owned()).spawn(run).map_err(Error::Thread)?;
-        Ok(Running { addresses, counters, stop, thread: Some(thread) })
+        Ok(Running { addresses, stop, thread: Some(thread) })
     }
 }
 
@@ -178,7 +175,6 @@ impl Bound {
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
-    counters: Arc<Counters>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -187,11 +183,6 @@ impl Running {
     /// Where it is, in the order of [`Listen::addresses`], with the ports that the kernel chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
-    }
-
-    /// What was refused so far.
-    pub fn counters(&self) -> &Arc<Counters> {
-        &self.counters
     }
 }
 

@@ -29,7 +29,7 @@ use tokio::time::timeout;
 
 use super::super::door::{Answers, Caller};
 use super::super::intake::now;
-use super::super::{Counters, Details, Refusal, Reply};
+use super::super::{Details, Refusal, Reply};
 use super::cooldown::Cooldowns;
 use super::found::{Found, Kind, Standing, Subject};
 use super::html::{self, Look, Page};
@@ -50,7 +50,6 @@ pub(super) struct Site {
     pub(super) cooldowns: RefCell<Cooldowns>,
     pub(super) kept: RefCell<Kept>,
     pub(super) lookups: Semaphore,
-    pub(super) counters: Arc<Counters>,
 }
 
 impl Answers for Site {
@@ -59,10 +58,7 @@ impl Answers for Site {
         let is_json = request.uri().path().ends_with(JSON_SUFFIX) || wants_json(request.headers());
         let mut response = match self.answer(request, caller).await {
             Ok(response) => response,
-            Err(refused) => {
-                self.counters.refused_request();
-                self.refuse(refused, is_json)
-            }
+            Err(refused) => self.refuse(refused, is_json),
         };
         let headers = response.headers_mut();
         headers.insert(CONTENT_SECURITY_POLICY, self.look.policy.clone());

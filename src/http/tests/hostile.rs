@@ -1,5 +1,7 @@
 //! Who means harm: refused, nothing changed, and the server alive.
 
+use std::io::ErrorKind;
+
 use super::*;
 
 const CHANGE: &str = r#"{"action":"add","dataset":"drop","subjects":["192.0.2.1"]}"#;
@@ -35,7 +37,7 @@ fn without_the_token_nothing_is_told() {
     ] {
         let answer = site.ask_tcp(&change(&format!("Host: 127.0.0.1\r\n{authorization}")));
         assert_eq!(answer.status, 401, "{authorization}");
-        assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"infamy\""));
         assert!(answer.detail().contains("a token is needed"));
     }
     // not even which paths there are; the document is for everybody
@@ -46,7 +48,6 @@ fn without_the_token_nothing_is_told() {
         assert_eq!(get(path).status, 401, "{path}");
     }
     assert_eq!(get("/openapi.json?a").status, 200);
-    assert_eq!(site.running.counters().refused_requests(), 16);
     site.is_well();
 }
 
@@ -185,9 +186,9 @@ fn what_was_written_comes_back_in_no_header_and_on_no_line_of_its_own() {
     let site = Site::new();
     let answer = site.ask("POST /v1/datasets/a%0d%0aSet-Cookie:%20b=c/accept HTTP/1.1", "");
     assert_eq!(answer.status, 422);
-    assert!(!answer.head.contains("set-cookie"), "{}", answer.head);
+    assert_eq!(answer.header("set-cookie"), None);
     let answer = site.ask("POST /v1/datasets/%3Cscript%3E%22/accept HTTP/1.1", "");
-    assert!(answer.head.contains("x-content-type-options: nosniff"));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(answer.detail(), "dataset <script>\": there is none");
     assert_eq!(site.kept.state().asked, [format!("accept <script>\" uid:{}", nix::unistd::getuid())]);
 }
@@ -213,7 +214,6 @@ fn who_is_slow_is_closed() {
         slow.join().unwrap();
         assert_eq!(Answered::parse(&String::from_utf8_lossy(&text)).status, answered, "{begin}");
     }
-    assert!(site.running.counters().overdue_connections() >= 2);
     site.is_well();
 }
 
@@ -224,8 +224,12 @@ fn who_does_not_read_is_closed() {
     // more answers than the socket holds, and none is read
     let many = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    while stream.write_all(many.as_bytes()).is_ok() {}
-    assert_eq!(site.running.counters().overdue_connections(), 1);
+    let end = loop {
+        if let Err(end) = stream.write_all(many.as_bytes()) {
+            break end;
+        }
+    };
+    assert!(matches!(end.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{end}");
     site.is_well();
 }
 
@@ -257,7 +261,6 @@ fn nobody_has_all_connections() {
         let mut fourth = site.tcp();
         matches!(fourth.read(&mut [0]), Ok(0) | Err(_))
     });
-    assert!(site.running.counters().refused_connections() > 0);
     // those of the other door are counted apart
     site.is_well();
     held.truncate(2);

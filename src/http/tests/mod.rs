@@ -236,10 +236,10 @@ impl Site {
 
 /// An answer, of which the connection was ended.
 #[derive(Debug)]
-struct Answered {
-    status: u16,
-    head: String,
-    body: String,
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
 }
 
 impl Answered {
@@ -253,10 +253,15 @@ impl Answered {
         Self::parse(&text)
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
-        Self { status, head: head.to_lowercase(), body: body.to_owned() }
+        Self { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     fn json(&self) -> Value {
@@ -264,7 +269,7 @@ impl Answered {
     }
 
     fn detail(&self) -> String {
-        assert!(self.head.contains("content-type: application/problem+json"), "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let json = self.json();
         assert_eq!(json["status"], self.status);
         json["detail"].as_str().unwrap().to_owned()
@@ -282,14 +287,14 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 const TOKEN: &str = "0123456789abcdef0123";
 /// Longer than anything takes on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn an_answer_comes_over_either_socket() {
     let site = Site::new();
     let answer = site.ask("GET /v1/status HTTP/1.1", "");
     assert_eq!((answer.status, &answer.json()["zones"][0]["serial"]), (200, &Value::from(9)));
-    assert!(answer.head.contains("cache-control: no-store"), "{}", answer.head);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.json()["started"], "1970-01-01T00:00:00Z");
     let request = format!(
         "GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: bearer {TOKEN}\r\nConnection: close\r\n\r\n"

@@ -267,7 +267,7 @@ fn a_reply_is_fresh_for_as_long_as_its_records() {
         [&fixed, data].concat()
     };
     let message = |answers: u8, authorities: u8, records: &[Vec<u8>]| {
-        let head = [0, 7, 0x84, 0, 0, 1, 0, answers, 0, authorities, 0, 1];
+        let head = [0, 7, 0x84, 0, 0, 1, 0, answers, 0, authorities, 0, 0];
         [&head[..], name, &[0, 1, 0, 1], &records.concat()].concat()
     };
     let soa = |ttl, minimum: u32| record(6, ttl, &[&[0, 0][..], &[0; 16], &minimum.to_be_bytes()].concat());

@@ -1,5 +1,6 @@
 //! Visitors who mean no good, and proxies.
 
+use std::io::ErrorKind;
 use std::time::Instant;
 
 use proptest::prelude::*;
@@ -21,7 +22,6 @@ fn a_network_that_asks_too_often_waits_and_others_do_not() {
     assert_eq!(ask("198.51.100.9, 192.0.2.1").status, 429);
     assert_eq!(ask("192.0.2.2").status, 200);
     assert_eq!(ask("2001:db8::1").status, 200);
-    assert_eq!(site.running.counters().refused_requests(), 2);
 }
 
 #[test]
@@ -43,11 +43,15 @@ fn a_client_has_its_share_of_connections() {
     let held: Vec<TcpStream> = (0..2).map(|_| site.connect()).collect();
     let end = Instant::now() + PATIENCE;
     // the thread has to have accepted both first
-    while site.running.counters().refused_connections() == 0 {
-        assert!(Instant::now() < end, "a third connection is never refused");
+    loop {
         let mut third = site.connect();
         let _ = third.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let _ = third.read(&mut [0; 16]);
+        match third.read(&mut [0; 16]) {
+            Ok(0) => break,
+            Err(why) if why.kind() == ErrorKind::ConnectionReset => break,
+            _ => {}
+        }
+        assert!(Instant::now() < end, "a third connection is never refused");
     }
     drop(held);
     while site.get("/").status != 200 {

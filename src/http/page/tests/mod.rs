@@ -9,11 +9,11 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use super::*;
 use crate::evidence::Time;
 use crate::http::api::At;
+use crate::http::tests::{Answered, PATIENCE};
 use crate::http::{Refusal, Reply};
 
 /// A server that lists 192.0.2.7 and what is in its texts, and keeps what it is asked.
@@ -171,27 +171,3 @@ impl Site {
         self.raw(&[head.as_bytes(), body.as_bytes()].concat())
     }
 }
-
-/// An answer.
-#[derive(Debug)]
-struct Answered {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answered {
-    fn parse(text: &str) -> Self {
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
-        Self { status, head: head.to_owned(), body: body.to_owned() }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    }
-}
-
-/// Longer than anything takes on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
