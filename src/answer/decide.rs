@@ -5,9 +5,10 @@
 
 use arrayvec::ArrayVec;
 
-use super::hits::{About, Ahead, Hits, Seen, Sought, exists_below, find, is_above_child, is_subject, values_of};
+use super::hits::{About, Ahead, Hit, Hits, Seen, Sought, exists_below, find, is_above_child, is_subject, values_of};
 use super::{
-    Decision, Owner, Query, RCODE_NXDOMAIN, RCODE_REFUSED, RCODE_SERVFAIL, Record, Section, Sections, listing,
+    Decision, DropReason, Ground, Owner, Query, RCODE_NXDOMAIN, RCODE_REFUSED, RCODE_SERVFAIL, Record, Section,
+    Sections, listing,
 };
 use crate::dataset::values::MAX_TEXT;
 use crate::dataset::{RrSet, Value};
@@ -19,12 +20,15 @@ use crate::dnsxl::{Labels, QueryName};
 use crate::snapshot::{Snapshot, Version};
 use crate::zone::{Admission, Applied, Permit, Refusal, RefuseWith, Standing, Zone};
 
-/// Decides the answer to a query, and gives its records to `out`; none if the access list or the terms of the zone have no reply
-/// for the client.
-pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -> Option<Decision> {
+/// Decides the answer to a query, and gives its records to `out`.
+///
+/// # Errors
+///
+/// [`DropReason::Access`] if an access list or the terms of the zone have no reply for the client.
+pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -> Result<Decision, DropReason> {
     let labels = query.name.labels();
     if query.qclass == CLASS_CH {
-        return Some(version(snapshot, query, labels, out));
+        return Ok(version(snapshot, query, labels, out));
     }
     let found = match query.qclass {
         CLASS_IN | CLASS_ANY if query.qtype == TYPE_DS => {
@@ -35,10 +39,10 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
     };
     let Some((index, zone)) = found else {
         return match snapshot.access.listed(&snapshot.access, query.client) {
-            Some(Permit::Ignore) => None,
+            Some(Permit::Ignore) => Err(DropReason::Access { zone: None }),
             listed => {
                 let standing = Standing { key: None, is_listed: matches!(listed, Some(Permit::Pass)) };
-                Some(Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None, listed: false, standing })
+                Ok(Decision { rcode: RCODE_REFUSED, standing, ..Decision::default() })
             }
         };
     };
@@ -53,37 +57,39 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
     let applied = Applied { zone: zone.number, name, key, client, meter, now };
     let is_open = || name.count() == 0 || is_name_server(zone, labels) || is_above_child(zone, name);
     let Admission { permit, standing, key_labels } = zone.access.admit(&snapshot.access, &applied, is_open);
-    let decision =
-        |rcode, authoritative| Some(Decision { rcode, authoritative, zone: Some(index), listed: false, standing });
+    let dropped = DropReason::Access { zone: Some(index) };
+    let decision = |rcode, authoritative, ground| {
+        Ok(Decision { rcode, authoritative, zone: Some(index), ground, alike: labels.count() as u8, standing })
+    };
     let refusal = match permit {
-        Permit::Ignore => return None,
+        Permit::Ignore => return Err(dropped),
         Permit::Refuse(refusal) => match zone.access.refuse_with() {
-            RefuseWith::Refused => return decision(RCODE_REFUSED, false),
-            RefuseWith::Drop => return None,
+            RefuseWith::Refused => return decision(RCODE_REFUSED, false, Ground::Refusal),
+            RefuseWith::Drop => return Err(dropped),
             RefuseWith::NxDomain | RefuseWith::Code => Some(refusal).filter(|_| !is_open()),
         },
         Permit::Empty | Permit::Pass | Permit::Always(..) => None,
     };
     if zone.unavailable || zone.expires.is_some_and(|expires| expires <= query.now) {
-        return decision(RCODE_SERVFAIL, false);
+        return decision(RCODE_SERVFAIL, false, Ground::Other);
     }
     if matches!(query.qtype, TYPE_AXFR | TYPE_IXFR) {
-        return decision(RCODE_REFUSED, false);
+        return decision(RCODE_REFUSED, false, Ground::Other);
     }
     // RFC 1035, section 6.2: an answer to QCLASS=* is never authoritative
     let authoritative = query.qclass == CLASS_IN;
-    let (mut aliases, mut answers) = (ArrayVec::<QueryName, MAX_CNAMES>::new(), 0);
+    let (mut aliases, mut answers, mut alike) = (ArrayVec::<QueryName, MAX_CNAMES>::new(), 0, labels.count());
     let above = zone.apex_labels + key_labels;
     let outcome = loop {
         // a CNAME's target is a name as the data has it, without a key
         let alias = aliases.last().map(|alias| (alias.labels(), Owner::Other(alias.labels().wire()), zone.apex_labels));
         let (labels, owner, above) = alias.unwrap_or((labels, Owner::Qname, above));
-        let mut reply = Reply { zone, query, ahead, labels, above, owner, permit, out: &mut *out, answers };
+        let mut reply = Reply { zone, query, ahead, labels, above, owner, permit, out: &mut *out, answers, alike };
         let outcome = match refusal {
             Some(refusal) => reply.refuse(refusal),
             None => reply.decide(),
         };
-        answers = reply.answers;
+        (answers, alike) = (reply.answers, reply.alike);
         let Outcome::Alias(target) = outcome else { break outcome };
         // RFC 1034, section 4.3.2: from here on the canonical name is asked for, as far as this zone goes
         let Ok((target, _)) = QueryName::read(target) else { break Outcome::Found };
@@ -95,16 +101,20 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
             break Outcome::Found;
         }
     };
-    let listed = outcome == Outcome::Listed;
-    let mut reply = Reply { zone, query, ahead, labels, above, owner: Owner::Qname, permit, out, answers };
+    let ground = match outcome {
+        _ if refusal.is_some() => Ground::Refusal,
+        Outcome::Listed => Ground::Listing,
+        _ => Ground::Other,
+    };
+    let mut reply = Reply { zone, query, ahead, labels, above, owner: Owner::Qname, permit, out, answers, alike };
     match outcome {
         Outcome::NoData => reply.soa(),
         Outcome::NxDomain => {
             reply.soa();
-            return decision(RCODE_NXDOMAIN, authoritative);
+            return decision(RCODE_NXDOMAIN, authoritative, ground);
         }
         // RFC 1034, section 4.3.1: the CNAMEs before a referral are ours, the referral alone is not
-        Outcome::Referral => return decision(0, authoritative && answers > 0),
+        Outcome::Referral => return decision(0, authoritative && answers > 0, ground),
         Outcome::Listed | Outcome::Found | Outcome::Alias(_) => {
             let gave_ns = query.qtype == TYPE_NS && labels.count() == zone.apex_labels;
             if zone.ns_in_authority && answers > 0 && !gave_ns {
@@ -112,14 +122,13 @@ pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -
             }
         }
     }
-    Some(Decision { rcode: 0, authoritative, zone: Some(index), listed, standing })
+    Ok(Decision { rcode: 0, authoritative, zone: Some(index), ground, alike: alike as u8, standing })
 }
 
 /// Answers `version.bind` and its like (RFC 4892).
 fn version(snapshot: &Snapshot, query: &Query<'_>, labels: Labels<'_>, out: &mut impl Sections) -> Decision {
     let asked = VERSION_NAMES.contains(&labels.wire()) && matches!(query.qtype, TYPE_TXT | TYPE_ANY);
-    let standing = Standing::default();
-    let refused = Decision { rcode: RCODE_REFUSED, authoritative: false, zone: None, listed: false, standing };
+    let refused = Decision { rcode: RCODE_REFUSED, ..Decision::default() };
     let Version::Text(text) = &snapshot.version else { return refused };
     if !asked {
         return refused;
@@ -130,7 +139,7 @@ fn version(snapshot: &Snapshot, query: &Query<'_>, labels: Labels<'_>, out: &mut
     rdata[0] = (rdata.len() - 1) as u8;
     let record = Record { owner: Owner::Qname, rtype: TYPE_TXT, class: CLASS_CH, ttl: 0, rdata: &rdata };
     out.record(Section::Answer, record);
-    Decision { rcode: 0, authoritative: true, zone: None, listed: false, standing }
+    Decision { authoritative: true, alike: labels.count() as u8, ..Decision::default() }
 }
 
 /// Whether a name is that of a server of the zone, which everybody has to find.
@@ -174,6 +183,8 @@ struct Reply<'z, 'a, S> {
     out: &'a mut S,
     /// Records in the answer section.
     answers: usize,
+    /// See [`Decision::alike`].
+    alike: usize,
 }
 
 impl<'z, S: Sections> Reply<'z, '_, S> {
@@ -189,6 +200,7 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         let always = self.permit.always();
         if let Some(values) = always.filter(|_| is_subject(self.zone, name)) {
             let about = About::Client(self.query.client);
+            self.alike = self.above;
             return self.listed(values.map(|value| (about, value)), name, self.query.qtype, None);
         }
         let mut hits = Hits::new();
@@ -206,6 +218,13 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
                 Outcome::NxDomain if exists_below(self.zone, sought, seen) => Outcome::NoData,
                 owns => owns,
             };
+        }
+        if self.owner == Owner::Qname {
+            let alike = |hit: &Hit| match hit.about {
+                About::Name { labels, above } => labels + above + self.above,
+                _ => self.labels.count(),
+            };
+            self.alike = hits.iter().map(alike).max().unwrap_or(self.alike);
         }
         let zone = self.zone;
         let values = values_of(zone, &hits);
@@ -237,6 +256,7 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         if self.zone.access.refuse_with() != RefuseWith::Code {
             return Outcome::NxDomain;
         }
+        self.alike = self.zone.apex_labels;
         // what was meant as a key is no part of the subject
         let above = if refusal == Refusal::Key { self.zone.apex_labels + 1 } else { self.above };
         let name = self.labels.without_suffix(above);

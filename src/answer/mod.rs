@@ -113,8 +113,20 @@ pub enum Owner<'r> {
     Other(&'r [u8]),
 }
 
+/// What an answer rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ground {
+    /// The answer section has a listing.
+    Listing,
+    /// The client may not ask, whatever the RCODE is.
+    Refusal,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
 /// What was decided about a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// The RCODE.
     pub rcode: u16,
@@ -122,8 +134,11 @@ pub struct Decision {
     pub authoritative: bool,
     /// The zone that answered: its index in the snapshot.
     pub zone: Option<usize>,
-    /// Whether the answer section has a listing.
-    pub listed: bool,
+    /// What the answer rests on.
+    pub ground: Ground,
+    /// How many of the QNAME's last labels name what was answered about: all of them, or those of the listing or the zone
+    /// that every name below it is answered by.
+    pub alike: u8,
     /// Whom the query is from.
     pub standing: Standing,
 }
@@ -161,8 +176,10 @@ pub struct Summary {
     pub rcode: u16,
     /// Records in the answer section.
     pub answers: u16,
-    /// Whether a listing is among them.
-    pub listed: bool,
+    /// What the answer rests on.
+    pub ground: Ground,
+    /// As in [`Decision::alike`].
+    pub alike: u8,
     /// The type that was asked for; 0 where no question could be read, which is nobody's type.
     pub qtype: u16,
     /// Whom the query is from.
@@ -178,8 +195,11 @@ pub enum DropReason {
     Short,
     /// A response, not a query; answering it could start a loop.
     Response,
-    /// The access list or the terms of the zone say so.
-    Access,
+    /// An access list or the terms of the zone say so.
+    Access {
+        /// The zone that was asked: its index in the snapshot.
+        zone: Option<usize>,
+    },
     /// Too many replies of its kind go to where it came from.
     Limited,
 }
@@ -241,7 +261,7 @@ impl Asked {
         let is_wrong_cookie =
             self.edns.is_some_and(|edns| matches!(edns.cookie, Some(Err(_)))) && snapshot.secrets.any();
         if self.is_malformed || is_wrong_cookie {
-            return error(RCODE_FORMERR, None, out);
+            return error(RCODE_FORMERR, opt, out);
         }
         if self.edns.is_some_and(|edns| edns.version > 0) && (self.question().is_some() || cookie != Shown::Nothing) {
             return error(RCODE_BADVERS, opt, out);
@@ -251,7 +271,7 @@ impl Asked {
                 // RFC 7873, section 5.4
                 Shown::New | Shown::Good => error(0, opt, out),
                 Shown::Bad => error(RCODE_BADCOOKIE, opt, out),
-                Shown::Nothing => error(RCODE_FORMERR, None, out),
+                Shown::Nothing => error(RCODE_FORMERR, opt, out),
             };
         };
         let limit = match (transport, self.edns.as_ref()) {
@@ -263,12 +283,13 @@ impl Asked {
         let Question { name, qtype, qclass, .. } = question;
         let ahead = self.ahead.as_ref();
         let query = Query { name, qtype: *qtype, qclass: *qclass, id: header.id, client, now, ahead, meter };
-        let Some(decision) = answer(snapshot, &query, &mut writer) else {
-            return Outcome::Drop(DropReason::Access);
+        let decision = match answer(snapshot, &query, &mut writer) {
+            Ok(decision) => decision,
+            Err(reason) => return Outcome::Drop(reason),
         };
-        let Decision { rcode, authoritative, zone, listed, standing } = decision;
+        let Decision { rcode, authoritative, zone, ground, alike, standing } = decision;
         let (length, answers) = writer.finish(header, rcode, authoritative);
-        let summary = Summary { zone, rcode, answers, listed, qtype: *qtype, standing, cookie };
+        let summary = Summary { zone, rcode, answers, ground, alike, qtype: *qtype, standing, cookie };
         Outcome::Reply { length, summary }
     }
 
@@ -283,11 +304,10 @@ impl Asked {
 
     /// With what other replies a reply is counted, where replies are bounded.
     pub fn class(&self, summary: &Summary) -> Class<'_> {
-        let question = self.question();
-        let name = question.map_or(&[][..], |question| question.labels().wire());
+        let name = self.question().map_or(&[][..], |question| question.labels().suffix(summary.alike.into()));
         match (summary.rcode, summary.answers) {
             (0, 0) => Class::NoData { name },
-            (0, _) => Class::Positive { name, qtype: question.map_or(0, |question| question.qtype) },
+            (0, _) => Class::Positive { name, qtype: summary.qtype },
             (RCODE_NXDOMAIN, _) => Class::NxDomain { zone: summary.zone.unwrap_or(0) },
             _ => Class::Error,
         }
@@ -301,9 +321,10 @@ impl Asked {
             return reply;
         }
         let (_, opt) = self.opt(snapshot, client, now);
-        let rcode = if opt.is_some_and(|opt| opt.cookie.is_some()) { RCODE_BADCOOKIE } else { 0 };
+        let has_cookie = opt.is_some_and(|opt| opt.cookie.is_some());
+        let rcode = if has_cookie { RCODE_BADCOOKIE } else { summary.rcode };
         let mut writer = Writer::begin(out, self.end(), None, MIN_UDP_REPLY, opt);
-        if rcode == 0 {
+        if !has_cookie {
             writer.truncate();
         }
         let (length, answers) = writer.finish(self.header, rcode, false);
@@ -314,9 +335,9 @@ impl Asked {
 /// What replies are alike, where they are bounded, beside where they go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class<'q> {
-    /// Records, by name in lower case and type.
+    /// Records, by type and name in lower case: the QNAME's, or that of the listing above it, as of a wildcard.
     Positive {
-        /// The QNAME without the root byte.
+        /// Without the root byte.
         name: &'q [u8],
         /// The type's number.
         qtype: u16,

@@ -39,7 +39,7 @@ impl Asked {
         // RFC 7873, section 5.4: without any question a query may still ask for a cookie
         let edns = match self.header.counts[0] {
             _ if self.is_question => read_edns(message, self.header, self.question.end),
-            0 => read_edns(message, self.header, HEADER_LENGTH).map(|edns| edns.filter(|edns| edns.cookie.is_some())),
+            0 => read_edns(message, self.header, HEADER_LENGTH),
             _ => Ok(None),
         };
         self.is_malformed = edns.is_err();

@@ -39,6 +39,8 @@ pub struct RateLimitSpec {
     pub nxdomains_per_second: u32,
     /// Errors; as the first, if none is written.
     pub errors_per_second: Option<u32>,
+    /// Replies of all kinds; beyond it none is sent short.
+    pub all_per_second: u32,
     /// How long somebody who went beyond it is held to it at most.
     pub window: Seconds,
     /// Every which of the replies that are too many is sent short.
@@ -67,6 +69,7 @@ impl Default for RateLimitSpec {
             nodata_per_second: None,
             nxdomains_per_second: limits.nxdomain,
             errors_per_second: None,
+            all_per_second: limits.all,
             window: Seconds(limits.window),
             slip: limits.slip,
             ipv4_prefix: limits.ipv4_prefix,
@@ -84,6 +87,7 @@ pub(super) fn rate_limits(spec: &RateLimitSpec, source: &Source<'_>) -> Result<O
         nodata: spec.nodata_per_second.unwrap_or(spec.responses_per_second),
         nxdomain: spec.nxdomains_per_second,
         error: spec.errors_per_second.unwrap_or(spec.responses_per_second),
+        all: spec.all_per_second,
         window: spec.window.0,
         slip: spec.slip,
         ipv4_prefix: spec.ipv4_prefix,

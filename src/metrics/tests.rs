@@ -2,11 +2,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
-use crate::answer::{Outcome, Summary};
+use crate::answer::{Ground, Outcome, Summary};
 use crate::server::Tallies;
 
 fn reply(qtype: u16, rcode: u16) -> Outcome {
-    let summary = Summary { rcode, answers: 1, listed: rcode == 0, qtype, ..Summary::default() };
+    let ground = if rcode == 0 { Ground::Listing } else { Ground::Other };
+    let summary = Summary { rcode, answers: 1, ground, qtype, ..Summary::default() };
     Outcome::Reply { length: 90, summary }
 }
 

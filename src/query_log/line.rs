@@ -214,10 +214,7 @@ pub(super) mod tests {
             now: UnixTime(1_795_449_895),
             query,
             reply: &[0],
-            outcome: Outcome::Reply {
-                length: 94,
-                summary: Summary { rcode, answers: 1, listed: rcode == 0, qtype, ..Summary::default() },
-            },
+            outcome: Outcome::Reply { length: 94, summary: Summary { rcode, answers: 1, qtype, ..Summary::default() } },
             snapshot: &SNAPSHOT,
         }
     }

@@ -147,16 +147,17 @@ const ALL: &str = "*";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::{DropReason, Outcome, Summary};
+    use crate::answer::{DropReason, Ground, Outcome, Summary};
     use crate::server::Carrier;
 
     fn count(tallies: &mut Tallies, zone: Option<u32>, rcode: Option<u16>) {
         let outcome = match rcode {
             Some(rcode) => {
-                let summary = Summary { rcode, answers: 1, listed: rcode == 0, qtype: 1, ..Summary::default() };
+                let ground = if rcode == 0 { Ground::Listing } else { Ground::Other };
+                let summary = Summary { rcode, answers: 1, ground, qtype: 1, ..Summary::default() };
                 Outcome::Reply { length: 90, summary }
             }
-            None => Outcome::Drop(DropReason::Access),
+            None => Outcome::Drop(DropReason::Access { zone: None }),
         };
         // each on a thread of its own
         tallies.open(Carrier::Udp).count(zone, outcome, 30);

@@ -34,7 +34,7 @@ use crate::server::accept::Answers;
 use crate::server::observe::{Answering, Counters, Exchange, Respond, Silence, now};
 use crate::server::panics::OncePerMinute;
 use crate::snapshot::Snapshot;
-use crate::zone::{Standing, UnixTime};
+use crate::zone::UnixTime;
 
 /// What answers behind the encrypted doors.
 pub(super) struct Hickory<D, R> {
@@ -58,13 +58,12 @@ impl<D: Decide, R: Respond> Answers for Hickory<D, R> {
             self.plain.tally.time(1, began.elapsed());
         }
         match replied {
-            Some(Some(Some(reply))) => {
+            Some(Some(Ok(reply))) => {
                 // the encoder's limit is the buffer's length
                 out[..reply.len()].copy_from_slice(&reply);
                 Ok(reply.len())
             }
-            // a reply that was lost has been counted; to the connection it is the same
-            Some(Some(None)) => Err(Silence::Meant(DropReason::Access)),
+            Some(Some(Err(reason))) => Err(Silence::Meant(reason)),
             Some(None) => self.plain.respond(&self.plain.published.load(), message, client, Transport::Stream, out),
             None => Err(Silence::Panic),
         }
@@ -121,11 +120,14 @@ pub(super) fn freshness(reply: &[u8]) -> u32 {
 
 /// The shape of [`crate::answer::answer`] for a [`Reply`], for which tests put in their own.
 pub(super) trait Decide:
-    Fn(&Snapshot, &Query<'_>, &mut Reply) -> Option<Decision> + Clone + Send + Sync + 'static
+    Fn(&Snapshot, &Query<'_>, &mut Reply) -> Result<Decision, DropReason> + Clone + Send + Sync + 'static
 {
 }
 
-impl<F> Decide for F where F: Fn(&Snapshot, &Query<'_>, &mut Reply) -> Option<Decision> + Clone + Send + Sync + 'static {}
+impl<F> Decide for F where
+    F: Fn(&Snapshot, &Query<'_>, &mut Reply) -> Result<Decision, DropReason> + Clone + Send + Sync + 'static
+{
+}
 
 /// How many bytes of padding a reply of so many bytes gets.
 fn missing(length: usize) -> usize {
@@ -136,12 +138,11 @@ fn missing(length: usize) -> usize {
 
 impl<D: Decide, R> Hickory<D, R> {
     /// The reply to a request, if there is to be one.
-    fn reply(&self, request: &Request) -> Option<Vec<u8>> {
+    fn reply(&self, request: &Request) -> Result<Vec<u8>, DropReason> {
         let (now, snapshot) = (now(), self.plain.published.load());
-        let Some((decision, reply)) = self.decide(request, &snapshot, now) else {
-            self.note(request, &snapshot, now, Outcome::Drop(DropReason::Access), &[]);
-            return None;
-        };
+        let (decision, reply) = self
+            .decide(request, &snapshot, now)
+            .inspect_err(|reason| self.note(request, &snapshot, now, Outcome::Drop(*reason), &[]))?;
         let mut message = Message::response(request.metadata.id, request.metadata.op_code);
         message.metadata = Metadata::response_from_request(&request.metadata);
         // the bit means something to resolvers alone
@@ -158,15 +159,16 @@ impl<D: Decide, R> Hickory<D, R> {
         });
         let Some(bytes) = write(&mut message, request) else {
             self.plain.counters.add_lost_replies(1);
-            return None;
+            // to the connection it is the same
+            return Err(DropReason::Access { zone: None });
         };
         // what was written and not what was to be, should it have been too much
         let answers = Header::from_bytes(&bytes).map_or(0, |header| header.counts.answers);
         let qtype = request.request_info().map_or(0, |info| info.query.original().query_type().into());
-        let Decision { zone, rcode, listed, standing, .. } = decision;
-        let summary = Summary { zone, rcode, answers, listed, qtype, standing, ..Summary::default() };
+        let Decision { zone, rcode, ground, alike, standing, .. } = decision;
+        let summary = Summary { zone, rcode, answers, ground, alike, qtype, standing, ..Summary::default() };
         self.note(request, &snapshot, now, Outcome::Reply { length: bytes.len(), summary }, &bytes);
-        Some(bytes)
+        Ok(bytes)
     }
 
     /// Counts what a request came to, and shows it to the observer.
@@ -176,12 +178,10 @@ impl<D: Decide, R> Hickory<D, R> {
         self.plain.observe(&Exchange { client, carrier, now, query, reply, outcome, snapshot });
     }
 
-    /// What to reply; none if the access list says so.
-    fn decide(&self, request: &Request, snapshot: &Snapshot, now: UnixTime) -> Option<(Decision, Reply)> {
-        let refuse = |rcode: ResponseCode| {
-            let (rcode, standing) = (rcode.into(), Standing::default());
-            Some((Decision { rcode, authoritative: false, zone: None, listed: false, standing }, Reply::default()))
-        };
+    /// What to reply, or why nothing.
+    fn decide(&self, request: &Request, snapshot: &Snapshot, now: UnixTime) -> Result<(Decision, Reply), DropReason> {
+        let refuse =
+            |rcode: ResponseCode| Ok((Decision { rcode: rcode.into(), ..Decision::default() }, Reply::default()));
         if request.metadata.op_code != OpCode::Query {
             return refuse(ResponseCode::NotImp);
         }
@@ -212,7 +212,7 @@ impl<D: Decide, R> Hickory<D, R> {
                 }
                 refuse(ResponseCode::ServFail)
             }
-            None => Some((decision, reply)),
+            None => Ok((decision, reply)),
         }
     }
 }

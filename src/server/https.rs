@@ -144,8 +144,9 @@ impl<A: Answers> Asked<A> {
         let mut response = Response::new(Full::new(Bytes::copy_from_slice(reply)));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MESSAGE));
-        let age = format!("max-age={}", freshness(reply));
-        headers.insert(CACHE_CONTROL, HeaderValue::try_from(age).expect("letters and digits"));
+        // whoever stands in between must not give one client's listing or refusal to another
+        let age = format!("private, max-age={}", freshness(reply));
+        headers.insert(CACHE_CONTROL, HeaderValue::try_from(age).expect("visible characters"));
         Ok(response)
     }
 }
@@ -215,7 +216,7 @@ impl Fault {
             Self::LongUrl => (StatusCode::URI_TOO_LONG, "a query has at most 4096 bytes\n"),
             Self::LongBody => (StatusCode::PAYLOAD_TOO_LARGE, "a query has at most 4096 bytes\n"),
             Self::Late => (StatusCode::REQUEST_TIMEOUT, "the query did not come whole in time\n"),
-            Self::Silence(Silence::Meant(DropReason::Access | DropReason::Limited)) => {
+            Self::Silence(Silence::Meant(DropReason::Access { .. } | DropReason::Limited)) => {
                 (StatusCode::FORBIDDEN, "not for this client\n")
             }
             Self::Silence(Silence::Meant(DropReason::Short | DropReason::Response)) => {

@@ -259,9 +259,11 @@ impl<R> Answering<R> {
     /// Counts a query of so many bytes.
     pub(super) fn count(&self, snapshot: &Snapshot, outcome: Outcome, bytes: usize) {
         let zone = match outcome {
-            Outcome::Reply { summary, .. } => summary.zone.and_then(|index| snapshot.zones().get(index)),
+            Outcome::Reply { summary, .. } => summary.zone,
+            Outcome::Drop(DropReason::Access { zone }) => zone,
             Outcome::Drop(_) => None,
         };
+        let zone = zone.and_then(|index| snapshot.zones().get(index));
         self.tally.count(zone.map(|zone| zone.number), outcome, bytes);
     }
 

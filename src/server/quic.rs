@@ -60,6 +60,8 @@ fn config(
         .receive_window(VarInt::from_u32(WINDOW))
         .send_window(SEND_WINDOW)
         .datagram_receive_buffer_size(None)
+        // RFC 9250, section 5.4: the length of a packet is not to tell what was asked, whether the client pads or not
+        .pad_to_mtu(true)
         .max_idle_timeout(Some(limits.idle.try_into()?));
     config
         .transport_config(Arc::new(transport))
@@ -266,7 +268,7 @@ impl<A: Answers> Shared<A> {
         let reply = match answered {
             Ok(reply) => reply,
             Err(Silence::Meant(DropReason::Short | DropReason::Response)) => return Err(Broken),
-            Err(Silence::Meant(DropReason::Access | DropReason::Limited)) => {
+            Err(Silence::Meant(DropReason::Access { .. } | DropReason::Limited)) => {
                 let _ = send.reset(UNSPECIFIED_ERROR);
                 return Ok(());
             }

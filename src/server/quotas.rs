@@ -1,9 +1,11 @@
 //! How much each key and each client has asked in this second and on this day.
 //!
 //! Invariant: a query costs nothing here unless its zone has a quota, and then a keyed hash and one cache line of a table of fixed
-//! size, without lock or allocation. Counts are those of this process, and begin anew with it. An account that has not been used
-//! for longest gives its place away where a line is full, so that a full table refuses less and not more.
+//! size, without lock or allocation. Counts are those of this process, and begin anew with it. Where a line is full the account that has
+//! asked least today gives its place away, and of several the one idle longest: a full table refuses less and not more, and who
+//! forges addresses by the thousand does not have those forgotten that are at their limit.
 
+use std::cmp::Reverse;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -62,9 +64,9 @@ impl Quotas {
         let lines = table.0.get_or_init(|| (0..LINES).map(|_| Line::default()).collect());
         let line = &lines[hash as usize % LINES];
         let second = SECOND.of(now.0);
-        let Some(place) = line.find(SECOND.mark(hash), second) else { return true };
-        // what is beyond the quota writes nothing, so that a flood of it is cheap
         let day = DAY.of(now.0.div_euclid(SECONDS_OF_DAY));
+        let Some(place) = line.find(SECOND.mark(hash), second, day) else { return true };
+        // what is beyond the quota writes nothing, so that a flood of it is cheap
         let left = |count: u64, most: Option<u32>| most.is_none_or(|most| count < u64::from(most));
         if !left(DAY.count(place.day.load(Ordering::Relaxed), hash, day), quota.per_day) {
             return false;
@@ -86,26 +88,33 @@ impl Meter for Quotas {
 
 impl Line {
     /// The place of an account, which is made its own if it has none; none where others were faster several times.
-    fn find(&self, mark: u64, second: u64) -> Option<&Place> {
+    fn find(&self, mark: u64, second: u64, day: u64) -> Option<&Place> {
+        let word = |place: &Place| place.second.load(Ordering::Relaxed);
         for _ in 0..ATTEMPTS {
-            let mut oldest = (&self.0[0], 0, 0);
-            for place in &self.0 {
-                let word = place.second.load(Ordering::Relaxed);
-                if SECOND.mark_in(word) == mark {
-                    return Some(place);
-                }
-                let age = if word == 0 { u64::MAX } else { SECOND.time_since(word, second) };
-                if age >= oldest.2 {
-                    oldest = (place, word, age);
-                }
+            if let Some(place) = self.0.iter().find(|place| SECOND.mark_in(word(place)) == mark) {
+                return Some(place);
             }
-            let (place, before, _) = oldest;
+            let (place, before) = self.0.iter().map(|place| (place, word(place))).min_by_key(|(place, word)| {
+                let is_empty = *word == 0;
+                (!is_empty, place.asked(*word, second, day), Reverse(SECOND.time_since(*word, second)))
+            })?;
             let after = SECOND.word(mark, second, 0);
             if place.second.compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 return Some(place);
             }
         }
         None
+    }
+}
+
+impl Place {
+    /// How much its account has asked on this day; without a quota for the day, in this second.
+    fn asked(&self, word: u64, second: u64, day: u64) -> u64 {
+        let in_second = if SECOND.time_since(word, second) == 0 { word & mask(SECOND.count_bits) } else { 0 };
+        let of_day = self.day.load(Ordering::Relaxed);
+        // the mark of the day is the beginning of that of the second
+        let is_its = DAY.mark_in(of_day) == (SECOND.mark_in(word) >> 8).max(1) && DAY.time_since(of_day, day) == 0;
+        if is_its { of_day & mask(DAY.count_bits) } else { in_second }
     }
 }
 
@@ -236,6 +245,16 @@ mod tests {
             take(&quotas, Account::Client(7, IpAddr::from(number.to_be_bytes())), "3/d", 1000, 1);
         }
         assert_eq!(take(&quotas, Account::Key(1), "3/d", 1000, 9), 0);
+    }
+
+    #[test]
+    fn who_is_at_a_limit_is_not_forgotten_for_forged_addresses() {
+        let quotas = Quotas::default();
+        assert_eq!(take(&quotas, client("192.0.2.1"), "10/d", 1000, 99), 10);
+        for number in 0..300_000_u32 {
+            take(&quotas, Account::Client(7, IpAddr::from((1 << 31 | number).to_be_bytes())), "10/d", 1001, 1);
+        }
+        assert_eq!(take(&quotas, client("192.0.2.1"), "10/d", 1001, 9), 0);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::zone::UnixTime;
 /// What is bounded, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Replies with records a second, of one name and type; 0 for as many as there are, here and in the next three.
+    /// Replies with records a second, of one name and type; 0 for as many as there are, here and in the next four.
     pub positive: u32,
     /// NODATA a second, of one name.
     pub nodata: u32,
@@ -33,6 +33,8 @@ pub struct RateLimits {
     pub nxdomain: u32,
     /// Errors a second.
     pub error: u32,
+    /// Replies of all kinds a second.
+    pub all: u32,
     /// Seconds.
     pub window: u32,
     /// Every which of the replies that are too many is sent short; 0 for none.
@@ -54,6 +56,7 @@ impl Default for RateLimits {
             nodata: 0,
             nxdomain: 0,
             error: 0,
+            all: 0,
             window: 15,
             slip: 2,
             ipv4_prefix: 24,
@@ -72,6 +75,7 @@ impl RateLimits {
             ("nodata-per-second", self.nodata.into(), 0, MAX_RATE),
             ("nxdomains-per-second", self.nxdomain.into(), 0, MAX_RATE),
             ("errors-per-second", self.error.into(), 0, MAX_RATE),
+            ("all-per-second", self.all.into(), 0, MAX_RATE),
             ("window", self.window.into(), 1, MAX_WINDOW),
             ("slip", self.slip.into(), 0, MAX_SLIP),
             ("ipv4-prefix", self.ipv4_prefix.into(), 1, 32),
@@ -86,7 +90,7 @@ impl RateLimits {
 
     /// Whether anything is bounded.
     pub(crate) fn bounds_anything(&self) -> bool {
-        [self.positive, self.nodata, self.nxdomain, self.error].iter().any(|&rate| rate > 0)
+        [self.positive, self.nodata, self.nxdomain, self.error, self.all].iter().any(|&rate| rate > 0)
     }
 }
 
@@ -122,18 +126,26 @@ impl Rates {
         Self { limits, key: (random.hash_one(0), random.hash_one(1)), lines }
     }
 
-    /// Takes a reply off its account.
+    /// Takes a reply off the account of all, and off that of its class.
+    ///
+    /// Beyond the first nothing is sent: what would be short is as many replies.
     pub(super) fn judge(&self, client: IpAddr, class: Class<'_>, now: UnixTime) -> Verdict {
         let limits = &self.limits;
+        if limits.all > 0 && self.charge(client, None, limits.all, now) != Verdict::Send {
+            return Verdict::Drop;
+        }
         let rate = match class {
             Class::Positive { .. } => limits.positive,
             Class::NoData { .. } => limits.nodata,
             Class::NxDomain { .. } => limits.nxdomain,
             Class::Error => limits.error,
         };
-        if rate == 0 {
-            return Verdict::Send;
-        }
+        if rate > 0 { self.charge(client, Some(class), rate, now) } else { Verdict::Send }
+    }
+
+    /// Takes a reply off the account of a class, or of all.
+    fn charge(&self, client: IpAddr, class: Option<Class<'_>>, rate: u32, now: UnixTime) -> Verdict {
+        let limits = &self.limits;
         let network = match client {
             IpAddr::V4(address) => u128::from(u32::from(address) >> (32 - u32::from(limits.ipv4_prefix))),
             // no IPv4 network has this bit
@@ -159,12 +171,13 @@ impl Rates {
 
 impl Rates {
     /// By what a network and a class are known.
-    fn hash(&self, network: u128, class: Class<'_>) -> u64 {
+    fn hash(&self, network: u128, class: Option<Class<'_>>) -> u64 {
         let (kind, name, number) = match class {
-            Class::Positive { name, qtype } => (0_u8, name, qtype.into()),
-            Class::NoData { name } => (1, name, 0),
-            Class::NxDomain { zone } => (2, &[][..], zone as u64),
-            Class::Error => (3, &[][..], 0),
+            Some(Class::Positive { name, qtype }) => (0_u8, name, qtype.into()),
+            Some(Class::NoData { name }) => (1, name, 0),
+            Some(Class::NxDomain { zone }) => (2, &[][..], zone as u64),
+            Some(Class::Error) => (3, &[][..], 0),
+            None => (4, &[][..], 0),
         };
         // in one piece: a hasher is slow with many small ones
         let mut whole = ArrayVec::<u8, { 16 + 8 + 1 + MAX_WIRE }>::new();
@@ -280,6 +293,7 @@ mod tests {
         nodata: 3,
         nxdomain: 0,
         error: 2,
+        all: 0,
         window: 15,
         slip: 2,
         ipv4_prefix: 24,
@@ -331,6 +345,21 @@ mod tests {
         ] {
             assert_eq!(verdicts(&rates, "192.0.2.1", class, 1000, 50)[0], sent, "{class:?}");
         }
+    }
+
+    /// Names vary as the client likes, and so do the accounts of their replies.
+    #[test]
+    fn all_replies_to_a_network_are_bounded_together_and_none_is_sent_short() {
+        let rates = rates(RateLimits { all: 20, ..LIMITS });
+        let names: Vec<[u8; 2]> = (0..100).map(|number| [1, number]).collect();
+        let mut counts = [0; 3];
+        for name in &names {
+            let class = Class::Positive { name, qtype: 1 };
+            let verdict = rates.judge("192.0.2.1".parse().unwrap(), class, UnixTime(1000));
+            counts[verdict as usize] += 1;
+        }
+        assert_eq!(counts, [20, 0, 80]);
+        assert_eq!(verdicts(&rates, "192.0.3.1", LISTED, 1000, 9), [5, 2, 2], "another network");
     }
 
     #[test]

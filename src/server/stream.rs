@@ -151,7 +151,7 @@ impl<C: Underlay, A: Answers> Framed<C, A> {
                 replies.extend_from_slice(&scratch[..length]);
                 true
             }
-            Err(Silence::Panic | Silence::Meant(DropReason::Access | DropReason::Limited)) => true,
+            Err(Silence::Panic | Silence::Meant(DropReason::Access { .. } | DropReason::Limited)) => true,
             Err(Silence::Meant(DropReason::Short | DropReason::Response)) => false,
         }
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::answer::{Outcome, RCODE_NXDOMAIN, RCODE_REFUSED};
+use crate::answer::{Ground, Outcome, RCODE_NXDOMAIN, RCODE_REFUSED};
 use crate::cookie::Shown;
 use crate::dnsxl::Name;
 use crate::server::quotas::Quotas;
@@ -58,7 +58,7 @@ pub enum Finding {
     Ent,
     /// The answer has records that are no listing: SOA, NS, those of `generic`.
     Other,
-    /// REFUSED.
+    /// The client may not ask, whatever that is answered with; or REFUSED for another reason.
     Refused,
     /// FORMERR, SERVFAIL, NOTIMP and the like.
     Error,
@@ -74,12 +74,12 @@ impl Finding {
     /// What became of a query, in short.
     pub fn of(outcome: Outcome) -> Self {
         let Outcome::Reply { summary, .. } = outcome else { return Self::Dropped };
-        match summary.rcode {
-            0 if summary.listed => Self::Listed,
-            0 if summary.answers == 0 => Self::Ent,
-            0 => Self::Other,
-            RCODE_NXDOMAIN => Self::Unlisted,
-            RCODE_REFUSED => Self::Refused,
+        match (summary.rcode, summary.ground) {
+            (RCODE_REFUSED, _) | (_, Ground::Refusal) => Self::Refused,
+            (0, Ground::Listing) => Self::Listed,
+            (0, Ground::Other) if summary.answers == 0 => Self::Ent,
+            (0, Ground::Other) => Self::Other,
+            (RCODE_NXDOMAIN, _) => Self::Unlisted,
             _ => Self::Error,
         }
     }
@@ -407,10 +407,10 @@ const MAX_ROWS: usize = 65_536;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::{DropReason, Summary};
+    use crate::answer::{DropReason, Ground, Summary};
 
-    fn reply(qtype: u16, rcode: u16, answers: u16, listed: bool) -> Outcome {
-        Outcome::Reply { length: 90, summary: Summary { rcode, answers, listed, qtype, ..Summary::default() } }
+    fn reply(qtype: u16, rcode: u16, answers: u16, ground: Ground) -> Outcome {
+        Outcome::Reply { length: 90, summary: Summary { rcode, answers, ground, qtype, ..Summary::default() } }
     }
 
     #[test]
@@ -422,8 +422,8 @@ mod tests {
             .map(|tally| {
                 std::thread::spawn(move || {
                     for number in 0..1000 {
-                        tally.count(Some(number % 200), reply(1, 0, 1, true), 40);
-                        tally.count(Some(7), reply(16, 3, 0, false), 40);
+                        tally.count(Some(number % 200), reply(1, 0, 1, Ground::Listing), 40);
+                        tally.count(Some(7), reply(16, 3, 0, Ground::Other), 40);
                     }
                     tally.count(None, Outcome::Drop(DropReason::Short), 3);
                     tally.time(2001, Duration::from_micros(30));
@@ -447,14 +447,16 @@ mod tests {
     #[test]
     fn findings_are_told_apart() {
         for (outcome, finding) in [
-            (reply(1, 0, 1, true), Finding::Listed),
-            (reply(6, 0, 1, false), Finding::Other),
-            (reply(28, 0, 0, false), Finding::Ent),
-            (reply(1, 3, 0, false), Finding::Unlisted),
-            (reply(1, 5, 0, false), Finding::Refused),
-            (reply(0, 1, 0, false), Finding::Error),
-            (reply(1, 2, 0, false), Finding::Error),
-            (Outcome::Drop(DropReason::Access), Finding::Dropped),
+            (reply(1, 0, 1, Ground::Listing), Finding::Listed),
+            (reply(6, 0, 1, Ground::Other), Finding::Other),
+            (reply(28, 0, 0, Ground::Other), Finding::Ent),
+            (reply(1, 3, 0, Ground::Other), Finding::Unlisted),
+            (reply(1, 3, 0, Ground::Refusal), Finding::Refused),
+            (reply(1, 0, 1, Ground::Refusal), Finding::Refused),
+            (reply(1, 5, 0, Ground::Other), Finding::Refused),
+            (reply(0, 1, 0, Ground::Other), Finding::Error),
+            (reply(1, 2, 0, Ground::Other), Finding::Error),
+            (Outcome::Drop(DropReason::Access { zone: None }), Finding::Dropped),
         ] {
             assert_eq!(Finding::of(outcome), finding);
             assert_eq!(Finding::ALL[finding as usize], finding);
@@ -466,7 +468,7 @@ mod tests {
         let mut tallies = Tallies::default();
         let tally = tallies.open(Carrier::Tls);
         for qtype in [0, 1, 64, 65, 66, 65_535] {
-            tally.count(Some(u32::MAX), reply(qtype, 0, 1, true), 0);
+            tally.count(Some(u32::MAX), reply(qtype, 0, 1, Ground::Listing), 0);
         }
         for took in [0, 1, 5_000, 5_001, 1_000_000_000] {
             tally.time(1, Duration::from_nanos(took));

@@ -112,7 +112,7 @@ fn a_panic_in_a_batch_costs_no_other_query_of_it() {
 fn an_empty_datagram_and_silence_do_not_end_the_worker() {
     let running = start(listen(LOOPBACK), |_, query, _, _, _, out| match query {
         b"" => Outcome::Drop(DropReason::Short),
-        b"denied" => Outcome::Drop(DropReason::Access),
+        b"denied" => Outcome::Drop(DropReason::Access { zone: None }),
         query => reply(query, out),
     });
     let socket = client_for(running.addresses()[0]);
@@ -158,7 +158,7 @@ fn a_message_can_come_byte_by_byte_and_can_be_the_longest() {
 fn what_is_no_query_ends_the_connection_after_the_replies_before_it() {
     let respond = |_: &Snapshot, query: &[u8], _, _, _, out: &mut [u8]| match query {
         b"response" => Outcome::Drop(DropReason::Response),
-        b"denied" => Outcome::Drop(DropReason::Access),
+        b"denied" => Outcome::Drop(DropReason::Access { zone: None }),
         query => reply(query, out),
     };
     let running = start(listen(LOOPBACK), respond);
@@ -316,7 +316,7 @@ fn the_observer_sees_query_reply_and_client() {
     }
     let log = Arc::new(Log::default());
     let respond = |_: &Snapshot, query: &[u8], _, _, _, out: &mut [u8]| match query {
-        b"no" => Outcome::Drop(DropReason::Access),
+        b"no" => Outcome::Drop(DropReason::Access { zone: None }),
         query => reply(query, out),
     };
     let running = bind(&listen(LOOPBACK))
@@ -329,7 +329,7 @@ fn the_observer_sees_query_reply_and_client() {
     receive(&mut stream).unwrap();
     ask_udp(running.addresses()[0], b"udp");
     let seen = log.0.lock().unwrap().clone();
-    assert_eq!(seen, ["127.0.0.1 Tcp no> Access", "127.0.0.1 Tcp yes>yes 0", "127.0.0.1 Udp udp>udp 0"]);
+    assert_eq!(seen, ["127.0.0.1 Tcp no> Access { zone: None }", "127.0.0.1 Tcp yes>yes 0", "127.0.0.1 Udp udp>udp 0"]);
 }
 
 fn start(listen: Listen, respond: impl Whole) -> Running {
@@ -376,8 +376,8 @@ impl<F: Whole> Respond for InOneStep<F> {
     }
 }
 
-pub(super) fn no_decision(_: &Snapshot, _: &Query<'_>, _: &mut hickory::Reply) -> Option<answer::Decision> {
-    None
+pub(super) fn no_decision(_: &Snapshot, _: &Query<'_>, _: &mut hickory::Reply) -> Result<answer::Decision, DropReason> {
+    Err(DropReason::Access { zone: None })
 }
 
 pub(super) fn published() -> Arc<Published> {

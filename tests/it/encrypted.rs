@@ -58,9 +58,9 @@ fn a_reply_is_fresh_for_as_long_as_its_records() {
         let records = if reply.answers.is_empty() { &reply.authorities } else { &reply.answers };
         let lowest = records.iter().map(|record| record.ttl).min().unwrap();
         assert!(lowest > 0);
-        assert_eq!(age, format!("max-age={lowest}"), "{name}");
+        assert_eq!(age, format!("private, max-age={lowest}"), "{name}");
     }
-    assert_eq!(streams.get(&query("other.example", 1, 1, None)).0, "max-age=0", "REFUSED is nothing to keep");
+    assert_eq!(streams.get(&query("other.example", 1, 1, None)).0, "private, max-age=0", "REFUSED is nothing to keep");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use infamy::cookie::{Secret, Secrets};
 use infamy::feed::{Format, Quota};
 use infamy::server::{Listen, RateLimits, Running, bind};
 use infamy::snapshot::Published;
+use infamy::zone::RefuseWith;
 
 use crate::wire::{Message, Opt, Query, TC, TYPE_A, TYPE_SOA};
 use crate::world::World;
@@ -56,6 +57,29 @@ fn kinds_of_reply_are_counted_apart_and_nxdomain_is_not_unless_asked() {
     assert!(refused.len() < BURST && refused.iter().all(|reply| reply.rcode() == 5), "errors stay what they are");
     let with_nxdomain = Server::start(RateLimits { nxdomain: 5, ..LIMITS }, |_| {});
     assert!(with_nxdomain.burst(&Query::new("9.2.0.192.bl.example", TYPE_A)).len() < BURST);
+}
+
+/// As BIND has it of wildcards; and a code for whom may not ask says the same of every name.
+#[test]
+fn names_that_one_listing_or_one_refusal_answers_are_of_one_kind() {
+    let server = Server::start(LIMITS, |world| {
+        let names = world.dataset("names", Format::Dnset, ".phish.example\nexact.example\n");
+        let networks = world.dataset("networks", Format::Ip4Trie, "198.51.100.0/24\n");
+        world.zone("names.example", &[(names, "."), (networks, ".")]);
+        let clients = world.dataset("clients", Format::Acl, "127.0.0.0/8 :refuse\n");
+        world.zone("closed.example", &[(networks, ".")]);
+        world.plan.zones[2].access = Some(clients);
+        world.plan.zones[2].terms.refuse_with = RefuseWith::Code;
+    });
+    let varied = |suffix: &str| {
+        let names = (0..BURST).map(|number| format!("{number}.{suffix}"));
+        let replies = server.burst_of(&names.map(|name| Query::new(&name, TYPE_A).bytes()).collect::<Vec<_>>());
+        replies.iter().filter(|reply| !reply.has(TC) && reply.sections[0].len() == 1).count()
+    };
+    assert!(varied("phish.example.names.example") < BURST / 2);
+    assert!(varied("100.51.198.closed.example") < BURST / 2);
+    // each address may be asked for by a mail server of its own
+    assert_eq!(varied("100.51.198.names.example"), BURST);
 }
 
 #[test]
@@ -140,11 +164,16 @@ impl Server {
 
     /// Sends one query many times; the replies.
     fn burst(&self, query: &Query) -> Vec<Message> {
+        self.burst_of(&vec![query.bytes(); BURST])
+    }
+
+    /// Sends queries at once; the replies.
+    fn burst_of(&self, queries: &[Vec<u8>]) -> Vec<Message> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.connect(self.address()).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        for _ in 0..BURST {
-            socket.send(&query.bytes()).unwrap();
+        for query in queries {
+            socket.send(query).unwrap();
         }
         // one socket's queries are answered in order, so that silence need not be waited for; this name is asked rarely enough
         socket.send(&Query { id: LAST, ..Query::new("bl.example", UNKNOWN_TYPE) }.bytes()).unwrap();
@@ -178,6 +207,7 @@ const LIMITS: RateLimits = RateLimits {
     nodata: 5,
     nxdomain: 0,
     error: 5,
+    all: 0,
     window: 15,
     slip: 2,
     ipv4_prefix: 24,

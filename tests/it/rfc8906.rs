@@ -173,6 +173,22 @@ fn what_edns_forbids_is_formerr() {
     }
 }
 
+/// RFC 6891, section 6.1.1: without it the server would seem not to know EDNS.
+#[test]
+fn formerr_to_a_query_with_edns_has_edns() {
+    let server = Server::start();
+    let query = Query { edns: Some(Opt::of_size(1232)), ..Query::new("bl.example", TYPE_SOA) };
+    let mut without_question = query.bytes();
+    without_question[5] = 0;
+    without_question.drain(12..12 + query.question().len());
+    let nine_bytes = [&[0, 10, 0, 9][..], &[7; 9]].concat();
+    let wrong_cookie = Query { edns: Some(Opt { options: nine_bytes, ..Opt::of_size(1232) }), ..query };
+    for bytes in [without_question, wrong_cookie.bytes()] {
+        let reply = server.ask_bytes(&bytes);
+        assert_eq!((reply.rcode(), reply.opt), (1, Some(Opt::of_size(1232))));
+    }
+}
+
 #[test]
 fn a_count_of_questions_other_than_one_is_formerr() {
     let server = Server::start();

@@ -133,7 +133,7 @@ fn silence_and_a_panic_cost_one_query_and_the_observer_sees_the_rest() {
     let length = receive(&mut client).unwrap().len();
     assert_eq!(server.running.counters().panics(), 1);
     let summary = Summary { zone: Some(3), answers: 1, qtype: 1, ..Summary::default() };
-    let seen = [(Outcome::Drop(DropReason::Access), 0), (Outcome::Reply { length, summary }, length)];
+    let seen = [(Outcome::Drop(DropReason::Access { zone: None }), 0), (Outcome::Reply { length, summary }, length)];
     assert_eq!(*log.0.lock().unwrap(), seen);
     let counts = &server.running.tallies().read()[&Carrier::Tls];
     let each: Vec<_> = counts.zones[&None].each().collect();
@@ -147,13 +147,13 @@ fn start(observer: Option<Arc<dyn Observer>>) -> Server {
 }
 
 /// One record a section, but for some names.
-fn decide(_: &Snapshot, query: &Query<'_>, reply: &mut Reply) -> Option<Decision> {
+fn decide(_: &Snapshot, query: &Query<'_>, reply: &mut Reply) -> Result<Decision, DropReason> {
     let mut record = |section, owner, rtype, rdata: &[u8]| {
         reply.record(section, answer::Record { owner, rtype, class: query.qclass, ttl: 60, rdata });
     };
     let labels = query.name.labels();
     match labels.label(0) {
-        b"denied" => return None,
+        b"denied" => return Err(DropReason::Access { zone: None }),
         b"panic" => panic!("on purpose"),
         // an address of three bytes
         b"broken" => record(Section::Answer, Owner::Qname, 1, &[127, 0, 0]),
@@ -161,8 +161,7 @@ fn decide(_: &Snapshot, query: &Query<'_>, reply: &mut Reply) -> Option<Decision
     }
     record(Section::Authority, Owner::Ancestor(labels.count() - 1), 2, b"\x02ns\x07example\0");
     record(Section::Additional, Owner::Other(b"\x02ns\x07example"), 1, &[192, 0, 2, 1]);
-    let standing = Standing::default();
-    Some(Decision { rcode: 0, authoritative: true, zone: Some(3), listed: false, standing })
+    Ok(Decision { authoritative: true, zone: Some(3), ..Decision::default() })
 }
 
 /// A query for A with id 7.

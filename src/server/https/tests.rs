@@ -31,7 +31,7 @@ async fn a_query_comes_in_a_body_or_in_the_url() {
             let (head, body) = ask(&mut client, request).await;
             assert_eq!((head.status, &body[..]), (StatusCode::OK, query));
             assert_eq!(head.headers[CONTENT_TYPE], MESSAGE);
-            assert_eq!(head.headers[CACHE_CONTROL], "max-age=0");
+            assert_eq!(head.headers[CACHE_CONTROL], "private, max-age=0");
         }
     }
 }
@@ -40,7 +40,7 @@ async fn a_query_comes_in_a_body_or_in_the_url() {
 async fn what_is_no_query_gets_its_status_and_the_connection_stays() {
     let respond = |_: &Snapshot, query: &[u8], _, _: Transport, _: UnixTime, out: &mut [u8]| match query {
         b"short" => Outcome::Drop(DropReason::Short),
-        b"denied" => Outcome::Drop(DropReason::Access),
+        b"denied" => Outcome::Drop(DropReason::Access { zone: None }),
         b"panic" => panic!("on purpose"),
         query => reply(query, out),
     };

@@ -72,7 +72,7 @@ async fn what_the_protocol_forbids_ends_the_connection() {
 #[tokio::test]
 async fn what_has_no_reply_resets_its_stream_alone() {
     let respond = |_: &Snapshot, query: &[u8], _, _: Transport, _: UnixTime, out: &mut [u8]| match query {
-        b"\0\0denied" => Outcome::Drop(DropReason::Access),
+        b"\0\0denied" => Outcome::Drop(DropReason::Access { zone: None }),
         b"\0\0panic" => panic!("on purpose"),
         query => reply(query, out),
     };
@@ -83,6 +83,18 @@ async fn what_has_no_reply_resets_its_stream_alone() {
         assert_eq!(client.ask(b"\0\0query").await.unwrap(), framed(b"\0\0query"));
     }
     assert_eq!(server.running.counters().panics(), 1);
+}
+
+#[tokio::test]
+async fn what_is_sent_has_the_length_of_a_whole_packet() {
+    let server = start(Limits::default(), InOneStep(echo));
+    let client = Client::connect(&server).await;
+    for query in [&b"\0\0short"[..], &[0; 300]] {
+        let before = client.connection.stats().udp_rx.bytes;
+        client.ask(query).await.unwrap();
+        let received = client.connection.stats().udp_rx.bytes - before;
+        assert!(received >= 1200, "{received}");
+    }
 }
 
 #[tokio::test]
