@@ -4,35 +4,24 @@
 //! could not be read of a file is told on stderr.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use serde::Serialize;
 
-use super::inputs::{parse_time, tell};
+use super::inputs::{Excerpt, tell};
 use super::load::{self, announcing};
 use super::now;
 use crate::config::Judging;
 use crate::evidence::store::{Action, Event, Numbered, Reader, Report, Scope, StoredChange, What};
-use crate::evidence::{self, Collector, Evidence, Speech, Spell, Subject, Time, Written};
+use crate::evidence::{self, Collector, Evidence, Speech, Spell, Subject, Time};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// An address, a prefix, a domain, or a URL: with what covers it and what is in it
     subject: String,
-    /// The configuration, which names the store and the files
-    #[arg(long, value_name = "CONFIG")]
-    config: Option<PathBuf>,
-    /// Prints a JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// Leaves out what was said before a date or time
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    since: Option<Written>,
-    /// The latest N lines
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    limit: usize,
+    #[command(flatten)]
+    excerpt: Excerpt,
 }
 
 /// One line: somebody said something.
@@ -89,27 +78,22 @@ impl Kind {
 
 /// Prints what was said.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { subject, config, json, since, limit } = arguments;
+    let Arguments { subject, excerpt } = arguments;
     let scope = Scope::parse(subject).with_context(|| format!("{subject}: is no address, prefix, domain or URL"))?;
-    let config = load::config(config.as_deref())?;
-    let since = since.map_or(Time(0), Written::start);
+    let config = load::config(excerpt.config.as_deref())?;
+    let since = excerpt.since();
     let at = time(now().0);
     let mut rows = Vec::new();
     if let Some(path) = config.store.filter(|path| path.exists()) {
         let reader = Reader::open(&path)?;
-        // one more tells whether there is more
-        rows.extend(reader.reports(&scope, since, limit.saturating_add(1))?.into_iter().filter_map(report));
+        rows.extend(reader.reports(&scope, since, excerpt.most())?.into_iter().filter_map(report));
         rows.extend(changes(reader.changes(&scope)?, since));
     }
     let evidence = announcing("reading evidence", || read_files(config.judging, at))?;
     rows.extend(spells(&evidence, &scope, since, at));
     // the store's and the files' own orders stay where times are equal
     rows.sort_by(|a, b| a.time.cmp(&b.time));
-    let cut = rows.len().saturating_sub(*limit);
-    if cut > 0 {
-        eprintln!("{subject}: there is more before this; --limit and --since say how much is printed");
-    }
-    print(&rows[cut..], *json)?;
+    print(excerpt.latest(&rows), excerpt.json)?;
     Ok(if rows.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

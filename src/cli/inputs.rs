@@ -1,4 +1,4 @@
-//! What `judge` and `evaluate` read: routes, guards, evidence.
+//! What several commands read of evidence: `judge` and `evaluate` with routes and guards, others an excerpt.
 //!
 //! Invariant: lines of files that were left out are told on stderr and change nothing else.
 
@@ -32,6 +32,44 @@ pub(super) struct Inputs {
     /// Ranges that may not inherit from their neighbors: `cidr <TAB> category <TAB> source`
     #[arg(long, value_name = "FILE")]
     pub(super) guards: Vec<PathBuf>,
+}
+
+/// Which rows of the evidence store are printed, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Excerpt {
+    /// The configuration, which names the store, and the files of evidence
+    #[arg(long, value_name = "CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Prints a JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Leaves out what was said before a date or time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<Written>,
+    /// The latest N lines
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(super) limit: usize,
+}
+
+impl Excerpt {
+    /// From when on something is printed.
+    pub(super) fn since(&self) -> Time {
+        self.since.map_or(Time(0), Written::start)
+    }
+
+    /// How many rows are read: one more than is printed tells whether there is more.
+    pub(super) fn most(&self) -> usize {
+        self.limit.saturating_add(1)
+    }
+
+    /// The latest rows of those that are sorted by time.
+    pub(super) fn latest<'r, T>(&self, rows: &'r [T]) -> &'r [T] {
+        let cut = rows.len().saturating_sub(self.limit);
+        if cut > 0 {
+            eprintln!("there is more before this; --limit and --since say how much is printed");
+        }
+        &rows[cut..]
+    }
 }
 
 /// `NAME=FILE`.

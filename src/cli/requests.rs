@@ -3,33 +3,22 @@
 //! Invariant: it reads the store, beside a running server or without one, and decides nothing: `infamy remove` does.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use serde::Serialize;
 
-use super::inputs::parse_time;
+use super::inputs::Excerpt;
 use super::load;
+use crate::evidence::Time;
 use crate::evidence::store::{Event, Numbered, Reader, RemovalRequest, Scope, What};
-use crate::evidence::{Time, Written};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Only of this address, prefix or domain, with what covers it and what is in it
     subject: Option<String>,
-    /// The configuration, which names the store
-    #[arg(long, value_name = "CONFIG")]
-    config: Option<PathBuf>,
-    /// Prints a JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// Leaves out what was asked before a date or time
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    since: Option<Written>,
-    /// The latest N
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    limit: usize,
+    #[command(flatten)]
+    excerpt: Excerpt,
 }
 
 /// One request.
@@ -48,28 +37,22 @@ struct Row {
 
 /// Prints the requests; exits 1 if there are none.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { subject, config, json, since, limit } = arguments;
+    let Arguments { subject, excerpt } = arguments;
     let parse = |text: &String| Scope::parse(text).with_context(|| format!("{text}: is no address, prefix or domain"));
     let scope = subject.as_ref().map(parse).transpose()?;
-    let config = load::config(config.as_deref())?;
+    let config = load::config(excerpt.config.as_deref())?;
     let path =
         config.store.context("[control] store: not configured: name a file, or set state-directory in [server]")?;
     let mut rows = Vec::new();
     if path.exists() {
         let reader = Reader::open(&path)?;
         let changes = reader.all_changes()?;
-        let since = since.map_or(Time(0), Written::start);
-        // one more tells whether there is more
-        let all =
-            reader.requests(since.0.into(), if scope.is_some() { usize::MAX } else { limit.saturating_add(1) })?;
+        let most = if scope.is_some() { usize::MAX } else { excerpt.most() };
+        let all = reader.requests(excerpt.since().0.into(), most)?;
         rows.extend(all.into_iter().filter_map(|request| row(request, &changes)));
     }
     rows.retain(|row| scope.as_ref().is_none_or(|scope| scope.touches(&row.subject)));
-    let cut = rows.len().saturating_sub(*limit);
-    if cut > 0 {
-        eprintln!("there is more before this; --limit and --since say how much is printed");
-    }
-    print(&rows[cut..], *json)?;
+    print(excerpt.latest(&rows), excerpt.json)?;
     Ok(if rows.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
