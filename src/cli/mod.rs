@@ -28,6 +28,8 @@ mod requests;
 mod selftest;
 mod serve;
 mod status;
+#[cfg(fuzzing)]
+pub mod strangers;
 mod top;
 mod withdraw;
 
