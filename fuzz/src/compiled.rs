@@ -27,7 +27,7 @@ pub fn open(bytes: &[u8]) {
 }
 
 /// A whole file of every list.
-fn files() -> Vec<Vec<u8>> {
+pub(crate) fn files() -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let compile = |(name, format, text): &(&str, _, &str)| {
         let path = folder.path().join(name);

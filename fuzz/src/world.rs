@@ -10,13 +10,26 @@ use infamy::reload::{Cookies, Plan, Store, ZonePlan};
 use infamy::snapshot::{Snapshot, Version};
 use infamy::zone::{Choice, TestEntries, UnixTime, ZoneSpec};
 
+use crate::compiled::files;
+
 /// A generation with a zone `b` over every kind of list and a zone `a.b` below it.
 pub(crate) fn snapshot() -> Snapshot {
+    let texts: Vec<&[u8]> = LISTS.iter().map(|(_, _, text)| text.as_bytes()).collect();
+    loaded(&texts).1
+}
+
+/// The same of compiled files, which stay open when they are gone: whoever is asked for reasons reads none.
+pub(crate) fn without_files() -> (Store, Snapshot) {
+    loaded(&files())
+}
+
+/// The datasets of all lists, of these files.
+fn loaded<F: AsRef<[u8]>>(files: &[F]) -> (Store, Snapshot) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut datasets = Vec::new();
-    for (name, format, text) in LISTS {
+    for ((name, format, _), file) in LISTS.iter().zip(files) {
         let path = folder.path().join(name);
-        std::fs::write(&path, text).expect("a list file");
+        std::fs::write(&path, file).expect("a list file");
         datasets.push(dataset(name, *format, &path));
     }
     let all = (0..datasets.len()).map(|index| (index, Name::default())).collect();
@@ -28,7 +41,8 @@ pub(crate) fn snapshot() -> Snapshot {
         let loaded = event.result.expect("the lists are right");
         assert!(loaded.report.problems.is_empty(), "{:?}", loaded.report.problems);
     }
-    store.snapshot().expect("the zones can be made")
+    let snapshot = store.snapshot().expect("the zones can be made");
+    (store, snapshot)
 }
 
 /// One list on its own in a zone `b`; none if it cannot be loaded.

@@ -1,4 +1,4 @@
-//! What `judge` and `evaluate` read: routes, guards, evidence.
+//! What several commands read of evidence: `judge` and `evaluate` with routes and guards, others an excerpt.
 //!
 //! Invariant: lines of files that were left out are told on stderr and change nothing else.
 

@@ -29,6 +29,8 @@ mod rows;
 mod selftest;
 mod serve;
 mod status;
+#[cfg(fuzzing)]
+pub mod strangers;
 mod top;
 mod withdraw;
 

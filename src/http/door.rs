@@ -134,7 +134,7 @@ pub(super) async fn serve(door: impl Door, house: Rc<House<impl Answers>>) {
 }
 
 /// Answers the requests of one connection.
-async fn converse(
+pub(super) async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     caller: Caller,
     place: Place,

@@ -21,6 +21,8 @@ pub mod client;
 mod control;
 mod door;
 mod guard;
+#[cfg(fuzzing)]
+pub mod in_memory;
 mod intake;
 pub mod page;
 mod problem;

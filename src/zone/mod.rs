@@ -20,8 +20,8 @@ use crate::dnsxl::Name;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixTime(pub i64);
 
-/// A zone of one generation.
-#[derive(Debug)]
+/// A zone of one generation. A clone shares its datasets.
+#[derive(Clone, Debug)]
 pub struct Zone {
     /// The apex, in lower case.
     pub apex: Name,

@@ -1,16 +1,23 @@
-//! The encrypted doors of a running infamy, asked by kdig and curl: what they print is what plain DNS has them print.
+//! The encrypted doors of a running infamy, asked by kdig and curl: what they print is what plain DNS has them print. And
+//! by a browser, which asks more than they do.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use rcgen::PublicKeyData;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::harness::{Program, ask, free_address};
 use crate::lab::{ask_patiently, folder};
+use crate::page::chromium;
 use crate::wire::{Message, Opt, Query, TYPE_A, TYPE_SOA, TYPE_TXT};
 
 #[test]
@@ -122,10 +129,72 @@ fn curl_resolves_by_it() {
     assert_eq!(infamy.curl(&["--doh-url", &resolver, &format!("http://9.2.0.192.bl.example:{port}/")]).0, "0 000 ");
 }
 
+#[test]
+#[ignore = "needs chromium"]
+fn a_browser_resolves_by_it_and_by_nothing_else() {
+    const LISTED: &str = "1.2.0.192.bl.example";
+    const UNLISTED: &str = "9.2.0.192.bl.example";
+    let mut infamy = Infamy::serve();
+    // what is listed has the address 127.0.0.2, which is one of this machine
+    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 18\r\nconnection: close";
+            let _ = write!(stream, "{head}\r\n\r\n<p>shown by listed");
+        }
+    });
+    let template = format!("https://{}/dns-query", infamy.https);
+    let settings = json!({ "dns_over_https": { "mode": "secure", "templates": template } }).to_string();
+    let show = |host: &str, pin: &str| {
+        let arguments = ["--dump-dom".to_owned(), format!("--ignore-certificate-errors-spki-list={pin}")];
+        chromium(&settings, &format!("http://{host}/"), &arguments)
+    };
+    let no_name = |(document, log): &(String, String)| {
+        document.is_empty() && log.contains("Page load failed: net::ERR_NAME_NOT_RESOLVED")
+    };
+    let (document, log) = show(&format!("{LISTED}:{port}"), &infamy.pin);
+    assert!(document.contains("<p>shown by listed</p>"), "{document}{log}");
+    let unlisted = show(&format!("{UNLISTED}:{port}"), &infamy.pin);
+    assert!(no_name(&unlisted), "{unlisted:?}");
+    // at the usual port it asks for HTTPS records of the name itself; who answers there is nobody of ours
+    show(LISTED, &infamy.pin);
+    // no door that it does not trust is asked, and nobody else
+    let stranger = show(&format!("{LISTED}:{port}"), &pin(b""));
+    assert!(no_name(&stranger), "{stranger:?}");
+
+    let expected = BTreeSet::from([
+        format!("{LISTED} A NOERROR 1"),
+        format!("{LISTED} AAAA NOERROR 0"),
+        format!("{LISTED} HTTPS NOERROR 0"),
+        format!("_{port}._https.{LISTED} HTTPS NXDOMAIN 0"),
+        format!("{UNLISTED} A NXDOMAIN 0"),
+        format!("{UNLISTED} AAAA NXDOMAIN 0"),
+        format!("_{port}._https.{UNLISTED} HTTPS NXDOMAIN 0"),
+    ]);
+    let [queries, log] = ["queries", "infamy.log"].map(|name| infamy.folder.path().join(name));
+    let told = || -> BTreeSet<String> {
+        let text = fs::read_to_string(&queries).unwrap();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let of_zone = lines.filter(|line| line["transport"] == "https" && line["zone"] == "bl.example");
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let line = |line: Value| {
+            let [name, qtype, rcode] = ["name", "type", "rcode"].map(|key| word(&line[key]));
+            format!("{name} {qtype} {rcode} {}", line["answers"])
+        };
+        of_zone.map(line).collect()
+    };
+    infamy.program.wait_until(&log, || told().is_superset(&expected));
+    assert_eq!(told(), expected, "and nothing else");
+}
+
 /// A running infamy with all doors open.
 struct Infamy {
     program: Program,
     folder: TempDir,
+    /// By what its key is known.
+    pin: String,
     plain: SocketAddr,
     tls: SocketAddr,
     https: SocketAddr,
@@ -135,7 +204,10 @@ struct Infamy {
 impl Infamy {
     fn serve() -> Self {
         let folder = folder();
-        certify(folder.path());
+        let pin = certify(folder.path());
+        let queries = folder.path().join("queries");
+        fs::write(&queries, "").unwrap();
+        fs::set_permissions(&queries, fs::Permissions::from_mode(0o666)).unwrap();
         let [plain, tls, https] = different();
         // datagrams of the same port are another door's
         let quic = tls;
@@ -152,7 +224,7 @@ impl Infamy {
         let server = if is_root { "[server]\nuser = \"nobody\"\n" } else { "" };
         let text = format!(
             "version = 1\n{server}[listen]\naddresses = [\"{plain}\"]\nudp-workers = 1\n{}{}{}\
-             [never-list]\nenabled = false\n\
+             [never-list]\nenabled = false\n[query-log]\nfile = \"queries\"\n\
              [[dataset]]\nname = \"list\"\nformat = \"ip4set\"\nfiles = \"list\"\n\
              [[zone]]\napex = \"bl.example\"\ndatasets = [\"list\"]\n",
             door("tls", tls),
@@ -167,7 +239,7 @@ impl Infamy {
         // all that follows goes without the system calls that are closed where root gives itself up
         let status = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
         assert!(!is_root || status.contains("\nSeccomp:\t2\n"), "{status}");
-        Self { program, folder, plain, tls, https, quic }
+        Self { program, folder, pin, plain, tls, https, quic }
     }
 
     /// What kdig prints of the reply, without its id and how it came.
@@ -215,13 +287,19 @@ impl Infamy {
     }
 }
 
-/// Writes a new self-signed certificate and its key.
-fn certify(folder: &Path) {
+/// Writes a new self-signed certificate and its key; by what that is known.
+fn certify(folder: &Path) -> String {
     let names = ["localhost", "127.0.0.1"].map(str::to_owned);
     let certified = rcgen::generate_simple_self_signed(names).unwrap();
     let write = |name: &str, text: String| fs::write(PathBuf::from(folder).join(name), text).unwrap();
     write("chain", certified.cert.pem());
     write("key", certified.signing_key.serialize_pem());
+    pin(&certified.signing_key.subject_public_key_info())
+}
+
+/// A public key as browsers are told of it.
+fn pin(key: &[u8]) -> String {
+    data_encoding::BASE64.encode(&Sha256::digest(key))
 }
 
 /// Loopback addresses with free ports, each another.

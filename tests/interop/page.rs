@@ -131,9 +131,10 @@ impl Tap {
     }
 }
 
-/// Runs Chromium on a page, with an empty profile; what it prints, and what it complains of.
-fn chromium(url: &str, arguments: &[String]) -> (String, String) {
+/// Runs Chromium on a page, with a profile that has nothing but these settings; what it prints, and what it complains of.
+pub(crate) fn chromium(settings: &str, url: &str, arguments: &[String]) -> (String, String) {
     let profile = tempfile::tempdir().unwrap();
+    fs::write(profile.path().join("Local State"), settings).unwrap();
     let output = Command::new("chromium")
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
@@ -155,7 +156,7 @@ fn complaints(log: &str) -> Vec<&str> {
 
 /// The document as Chromium has it.
 fn dom(url: &str) -> String {
-    let (document, log) = chromium(url, &["--dump-dom".to_owned()]);
+    let (document, log) = chromium("{}", url, &["--dump-dom".to_owned()]);
     assert_eq!(complaints(&log), Vec::<&str>::new(), "{url}");
     document
 }
@@ -166,7 +167,7 @@ fn screenshot(url: &str, name: &str, width: u32, height: u32, is_dark: bool) {
     let path = folder.join(format!("{name}-{width}-{}.png", if is_dark { "dark" } else { "light" }));
     let mut arguments = vec![format!("--screenshot={}", path.display()), format!("--window-size={width},{height}")];
     arguments.extend(is_dark.then(|| "--force-dark-mode".to_owned()));
-    let (_, log) = chromium(url, &arguments);
+    let (_, log) = chromium("{}", url, &arguments);
     assert_eq!(complaints(&log), Vec::<&str>::new(), "{url}");
     let length = fs::metadata(&path).map_or(0, |file| file.len());
     assert!(length > 2000, "{}: {length} bytes\n{log}", path.display());
@@ -256,7 +257,7 @@ fn a_browser_can_ask_from_the_page_itself_and_from_nowhere_else() {
     let site = Site::serve();
     let submitted = |tap: &Tap| {
         let wait = ["--dump-dom", "--virtual-time-budget=10000"].map(str::to_owned);
-        chromium(&format!("http://{}/submit", tap.address), &wait).0
+        chromium("{}", &format!("http://{}/submit", tap.address), &wait).0
     };
     // another port is another origin
     let other = Tap::before(site.page, submitting(&format!("http://{}/q/203.0.113.4", site.page)));

@@ -4,13 +4,14 @@ use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use hickory_proto::op::ResponseCode;
 use infamy::dnsxl::QueryName;
 use infamy::feed::Format;
 use infamy::zone::Shown;
 
-use crate::serve::{PATIENCE, Server, Site};
+use crate::serve::{PATIENCE, PROGRAM, Server, Site};
 use crate::wire::{Message, Opt, Query, TYPE_SOA};
 use crate::world::World;
 
@@ -68,6 +69,41 @@ fn keys_are_exchanged_as_lists_are_and_no_log_or_state_has_one() {
         assert!(log.contains(shown), "{log}");
     }
     assert_eq!(log.matches("\"1.[acme].keyed.example\"").count(), 3, "{log}");
+}
+
+#[test]
+fn the_doctor_examines_a_zone_with_the_key_that_it_is_given() {
+    let site = Site::new();
+    put(site.0.path(), "customers", "acme 0123456789abcdefghij\n", 0o640);
+    site.write_config(KEYED);
+    let server = site.start();
+    let file = site.0.path().join("key");
+    let doctor = |in_file: &str, in_environment: &str| {
+        let mut doctor = Command::new(PROGRAM);
+        let [resolver, at] = ["resolver", "server"].map(|option| format!("--{option}={}", server.address));
+        doctor.args(["doctor", &resolver, &at, "keyed.example"]).env("INFAMY_KEY", in_environment);
+        if !in_file.is_empty() {
+            fs::write(&file, in_file).unwrap();
+            doctor.arg("--key-file").arg(&file);
+        }
+        let output = doctor.output().unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!told.to_lowercase().contains("abcdefghij"), "{told}");
+        (output.status.code(), told)
+    };
+    for (in_file, in_environment) in [("0123456789abcdefghij\n", ""), ("", "0123456789ABCDEFGHIJ")] {
+        let (code, told) = doctor(in_file, in_environment);
+        assert_eq!(code, Some(0), "{told}");
+        assert!(told.contains("ok       A 2.0.0.127.[key].keyed.example: 127.0.0.2\n"), "{told}");
+    }
+    // the file goes before the environment
+    let (code, told) = doctor("9876543210abcdefghij", "0123456789abcdefghij");
+    assert!(code == Some(1) && told.contains("trouble  A 2.0.0.127.[key].keyed.example: REFUSED\n"), "{told}");
+    let (code, told) = doctor("", "");
+    assert!(code == Some(1) && told.contains("wants a key (--key-file)"), "{told}");
+    let (code, told) = doctor("acme 0123456789abcdefghij", "");
+    assert!(code == Some(2) && told.contains("key: is no key; write one alone"), "{told}");
+    assert!(server.end().success());
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 
-use serde_json::Value;
+use hickory_proto::op::ResponseCode;
+use serde_json::{Value, json};
 
 use crate::reloads::await_diff;
 use crate::serve::{PATIENCE, Server, Site};
@@ -154,6 +156,37 @@ fn a_zone_for_some_is_not_shown_to_everybody() {
     for path in ["/v1/status", "/v1/changes", "/openapi.json", "/v1/lookup?subject=192.0.2.1"] {
         assert_eq!(page.get(path).0, 404, "{path}");
     }
+}
+
+#[test]
+fn the_operator_is_told_what_a_zone_for_some_holds_and_for_whom_it_is() {
+    let site = site();
+    fs::write(site.0.path().join("clients"), "127.0.0.0/8 :refuse\n").unwrap();
+    let page = Page::start(&site);
+    for zone in ["closed.example", "keyed.example"] {
+        assert_eq!(page.server.rcode(&format!("77.2.0.192.{zone}")), ResponseCode::Refused, "{zone}");
+    }
+    let mut stream = UnixStream::connect(site.0.path().join("state/infamy.sock")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /v1/lookup?subject=192.0.2.77 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let found: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let of = |index: usize, key: &str| found["zones"][index][key].clone();
+    for (index, zone, listed, access) in [
+        (0, "bl.example", false, Value::Null),
+        (1, "closed.example", true, json!(["list"])),
+        (2, "keyed.example", true, json!(["keys"])),
+    ] {
+        assert_eq!((of(index, "zone"), of(index, "listed"), of(index, "access")), (json!(zone), json!(listed), access));
+    }
+    assert_eq!((of(2, "a"), of(2, "status")), (json!(["127.0.0.2"]), json!("NOERROR")), "{found}");
+    // the command, which reads the files, says the same
+    let told = site.done(&["lookup", "192.0.2.77", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), found);
+    let told = site.done(&["lookup", "192.0.2.77"]);
+    assert!(told.contains("  keyed.example: listed, 127.0.0.2\n    only for those with a key\n"), "{told}");
+    assert!(told.contains("\n    only for those whom the access list lets ask\n"), "{told}");
 }
 
 #[test]

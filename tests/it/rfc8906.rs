@@ -181,12 +181,8 @@ fn formerr_to_a_query_with_edns_has_edns() {
     let mut without_question = query.bytes();
     without_question[5] = 0;
     without_question.drain(12..12 + query.question().len());
-    let nine_bytes = [&[0, 10, 0, 9][..], &[7; 9]].concat();
-    let wrong_cookie = Query { edns: Some(Opt { options: nine_bytes, ..Opt::of_size(1232) }), ..query };
-    for bytes in [without_question, wrong_cookie.bytes()] {
-        let reply = server.ask_bytes(&bytes);
-        assert_eq!((reply.rcode(), reply.opt), (1, Some(Opt::of_size(1232))));
-    }
+    let reply = server.ask_bytes(&without_question);
+    assert_eq!((reply.rcode(), reply.opt), (1, Some(Opt::of_size(1232))));
 }
 
 #[test]

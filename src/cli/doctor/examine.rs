@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::ask::Reply;
 use super::super::selftest::{reversed4, reversed6};
+use super::key::Key;
 use super::resolver::{Asked, Question, Silence, Way};
 use super::trouble::{Trouble, is_refusal};
 use crate::dataset::NeverList;
@@ -29,6 +30,10 @@ pub(super) type Ask<'a> = &'a mut dyn FnMut(&Question) -> Asked;
 /// Examines a resolver.
 pub(super) struct Examination<'a> {
     pub(super) zone: &'a Name,
+    /// What its subjects stand in front of: the zone itself, or the key below it.
+    pub(super) place: &'a Name,
+    /// What is not to be shown.
+    pub(super) key: Option<&'a Key>,
     /// Where the resolver is.
     pub(super) address: IpAddr,
     pub(super) resolver: Ask<'a>,
@@ -106,7 +111,7 @@ impl Examination<'_> {
 
     /// The first pair whose test entry anybody knows; tells if it is not the resolver.
     fn find_entry(&mut self) -> Option<Pair> {
-        let mut pairs = pairs(self.zone);
+        let mut pairs = pairs(self.place);
         let knows = |ask: &mut dyn FnMut(&Question) -> Asked, pair: &Pair| {
             let mut has = |qtype| ask(&Question::new(&pair.listed, qtype)).is_ok_and(|reply| has(&reply, qtype));
             has(TYPE_A) || has(TYPE_TXT)
@@ -263,19 +268,24 @@ impl Examination<'_> {
     }
 
     fn tell(&mut self, asked: String, came: String, trouble: Option<Trouble>) {
+        // other lists have the key in their texts
+        let [asked, came] = [asked, came].map(|text| match self.key {
+            Some(key) => key.hide(&text),
+            None => text,
+        });
         self.lines.push(Line { asked, came, trouble });
     }
 }
 
 /// What is asked of zones of addresses, of IPv6 addresses alone, and of names.
-fn pairs(zone: &Name) -> Vec<Pair> {
+fn pairs(place: &Name) -> Vec<Pair> {
     let four = |last| reversed4(Ipv4Addr::new(127, 0, 0, last));
     let six = |last| reversed6(Ipv4Addr::new(127, 0, 0, last).to_ipv6_mapped());
     let label = |text: &[u8]| Name::parse(text).unwrap_or_default();
     let all = [(four(2), four(1)), (six(2), six(1)), (label(b"test"), label(b"invalid"))];
     // a zone's name is too long for some of them at most
     let under = |(listed, unlisted): (Name, Name)| {
-        Some(Pair { listed: listed.under(zone).ok()?, unlisted: unlisted.under(zone).ok()? })
+        Some(Pair { listed: listed.under(place).ok()?, unlisted: unlisted.under(place).ok()? })
     };
     all.into_iter().filter_map(under).collect()
 }

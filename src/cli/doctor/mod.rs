@@ -6,10 +6,12 @@
 //! It sees one resolver from one client. That the resolver forwards to a public one is only seen where the list says so.
 
 mod examine;
+mod key;
 mod resolver;
 mod trouble;
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,6 +24,7 @@ use super::load;
 use crate::dnsxl::Name;
 use crate::dnsxl::number::{TYPE_A, TYPE_NS};
 use examine::{Examination, Line};
+use key::{Key, VARIABLE};
 use resolver::{Asked, Question};
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +38,9 @@ pub(super) struct Arguments {
     /// A configuration that has the zone: its first address for UDP and TCP is the list's own server
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
+    /// A file with a key alone, for a zone that is asked with one in the name; INFAMY_KEY has it if none is named
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// The zone
     #[arg(value_parser = |text: &str| Name::parse(text.as_bytes()))]
     zone: Name,
@@ -43,6 +49,7 @@ pub(super) struct Arguments {
 /// Asks the resolver, and tells what it makes of the zone.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let zone = &arguments.zone;
+    let key = Key::read(arguments.key_file.as_deref(), env::var_os(VARIABLE).as_deref())?;
     let address = arguments.resolver.map_or_else(usual_resolver, Ok)?;
     let server = match &arguments.config {
         Some(_) => Some(configured_server(arguments)?),
@@ -50,8 +57,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let mut ask_resolver = |question: &Question| resolver::ask(address, question);
     let mut ask_server = server.map(|server| move |question: &Question| resolver::ask(server, question));
+    let place = key.as_ref().map_or_else(|| Ok(zone.clone()), |key| key.below(zone))?;
     let mut examination = Examination {
         zone,
+        place: &place,
+        key: key.as_ref(),
         address: address.ip(),
         resolver: &mut ask_resolver,
         server: ask_server.as_mut().map(|ask| ask as &mut dyn FnMut(&Question) -> Asked),

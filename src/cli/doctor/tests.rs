@@ -1,9 +1,12 @@
 //! Resolvers that are wrong in one way each: that, and nothing else, is told.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::ask::{Record, Reply};
-use super::examine::Examination;
+use super::examine::{Examination, Line};
+use super::key::Key;
 use super::resolver::{Asked, Question, Silence, Way};
 use super::trouble::Trouble;
 use crate::dnsxl::Name;
@@ -136,6 +139,59 @@ fn nobody_there_is_an_error() {
 }
 
 #[test]
+fn a_key_is_in_every_question_below_the_zone_and_in_nothing_that_is_printed() {
+    let key = key();
+    let mut names = Vec::new();
+    let mut resolver = |question: &Question| {
+        names.push(question.name.to_lowercase());
+        // as lists that do not hide it do
+        let told = Record { rtype: TYPE_TXT, ttl: 300, rdata: [&[20], KEY.as_bytes()].concat() };
+        let reply = keyed(question)?;
+        let is_text = question.qtype == TYPE_TXT && !reply.answers.is_empty();
+        Ok(if is_text { with(question, told) } else { reply })
+    };
+    let lines = run(Ipv4Addr::LOCALHOST, Some(&key), &mut resolver, None).unwrap();
+    assert_eq!(lines.iter().find_map(|line| line.trouble), None, "{lines:#?}");
+    let printed: Vec<String> = lines.iter().map(|line| format!("{}: {}", line.asked, line.came)).collect();
+    for line in ["A 2.0.0.127.[key].bl.example: 127.0.0.2", "how long 1.0.0.127.[key].bl.example is denied: 300 s"] {
+        assert!(printed.iter().any(|printed| printed == line), "{line}: {printed:#?}");
+    }
+    assert!(!printed.concat().to_lowercase().contains(KEY), "{printed:#?}");
+    let place = key.below(&zone()).unwrap();
+    assert!(names.iter().all(|name| *name == zone() || name.relative_to(&place).is_some()), "{names:?}");
+    assert!(names.contains(&place), "a resolver that minimises asks for the key's own name");
+}
+
+#[test]
+fn without_its_key_a_zone_has_no_entry() {
+    assert_eq!(troubles(keyed, None), [Trouble::NoEntry]);
+}
+
+#[test]
+fn a_key_is_read_from_a_file_or_else_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let read = |in_file: Option<&str>, in_environment: Option<&str>| {
+        fs::write(&file, in_file.unwrap_or_default()).unwrap();
+        let key = Key::read(in_file.map(|_| &*file), in_environment.map(OsStr::new));
+        key.map(|key| key.map(|key| key.below(&zone()).unwrap().to_string())).map_err(|error| error.to_string())
+    };
+    let below = |key: &str| Ok(Some(format!("{key}.bl.example")));
+    assert_eq!(read(Some(" 0123456789ABCDEFGHIJ\n"), Some("zyxwvutsrqponmlk")), below(KEY));
+    assert_eq!(read(None, Some("zyxwvutsrqponmlk")), below("zyxwvutsrqponmlk"));
+    assert_eq!((read(None, Some("")), read(None, None)), (Ok(None), Ok(None)));
+    for (wrong, place) in [
+        (read(Some(""), None), "key: "),
+        (read(Some("acme 0123456789abcdefghij"), None), "key: "),
+        (read(None, Some("0123456789.abcdefghij")), "INFAMY_KEY: "),
+        (read(None, Some(&"0123456789".repeat(7))), "INFAMY_KEY: "),
+    ] {
+        let why = wrong.unwrap_err();
+        assert!(why.contains(place) && why.contains("is no key") && !why.contains("0123"), "{why}");
+    }
+}
+
+#[test]
 fn what_resolvers_are_told_stands_in_the_documentation() {
     let printed = without_spaces(include_str!("../../../docs/resolvers.md"));
     for trouble in [Trouble::NotFound, Trouble::Island, Trouble::Rebinding] {
@@ -161,6 +217,7 @@ fn the_name_of_a_name_server_is_read_whole() {
 }
 
 const NOTHING: [Trouble; 0] = [];
+const KEY: &str = "0123456789abcdefghij";
 
 fn without_spaces(text: &str) -> String {
     text.split_whitespace().collect()
@@ -174,14 +231,28 @@ fn troubles(mut resolver: impl FnMut(&Question) -> Asked, server: Option<fn(&Que
 fn examine(
     address: Ipv4Addr,
     resolver: &mut dyn FnMut(&Question) -> Asked,
-    mut server: Option<fn(&Question) -> Asked>,
+    server: Option<fn(&Question) -> Asked>,
 ) -> Result<Vec<Trouble>, Silence> {
+    Ok(run(address, None, resolver, server)?.into_iter().filter_map(|line| line.trouble).collect())
+}
+
+fn run(
+    address: Ipv4Addr,
+    key: Option<&Key>,
+    resolver: &mut dyn FnMut(&Question) -> Asked,
+    mut server: Option<fn(&Question) -> Asked>,
+) -> Result<Vec<Line>, Silence> {
     let server = server.as_mut().map(|ask| ask as &mut dyn FnMut(&Question) -> Asked);
     let zone = zone();
-    let mut examination =
-        Examination { zone: &zone, address: IpAddr::V4(address), resolver, server, lines: Vec::new() };
+    let place = key.map_or_else(|| zone.clone(), |key| key.below(&zone).unwrap());
+    let address = IpAddr::V4(address);
+    let mut examination = Examination { zone: &zone, place: &place, key, address, resolver, server, lines: Vec::new() };
     examination.run()?;
-    Ok(examination.lines.into_iter().filter_map(|line| line.trouble).collect())
+    Ok(examination.lines)
+}
+
+fn key() -> Key {
+    Key::read(None, Some(OsStr::new(KEY))).unwrap().unwrap()
 }
 
 fn zone() -> Name {
@@ -203,6 +274,19 @@ fn right(question: &Question) -> Asked {
         }
         _ => empty(question, 3),
     })
+}
+
+/// The same for who has the key, and a refusal for others.
+fn keyed(question: &Question) -> Asked {
+    let name = question.name.to_lowercase();
+    let place = key().below(&zone()).unwrap();
+    let open = match name.relative_to(&place) {
+        Some(subject) => subject.under(&zone()).unwrap(),
+        None if name == zone() => name,
+        None => return Ok(empty(question, 5)),
+    };
+    let reply = right(&Question { name: open, ..question.clone() })?;
+    Ok(Reply { question: empty(question, 0).question, ..reply })
 }
 
 /// The same without the names above.

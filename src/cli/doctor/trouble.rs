@@ -71,8 +71,8 @@ impl Trouble {
             }
             Self::Lost => "the list's server lists it, and the resolver does not pass it on",
             Self::NoEntry => {
-                "nothing tells whether listings get through: the zone has no test entries (RFC 5782, section 5), or all \
-                 are lost on the way; name the list's server with --server to know which"
+                "nothing tells whether listings get through: the zone has no test entries (RFC 5782, section 5), wants \
+                 a key (--key-file), or all are lost on the way; name the list's server with --server to know which"
             }
             Self::Invented => {
                 "somebody answers with an address of their own for what does not exist: everything is listed"

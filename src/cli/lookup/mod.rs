@@ -113,7 +113,20 @@ struct InZone {
     ttl: Option<u32>,
     a: Vec<String>,
     txt: Vec<String>,
+    /// By what it is decided who is answered so; empty where anybody is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    access: Vec<By>,
     origins: Vec<FoundOrigin>,
+}
+
+/// By what a zone knows who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum By {
+    /// An access list, its own or that of all zones.
+    List,
+    /// Keys in query names.
+    Keys,
 }
 
 /// Looks up subjects in all zones.
@@ -133,7 +146,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let mut is_any_listed = false;
     for (text, subject) in subjects {
-        let known = Known { plan: store.plan(), live: &|index| live.over(index), reach: Reach::Whole };
+        // the store's own plan is one that is open to all
+        let known = Known { plan: &config.plan, live: &|index| live.over(index), reach: Reach::Whole };
         let found = look_up(text, &subject, &snapshot, known, |_| true)?;
         is_any_listed |= found.listed;
         match arguments.json {
@@ -145,7 +159,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if is_any_listed { ExitCode::SUCCESS } else { ExitCode::from(NOT_LISTED) })
 }
 
-/// Looks up a subject in a generation of a plan: what `--json` prints of it.
+/// Looks up a subject in a generation of a plan, as somebody who may ask: what `--json` prints of it.
 ///
 /// # Errors
 ///
@@ -158,7 +172,7 @@ pub(super) fn look_up_json(
 ) -> anyhow::Result<serde_json::Value> {
     let subject = Subject::parse(text)?;
     let known = Known { plan, live, reach: Reach::Whole };
-    Ok(serde_json::to_value(look_up(text, &subject, snapshot, known, |_| true)?)?)
+    Ok(serde_json::to_value(look_up(text, &subject, &snapshot.open_to_all(), known, |_| true)?)?)
 }
 
 /// Looks up a subject in the zones that are wanted.
@@ -230,9 +244,15 @@ fn look_up_name(
         ttl,
         a: addresses.addresses().map(|address| address.to_string()).collect(),
         txt: texts.texts().collect(),
+        access: access(of_plan, known.plan),
         origins,
         asked,
     })
+}
+
+fn access(zone: &ZonePlan, plan: &Plan) -> Vec<By> {
+    let list = zone.access.or(plan.access).map(|_| By::List);
+    list.into_iter().chain(zone.keys.map(|_| By::Keys)).collect()
 }
 
 /// Bytes of a dataset's files that are read for anybody who asks: some tenths of a second.

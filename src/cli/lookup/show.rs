@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use arrayvec::ArrayVec;
 
 use super::origin::{FoundChange, FoundOrigin, Kind};
-use super::{Found, InZone};
+use super::{By, Found, InZone};
 use crate::dataset::Value;
 
 /// Prints a subject, a line for each zone, and below it a line for each reason.
@@ -39,6 +39,12 @@ fn print_zone(out: &mut impl Write, zone: &InZone) -> io::Result<()> {
             writeln!(out)?;
         }
         false => writeln!(out, "  {}: not listed, {}", zone.place, zone.status)?,
+    }
+    match zone.access[..] {
+        [] => {}
+        [By::Keys] => writeln!(out, "    only for those with a key")?,
+        [By::List] => writeln!(out, "    only for those whom the access list lets ask")?,
+        _ => writeln!(out, "    only for those with a key, or whom the access list lets ask")?,
     }
     for origin in &zone.origins {
         print_origin(out, origin)?;

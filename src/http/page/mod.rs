@@ -21,9 +21,8 @@ mod kept;
 mod public;
 mod rate;
 mod refusal;
-mod site;
+pub(super) mod site;
 
-use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,7 +30,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 pub use cooldown::OF_EVERYBODY as MAX_REQUESTED;
@@ -42,10 +41,6 @@ pub use public::{Edition, Public, Removal, Requested};
 
 use super::door::{House, serve};
 use super::{Error, Limits, bind as sockets, local_addresses, registered_listeners};
-use cooldown::Cooldowns;
-use html::Look;
-use kept::Kept;
-use rate::Rates;
 use site::Site;
 
 /// Where the page is, and what it says of itself.
@@ -149,15 +144,7 @@ impl Bound {
         let (stop, stopped) = watch::channel(false);
         let run = move || {
             let limits = listen.limits();
-            let answers = Site {
-                look: Look::of(&listen),
-                rates: RefCell::new(Rates::new(listen.requests)),
-                cooldowns: RefCell::new(Cooldowns::new(listen.cooldown, requested)),
-                kept: RefCell::new(Kept::default()),
-                lookups: Semaphore::new(LOOKUPS),
-                public,
-                listen,
-            };
+            let answers = Site::new(listen, public, requested);
             let house = Rc::new(House { answers, limits, stop: stopped });
             let local = LocalSet::new();
             for socket in sockets {
@@ -213,8 +200,6 @@ const HEAD: Duration = Duration::from_secs(5);
 const BODY: Duration = Duration::from_secs(10);
 /// A browser keeps a connection for the next click.
 const IDLE: Duration = Duration::from_secs(15);
-/// Lookups at once: each may read the lists, and answering queries comes first.
-const LOOKUPS: usize = 2;
 
 #[cfg(test)]
 mod tests;

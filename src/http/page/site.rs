@@ -42,14 +42,14 @@ use crate::evidence::Time;
 use crate::server::connections::Place;
 
 /// The page.
-pub(super) struct Site {
-    pub(super) listen: Listen,
-    pub(super) look: Look,
-    pub(super) public: Arc<dyn Public>,
-    pub(super) rates: RefCell<Rates>,
-    pub(super) cooldowns: RefCell<Cooldowns>,
-    pub(super) kept: RefCell<Kept>,
-    pub(super) lookups: Semaphore,
+pub(in crate::http) struct Site {
+    listen: Listen,
+    look: Look,
+    public: Arc<dyn Public>,
+    rates: RefCell<Rates>,
+    cooldowns: RefCell<Cooldowns>,
+    kept: RefCell<Kept>,
+    lookups: Semaphore,
 }
 
 impl Answers for Site {
@@ -71,6 +71,19 @@ impl Answers for Site {
 }
 
 impl Site {
+    /// The page of a server; `requested` is what was asked for lately.
+    pub(in crate::http) fn new(listen: Listen, public: Arc<dyn Public>, requested: Vec<Requested>) -> Self {
+        Self {
+            look: Look::of(&listen),
+            rates: RefCell::new(Rates::new(listen.requests)),
+            cooldowns: RefCell::new(Cooldowns::new(listen.cooldown, requested)),
+            kept: RefCell::new(Kept::default()),
+            lookups: Semaphore::new(LOOKUPS),
+            public,
+            listen,
+        }
+    }
+
     async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Result<Response, Refused> {
         let forwarded = request.headers().get_all("x-forwarded-for").iter();
         let forwarded: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).collect();
@@ -330,6 +343,8 @@ const MAX_SUBJECT: usize = 1024;
 pub(super) const MAX_CONTACT: usize = 254;
 /// The longest text in bytes: what a form's body holds of it in any script.
 pub(super) const MAX_TEXT: usize = 2000;
+/// Lookups at once: each may read the lists, and answering queries comes first.
+const LOOKUPS: usize = 2;
 /// How long a lookup waits for others.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the server behind may take: it may read lists.
