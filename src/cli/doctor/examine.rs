@@ -56,12 +56,11 @@ impl Examination<'_> {
     /// There is nobody to be examined.
     pub(super) fn run(&mut self) -> Result<(), Silence> {
         self.examine_address();
-        if !self.finds_zone()? {
-            return Ok(());
-        }
-        self.examine_tcp();
-        if let Some(pair) = self.find_entry() {
-            self.examine_listed(&pair.listed);
+        let Some(rcode) = self.find_zone()? else { return Ok(()) };
+        self.examine_tcp(rcode);
+        if let Some(pair) = self.find_entry()
+            && self.examine_listed(&pair.listed) != Some(Trouble::RefusedByList)
+        {
             self.examine_unlisted(&pair.unlisted);
         }
         Ok(())
@@ -78,19 +77,20 @@ impl Examination<'_> {
         }
     }
 
-    /// Whether the resolver has anything to say of the zone.
-    fn finds_zone(&mut self) -> Result<bool, Silence> {
+    /// What the resolver says of the zone's SOA, if it has anything to say of the zone.
+    fn find_zone(&mut self) -> Result<Option<u16>, Silence> {
         let question = Question::new(self.zone, TYPE_SOA);
         let reply = (self.resolver)(&question)?;
         let trouble = match reply.rcode {
             NOERROR => None,
+            _ if pairs(self.place).iter().any(|pair| knows(&mut *self.resolver, pair)) => Some(Trouble::NoApex),
             NXDOMAIN => Some(Trouble::NotFound),
             REFUSED => Some(Trouble::Refused),
             _ if self.is_island(&question) => Some(Trouble::Island),
             _ => Some(Trouble::NotReached),
         };
         self.tell(text(&question), came(&reply), trouble);
-        Ok(trouble.is_none())
+        Ok(matches!(trouble, None | Some(Trouble::NoApex)).then_some(reply.rcode))
     }
 
     /// Whether an answer that failed is there without validation.
@@ -99,10 +99,10 @@ impl Examination<'_> {
         (self.resolver)(&unchecked).is_ok_and(|reply| reply.rcode == NOERROR)
     }
 
-    fn examine_tcp(&mut self) {
+    fn examine_tcp(&mut self, over_udp: u16) {
         let question = Question { way: Way::Tcp, ..Question::new(self.zone, TYPE_SOA) };
         let (came, trouble) = match (self.resolver)(&question) {
-            Ok(reply) if reply.rcode == NOERROR => (came(&reply), None),
+            Ok(reply) if reply.rcode == over_udp => (came(&reply), None),
             Ok(reply) => (came(&reply), Some(Trouble::NoTcp)),
             Err(silence) => (silence.to_string(), Some(Trouble::NoTcp)),
         };
@@ -112,10 +112,6 @@ impl Examination<'_> {
     /// The first pair whose test entry anybody knows; tells if it is not the resolver.
     fn find_entry(&mut self) -> Option<Pair> {
         let mut pairs = pairs(self.place);
-        let knows = |ask: &mut dyn FnMut(&Question) -> Asked, pair: &Pair| {
-            let mut has = |qtype| ask(&Question::new(&pair.listed, qtype)).is_ok_and(|reply| has(&reply, qtype));
-            has(TYPE_A) || has(TYPE_TXT)
-        };
         if let Some(at) = pairs.iter().position(|pair| knows(&mut *self.resolver, pair)) {
             return Some(pairs.swap_remove(at));
         }
@@ -125,7 +121,11 @@ impl Examination<'_> {
         };
         let question = Question::new(&pairs[at_server.unwrap_or(0)].listed, TYPE_A);
         let reply = (self.resolver)(&question);
+        // a resolver makes SERVFAIL of it
+        let is_refused = |asked: &Asked| matches!(asked, Ok(reply) if [REFUSED, SERVFAIL].contains(&reply.rcode));
+        let mut is_refused_by_server = || self.server.as_mut().is_some_and(|server| is_refused(&server(&question)));
         let trouble = match at_server {
+            _ if is_refused(&reply) || is_refused_by_server() => Trouble::RefusedByList,
             Some(at) => self.why_lost(&pairs[at].listed),
             None => Trouble::NoEntry,
         };
@@ -141,7 +141,8 @@ impl Examination<'_> {
         if ancestors.iter().any(denies) { Trouble::Ancestors } else { Trouble::Lost }
     }
 
-    fn examine_listed(&mut self, listed: &Name) {
+    /// What is wrong with the test entry itself, if anything is.
+    fn examine_listed(&mut self, listed: &Name) -> Option<Trouble> {
         let question = Question::new(listed, TYPE_A);
         let asked = (self.resolver)(&question);
         let text_there = (self.resolver)(&Question::new(listed, TYPE_TXT)).is_ok_and(|reply| has(&reply, TYPE_TXT));
@@ -166,6 +167,7 @@ impl Examination<'_> {
             self.examine_case(listed, qtype);
             self.examine_aaaa(listed);
         }
+        trouble
     }
 
     /// Whether the list's own server answers, and has no record either.
@@ -249,6 +251,10 @@ impl Examination<'_> {
             _ if is_refusal(reply) => Some(Trouble::RefusedByList),
             _ if reply.addresses().any(|address| !address.is_loopback()) => Some(Trouble::Invented),
             _ if has(reply, TYPE_A) => Some(Trouble::ListsAll),
+            // a code that a filter took, and its text
+            NOERROR if (self.resolver)(&Question::new(unlisted, TYPE_TXT)).is_ok_and(|reply| has(&reply, TYPE_TXT)) => {
+                Some(Trouble::RefusedByList)
+            }
             NOERROR => Some(Trouble::NoNxdomain),
             NXDOMAIN => None,
             _ => Some(Trouble::NotReached),
@@ -258,6 +264,7 @@ impl Examination<'_> {
             return;
         }
         let (came, trouble) = match negative_ttl(reply) {
+            None if self.lines.iter().any(|line| line.trouble == Some(Trouble::NoApex)) => return,
             None => ("no SOA".to_owned(), Some(Trouble::NoSoa)),
             Some(ttl) => {
                 let is_usual = NEGATIVE_TTL.contains(&ttl);
@@ -288,6 +295,12 @@ fn pairs(place: &Name) -> Vec<Pair> {
         Some(Pair { listed: listed.under(place).ok()?, unlisted: unlisted.under(place).ok()? })
     };
     all.into_iter().filter_map(under).collect()
+}
+
+/// Whether somebody has the test entry of a pair.
+fn knows(ask: &mut dyn FnMut(&Question) -> Asked, pair: &Pair) -> bool {
+    let mut has = |qtype| ask(&Question::new(&pair.listed, qtype)).is_ok_and(|reply| has(&reply, qtype));
+    has(TYPE_A) || has(TYPE_TXT)
 }
 
 fn has(reply: &Reply, qtype: u16) -> bool {
@@ -331,6 +344,7 @@ fn came(reply: &Reply) -> String {
 }
 
 const NOERROR: u16 = 0;
+const SERVFAIL: u16 = 2;
 const NXDOMAIN: u16 = 3;
 const REFUSED: u16 = 5;
 const TRUNCATED: u16 = 0x0200;

@@ -127,7 +127,7 @@ fn a_list_that_refuses_and_a_resolver_of_everybody_are_told() {
         let is_subject = question.qtype == TYPE_A && question.name.label_count() == 6;
         Ok(if is_subject { with(question, a([127, 255, 255, 254])) } else { reply })
     };
-    assert_eq!(troubles(refused, None), [Trouble::RefusedByList, Trouble::RefusedByList]);
+    assert_eq!(troubles(refused, None), [Trouble::RefusedByList], "once");
     let found = examine([9, 9, 9, 9].into(), &mut { right }, None);
     assert_eq!(found, Ok(vec![Trouble::PublicResolver]));
 }
@@ -163,8 +163,43 @@ fn a_key_is_in_every_question_below_the_zone_and_in_nothing_that_is_printed() {
 }
 
 #[test]
-fn without_its_key_a_zone_has_no_entry() {
-    assert_eq!(troubles(keyed, None), [Trouble::NoEntry]);
+fn without_its_key_a_zone_refuses() {
+    assert_eq!(troubles(keyed, None), [Trouble::RefusedByList]);
+    // as a resolver passes it on
+    let servfail = |question: &Question| {
+        let reply = keyed(question)?;
+        Ok(if reply.rcode == 5 { Reply { rcode: 2, ..reply } } else { reply })
+    };
+    assert_eq!(troubles(servfail, Some(keyed)), [Trouble::RefusedByList]);
+    assert_eq!(troubles(servfail, Some(right)), [Trouble::RefusedByList], "the resolver alone");
+}
+
+#[test]
+fn a_code_that_a_filter_took_is_a_refusal_all_the_same() {
+    let filtered = |question: &Question| {
+        let is_subject = question.name.label_count() == 6;
+        match question.qtype {
+            TYPE_TXT if is_subject => {
+                Ok(with(question, Record { rtype: TYPE_TXT, ttl: 60, rdata: b"\x02no".to_vec() }))
+            }
+            TYPE_A if is_subject => Ok(empty(question, 0)),
+            _ => right(question),
+        }
+    };
+    assert_eq!(troubles(filtered, None), [Trouble::Rebinding, Trouble::RefusedByList]);
+}
+
+#[test]
+fn a_zone_without_soa_has_its_listings() {
+    let bare = |rcode| {
+        move |question: &Question| {
+            let reply = if question.qtype == TYPE_SOA { empty(question, rcode) } else { right(question)? };
+            Ok(Reply { authority: Vec::new(), ..reply })
+        }
+    };
+    for rcode in [2, 5] {
+        assert_eq!(troubles(bare(rcode), None), [Trouble::NoApex], "{rcode}");
+    }
 }
 
 #[test]

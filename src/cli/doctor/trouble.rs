@@ -15,6 +15,8 @@ pub(super) enum Trouble {
     NotReached,
     /// It does not want to answer this client, or this zone.
     Refused,
+    /// Listings come through, and the zone's own SOA does not.
+    NoApex,
     /// It validates, and the zone has no signatures below a signed parent.
     Island,
     /// It takes addresses of 127.0.0.0/8 out of answers.
@@ -58,6 +60,9 @@ impl Trouble {
             }
             Self::NotReached => "the resolver gets no answer from the list's server: nothing is ever listed",
             Self::Refused => "the resolver does not answer this client, or not for this zone: nothing is ever listed",
+            Self::NoApex => {
+                "the zone has listings and no SOA: denials cannot be kept (RFC 2308), so that each mail asks again"
+            }
             Self::Island => {
                 "the resolver validates, and the zone is unsigned below a signed parent that does not delegate it"
             }
@@ -82,7 +87,9 @@ impl Trouble {
             }
             Self::NoNxdomain => "what is not listed exists without data: clients that tell the two apart drop the list",
             Self::RefusedByList => {
-                "the list has been asked too often, or by a resolver that it does not serve: nothing is listed"
+                "the list refuses whoever asks, and nothing is listed: 127.255.255.252 says that the key or zone is wrong, \
+                 .254 that it is not for this client or resolver, or wants a key (--key-file), .255 that it was asked too \
+                 often; 127.0.0.1, SERVFAIL and REFUSED any of these"
             }
             Self::PublicResolver => {
                 "lists refuse or mislead public resolvers, which many ask: run a resolver of your own"
@@ -167,6 +174,9 @@ impl Trouble {
                     "all",
                     "what stands between resolver and list alters answers: ask the list's server itself".to_owned(),
                 )]
+            }
+            Self::NoApex => {
+                vec![("the list", "an SOA of the zone: $SOA in rbldnsd's files, soa in infamy's".to_owned())]
             }
             Self::NoEntry => {
                 vec![("the list", "test-entries = true, in infamy's configuration of the zone".to_owned())]
