@@ -186,3 +186,22 @@ fn a_request_waits_for_the_operator_across_restarts() {
     assert!(row["answered_by"].as_u64() > row["number"].as_u64(), "{told}");
     assert!(!infamy(&site, &["requests", "198.51.100.0/24"]).0);
 }
+
+#[test]
+fn what_was_copied_with_its_surroundings_is_found_and_what_is_no_subject_is_refused() {
+    let site = site();
+    let page = Page::start(&site);
+    for written in ["192.0.2.7:25", "%E2%80%AA192.0.2.7%E2%80%AC", "192.0.2.7,", "7.2.0.192.bl.example"] {
+        let (status, head, _) = page.get(&format!("/?q={written}"));
+        assert_eq!((status, head.contains("location: /q/192.0.2.7\r\n")), (303, true), "{written}: {head}");
+        assert_eq!(page.json(written)["listed"], true, "{written}");
+    }
+    // which zones there are for some is nobody's business
+    assert_eq!(page.json("7.2.0.192.closed.example")["kind"], "domain");
+    for written in
+        ["192.0.2.011", "192.0.2.300", "192.0.2", "0x7f.1", "x@192.0.2.7", "%3Cscript%3Ealert(1)%3C/script%3E"]
+    {
+        let (status, _, body) = page.get(&format!("/q/{written}"));
+        assert!(status == 400 && body.contains("Write it like 192.0.2.1"), "{written}: {status} {body}");
+    }
+}
