@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `/` | the form; with `?q=` the way to `/q/<subject>` |
 //! | `/q/<subject>` | what is known of it, as HTML, or as JSON to whoever accepts that alone |
-//! | `/q/<subject>.json` | the same as JSON |
+//! | `/q/<subject>?format=json` | the same as JSON |
+//! | `/q/<subject>.json` | that too, but for URLs, which may end so themselves |
 //! | `POST /q/<subject>` | takes a request for a removal |
 //! | `/robots.txt` | keeps crawlers from looking up the Internet |
 //!
@@ -20,7 +21,7 @@ use axum::http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH,
     LOCATION, ORIGIN, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use axum::response::Response;
 use hyper::body::Incoming;
 use maud::Markup;
@@ -56,7 +57,8 @@ pub(super) struct Site {
 impl Answers for Site {
     // the place is never held: a stranger's request must not keep out others
     async fn respond(&self, request: Request<Incoming>, caller: &Caller, _: &Place) -> Response {
-        let is_json = request.uri().path().ends_with(JSON_SUFFIX) || wants_json(request.headers());
+        let uri = request.uri();
+        let is_json = uri.path().ends_with(JSON_SUFFIX) || names_json(uri) || wants_json(request.headers());
         let mut response = match self.answer(request, caller).await {
             Ok(response) => response,
             Err(refused) => {
@@ -85,7 +87,7 @@ impl Site {
         if let Some(written) = path.strip_prefix("/q/") {
             let written = form::decoded(written).ok_or_else(|| Refused::bad("The address is no text in UTF-8."))?;
             return match request.method() {
-                _ if is_read => self.show(&written, request.headers()).await,
+                _ if is_read => self.show(&written, request.uri(), request.headers()).await,
                 &Method::POST => self.take(&written, request, client).await,
                 _ => Err(Refused::method("GET, HEAD, POST")),
             };
@@ -116,16 +118,18 @@ impl Site {
         self.public.subject(written).map_err(|error| Refused::bad(error.to_string()))
     }
 
-    async fn show(&self, written: &str, headers: &HeaderMap) -> Result<Response, Refused> {
-        // of a URL it may be the end, and of no domain
+    /// The subject that a path ends in, less the `.json` that can be no part of it.
+    fn subject_of<'w>(&self, written: &'w str) -> Result<(Subject, &'w str), Refused> {
         let is_url = || self.subject(written).is_ok_and(|subject| subject.kind == Kind::Url);
-        let (written, by_name) = match written.strip_suffix(JSON_SUFFIX) {
-            Some(subject) if !is_url() => (subject, true),
-            _ => (written, false),
-        };
-        let subject = self.subject(written)?;
+        let bare = written.strip_suffix(JSON_SUFFIX).filter(|_| !is_url()).unwrap_or(written);
+        Ok((self.subject(bare)?, bare))
+    }
+
+    async fn show(&self, written: &str, uri: &Uri, headers: &HeaderMap) -> Result<Response, Refused> {
+        let (subject, bare) = self.subject_of(written)?;
+        let by_name = bare != written || names_json(uri);
         // one page a subject, so that caches and links have one too
-        if subject.text != written && !by_name {
+        if subject.text != bare && !by_name {
             return Ok(see(&subject));
         }
         let is_json = by_name || wants_json(headers);
@@ -156,7 +160,7 @@ impl Site {
         if !self.is_own(&head.headers) {
             return Err(Refused::other_site());
         }
-        let subject = self.subject(written)?;
+        let (subject, _) = self.subject_of(written)?;
         let form = form::read(&head.headers, body, BODY).await?;
         let [contact, said] = ["contact", "text"].map(|name| form::field(&form, name).unwrap_or_default());
         let contact = contact.trim().to_owned();
@@ -261,6 +265,11 @@ async fn asked<T>(ask: impl FnOnce(Reply<T>)) -> Result<T, Refused> {
     ask(reply);
     let answer = timeout(ANSWER, answer).await.map_err(|_| Refused::busy())?;
     Ok(answer.map_err(|_| Refusal::Ending)??)
+}
+
+/// Whether an address names JSON: the one way that is right for every subject.
+fn names_json(uri: &Uri) -> bool {
+    form::field(uri.query().unwrap_or_default(), "format").is_some_and(|format| format == "json")
 }
 
 /// Whether JSON is accepted, and HTML is not.

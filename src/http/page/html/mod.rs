@@ -49,8 +49,8 @@ pub(super) fn begin(look: &Look) -> Markup {
         }
         (search(EXAMPLE))
         p .note {
-            "Nothing is kept of who looks up what. Programs add " code { ".json" } " to a result's address, and mail "
-            "servers ask the zones."
+            "Nothing is kept of who looks up what. Programs add " code { "?format=json" } " to a result's address, and "
+            "mail servers ask the zones."
         }
     };
     document(look, &look.name, "/", false, &main)

@@ -52,7 +52,7 @@ pub(in super::super) fn result(look: &Look, page: &Page<'_>) -> Markup {
         (removal(page, &path))
         p .note {
             "Generation " (page.found.generation) ", looked up " (time(&page.found.at.0.to_string())) ". "
-            a href={ (path) ".json" } { "The same as JSON" }
+            a href={ (path) "?format=json" } { "The same as JSON" }
         }
     };
     document(look, &subject.text, &path, true, &main)

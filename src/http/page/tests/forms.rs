@@ -41,6 +41,8 @@ fn it_is_asked_for_once_and_a_restart_is_no_way_around() {
     let restarted = Site::with(Listen::default(), vec![requested]);
     assert_eq!(restarted.post("/q/192.0.2.7", OWN, FORM).status, 429);
     assert_eq!(restarted.post("/q/listed.example", OWN, FORM).status, 303);
+    // the JSON's address is no other subject
+    assert_eq!(restarted.post("/q/listed.example.json", OWN, FORM).status, 429);
 }
 
 #[test]

@@ -69,10 +69,24 @@ fn json_is_the_twin() {
     assert!(browser.body.starts_with("<!DOCTYPE html>"));
     // of a URL it is the end, and not a name of ours
     assert!(site.get("/q/http:%2F%2Fa.example%2Fx.json").body.starts_with("<!DOCTYPE html>"));
+    assert_eq!(site.get("/q/hello?format=json").header("content-type"), Some("application/problem+json"));
+    assert!(site.get("/").body.contains("?format=json"));
     let wrong = site.get("/q/hello.json");
     // it is a domain by its dot, as far as this server is concerned
     assert_eq!(wrong.status, 400, "{wrong:?}");
     assert_eq!(wrong.header("content-type"), Some("application/problem+json"));
+}
+
+#[test]
+fn a_page_links_its_own_twin() {
+    let site = Site::new();
+    for subject in ["192.0.2.7", "listed.example", "http://a.example/x.json", "http://a.example/?q=<b>&format=html"] {
+        let page = site.get(&format!("/q/{}", form::encoded(subject))).body;
+        let (before, _) = page.split_once("\">The same as JSON</a>").unwrap();
+        let twin = site.get(before.rsplit_once("href=\"").unwrap().1);
+        let json: Value = serde_json::from_str(&twin.body).unwrap();
+        assert_eq!(json["subject"], subject);
+    }
 }
 
 #[test]
