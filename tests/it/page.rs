@@ -40,6 +40,16 @@ files = "customers"
 apex = "keyed.example"
 datasets = ["closed"]
 keys = "customers"
+
+[[dataset]]
+name = "digests"
+format = "hashes"
+files = "digests"
+key = { hash = "sha1" }
+
+[[zone]]
+apex = "hash.example"
+datasets = ["digests"]
 "#;
 
 fn site() -> Site {
@@ -48,6 +58,8 @@ fn site() -> Site {
     fs::write(site.list(), "192.0.2.0/28\n").unwrap();
     fs::write(site.0.path().join("closed"), "192.0.2.77\n").unwrap();
     fs::write(site.0.path().join("clients"), "127.0.0.0/8 :pass\n").unwrap();
+    let digests = "fd46843006f90797b23f47d68afcf8c4c5e88eb1\ne6014362515f8edb3ffc1d340af8a18f0503efb1\n";
+    fs::write(site.0.path().join("digests"), digests).unwrap();
     let customers = site.0.path().join("customers");
     fs::write(&customers, "acme 0123456789abcdefghij\n").unwrap();
     fs::set_permissions(&customers, fs::Permissions::from_mode(0o600)).unwrap();
@@ -83,7 +95,7 @@ impl Page {
     }
 
     fn json(&self, subject: &str) -> Value {
-        let (status, _, body) = self.get(&format!("/q/{subject}.json"));
+        let (status, _, body) = self.get(&format!("/q/{subject}?format=json"));
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap()
     }
@@ -173,6 +185,14 @@ fn a_request_waits_for_the_operator_across_restarts() {
     let site = site();
     let page = Page::start(&site);
     assert_eq!((page.post("192.0.2.7"), page.post("192.0.2.7")), (303, 429));
+    // what a list has as a digest; `remove` takes it as it was asked for
+    for subject in ["spammer@mail.example", "http://phish.example/login.php"] {
+        assert_eq!((page.post(subject), page.post(subject)), (303, 429), "{subject}");
+        let (is_any, told) = infamy(&site, &["requests", subject]);
+        assert!(is_any && told.contains(&format!("\t{subject}\t")), "{told}");
+        assert!(infamy(&site, &["remove", subject, "--dataset", "digests", "--wait"]).0);
+        assert_eq!(page.json(subject)["listed"], false, "{subject}");
+    }
     assert!(page.server.end().success());
     let page = Page::start(&site);
     assert_eq!(page.post("192.0.2.7"), 429);

@@ -178,7 +178,7 @@ impl Site {
         if !self.takes(&found) {
             let why = match found.standing {
                 Standing::None => "Nothing is listed here that could be removed.",
-                _ => "Requests for a removal are not taken here.",
+                _ => "Requests for a removal are not taken here. Ask the operator of the lists.",
             };
             return Err(Refused::new(StatusCode::CONFLICT, why));
         }
@@ -209,8 +209,7 @@ impl Site {
 
     /// Whether a removal of what was found can be asked for.
     fn takes(&self, found: &Found) -> bool {
-        let is_removable = matches!(found.subject.kind, Kind::Address | Kind::Domain);
-        self.listen.removal && is_removable && found.standing > Standing::None && self.public.takes_requests()
+        self.listen.removal && found.standing > Standing::None && self.public.takes_requests()
     }
 
     fn issue(&self) -> Issue {

@@ -29,6 +29,18 @@ fn a_removal_is_kept_and_told() {
 }
 
 #[test]
+fn mailboxes_and_urls_can_be_asked_for_too() {
+    let site = Site::new();
+    for subject in ["listed@mail.example", "http://listed.example/login?a=b.json"] {
+        let path = format!("/q/{}", form::encoded(subject));
+        assert!(site.get(&path).body.contains(&format!("<form class=\"ask\" action=\"{path}\" ")), "{subject}");
+        assert_eq!(site.post(&path, OWN, FORM).status, 303, "{subject}");
+        assert_eq!(site.kept.removals().pop().unwrap().subject, subject);
+        assert_eq!(site.post(&path, OWN, FORM).status, 429, "{subject}");
+    }
+}
+
+#[test]
 fn it_is_asked_for_once_and_a_restart_is_no_way_around() {
     let site = Site::new();
     assert_eq!(site.post("/q/192.0.2.7", OWN, FORM).status, 303);

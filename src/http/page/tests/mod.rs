@@ -43,6 +43,7 @@ impl Public for Kept {
         match text {
             _ if text.parse::<IpAddr>().is_ok() => subject(text, Kind::Address),
             _ if text.starts_with("http://") => subject(text, Kind::Url),
+            _ if text.contains('@') => subject(&text.to_lowercase(), Kind::Mailbox),
             _ if text.contains("xn--") => {
                 let unicode = Some("münchen<b>.example".to_owned());
                 Ok(Subject { text: text.to_owned(), unicode, kind: Kind::Domain })
