@@ -79,22 +79,24 @@ impl Refused {
     }
 
     pub(super) fn cooling(cooling: Cooling, now: Time) -> Self {
-        match cooling {
-            Cooling::Subject { until } => {
-                let why =
-                    format!("This removal has been asked for already. It can be asked for again from {until} on.");
-                let retry = Some(until.0.saturating_sub(now.0).into());
-                Self { retry, ..Self::new(StatusCode::TOO_MANY_REQUESTS, why) }
+        let (status, what, until) = match cooling {
+            Cooling::Subject { until } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "This removal has been asked for already. It can be asked for again",
+                until,
+            ),
+            Cooling::Network { until } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Your network has asked for several removals already. More can be asked for",
+                until,
+            ),
+            Cooling::Everybody { until } => {
+                let what = "So many removals were asked for that no more is taken now. More can be asked for";
+                (StatusCode::SERVICE_UNAVAILABLE, what, until)
             }
-            Cooling::Network => {
-                let why = "Your network has asked for several removals already. Ask again tomorrow.";
-                Self { retry: Some(LATER), ..Self::new(StatusCode::TOO_MANY_REQUESTS, why) }
-            }
-            Cooling::Everybody => {
-                let why = "So many removals were asked for that no more is taken today. Ask again tomorrow.";
-                Self { retry: Some(LATER), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, why) }
-            }
-        }
+        };
+        let retry = Some(until.0.saturating_sub(now.0).into());
+        Self { retry, ..Self::new(status, format!("{what} from {until} on.")) }
     }
 }
 
@@ -111,6 +113,3 @@ impl From<Refusal> for Refused {
         }
     }
 }
-
-/// Seconds after which a network, or everybody, may ask again: some hours, as it is not told which request ends first.
-const LATER: u64 = 6 * 3600;

@@ -58,6 +58,18 @@ fn it_is_asked_for_once_and_a_restart_is_no_way_around() {
 }
 
 #[test]
+fn who_has_to_wait_is_told_how_long() {
+    let at = super::super::super::intake::now();
+    let of = |number: u8| Requested { subject: number.to_string(), client: "127.0.0.9".parse().ok(), at };
+    let site = Site::with(Listen { cooldown: 600, ..Listen::default() }, (0..8).map(of).collect());
+    let answer = site.post("/q/192.0.2.7", OWN, FORM);
+    let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!(answer.status == 429 && (1..=600).contains(&seconds), "{answer:?}");
+    let until = Time(at.0 + 600).to_string();
+    assert!(answer.body.contains(&format!("can be asked for from {until} on")), "{}", answer.body);
+}
+
+#[test]
 fn what_is_not_durable_can_be_asked_for_again() {
     let site = Site::new();
     // it is found before the disk is full
