@@ -286,10 +286,11 @@ fn tag((edition, hour): Issue, requested: Option<Time>, is_json: bool) -> String
     format!("W/\"{:x}-{:x}-{hour:x}-{requested:x}-{form}\"", edition.started, edition.generation)
 }
 
-/// Whether `If-None-Match` has a tag (RFC 9110, section 13.1.2, by weak comparison).
+/// Whether `If-None-Match` has a tag, or `*`, which any has (RFC 9110, section 13.1.2, by weak comparison).
 fn has_tag(known: &HeaderValue, tag: &str) -> bool {
     let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    known.to_str().is_ok_and(|known| known.split(',').any(|known| strong(known) == strong(tag)))
+    let known = known.to_str().unwrap_or_default();
+    known.trim() == "*" || known.split(',').any(|known| strong(known) == strong(tag))
 }
 
 /// The way to a subject's page.

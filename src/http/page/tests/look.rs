@@ -98,6 +98,7 @@ fn what_is_known_is_not_sent_again() {
     let again = site.get_with("/q/192.0.2.7", &format!("If-None-Match: \"x\", {tag}\r\n"));
     assert_eq!((again.status, again.body.as_str(), again.header("etag")), (304, "", Some(&*tag)));
     assert_eq!(site.get_with("/q/192.0.2.7.json", &format!("If-None-Match: {tag}\r\n")).status, 200);
+    assert_eq!(site.get_with("/q/192.0.2.7", "If-None-Match: *\r\n").status, 304);
     assert_eq!(site.kept.lookups.load(Ordering::Relaxed), 1, "it is looked up once");
     site.kept.generation.store(9, Ordering::Relaxed);
     let other = site.get_with("/q/192.0.2.7", &format!("If-None-Match: {tag}\r\n"));
