@@ -39,7 +39,7 @@ use super::public::{Public, Removal, Requested};
 use super::rate::Rates;
 use super::refusal::Refused;
 use super::{BODY, Listen, form};
-use crate::evidence::Time;
+use crate::evidence::{Time, Written};
 use crate::server::connections::Place;
 
 /// The page.
@@ -104,7 +104,7 @@ impl Site {
     fn begin(&self, query: &str) -> Result<Response, Refused> {
         let Some(written) = form::field(query, "q").filter(|written| !written.trim().is_empty()) else {
             let mut response = page(StatusCode::OK, html::begin(&self.look));
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(CACHED));
+            response.headers_mut().insert(CACHE_CONTROL, fresh(MAX_AGE));
             return Ok(response);
         };
         Ok(see(&self.subject(&written)?))
@@ -135,18 +135,26 @@ impl Site {
         let is_json = by_name || wants_json(headers);
         let (issue, requested) = (self.issue(), self.cooldowns.borrow_mut().requested(&subject.text, now()));
         let tag = tag(issue, requested, is_json);
-        if headers.get_all(IF_NONE_MATCH).iter().any(|known| has_tag(known, &tag)) {
-            return Ok(cached(text("", ""), &tag, StatusCode::NOT_MODIFIED));
-        }
         let found = self.find(&subject, issue).await?;
-        let response = match is_json {
+        let mut response = match is_json {
+            _ if headers.get_all(IF_NONE_MATCH).iter().any(|known| has_tag(known, &tag)) => {
+                let mut response = text("", "");
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                response
+            }
             true => text("application/json", &serde_json::to_string(&*found).unwrap_or_default()),
             false => {
                 let page = Page { found: &found, requested, takes_requests: self.takes(&found) };
                 self::page(StatusCode::OK, html::result(&self.look, &page))
             }
         };
-        Ok(cached(response, &tag, StatusCode::OK))
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, fresh(max_age(&found, now())));
+        headers.insert(VARY, HeaderValue::from_static("Accept"));
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            headers.insert(ETAG, tag);
+        }
+        Ok(response)
     }
 
     /// Takes a request for a removal.
@@ -164,15 +172,26 @@ impl Site {
         let form = form::read(&head.headers, body, BODY).await?;
         let [contact, said] = ["contact", "text"].map(|name| form::field(&form, name).unwrap_or_default());
         let contact = contact.trim().to_owned();
-        let is_contact = contact.contains('@') && (3..=MAX_CONTACT).contains(&contact.len());
-        if !is_contact || contact.chars().any(char::is_control) {
-            return Err(Refused::bad(
-                "An e-mail address is needed, so that the operator can answer you. Go back and add it.",
+        // one mailbox, by the rules of those that are looked up, and nothing around it
+        let mailbox = self.public.subject(&contact).ok().filter(|read| read.kind == Kind::Mailbox);
+        if contact.len() > MAX_CONTACT || mailbox.is_none_or(|read| read.text != contact.to_lowercase()) {
+            return Err(Refused::form(
+                "One e-mail address is needed, like anna@example.com, so that the operator can answer you. Go back and \
+                 mend it.",
             ));
         }
         let said: String = said.trim().chars().filter(|c| *c == '\n' || !c.is_control()).collect();
-        if said.is_empty() || said.len() > MAX_TEXT {
-            return Err(Refused::bad("Say in some sentences what was wrong and what has changed. Go back and add it."));
+        let length = said.chars().count();
+        if length == 0 {
+            return Err(Refused::form(
+                "Say in some sentences what was wrong and what has changed. Go back and add it.",
+            ));
+        }
+        if length > MAX_TEXT {
+            let why = format!(
+                "There is room for {MAX_TEXT} characters, and these are {length}. Go back and say it in fewer."
+            );
+            return Err(Refused::form(why));
         }
         let found = self.find(&subject, self.issue()).await?;
         if !self.takes(&found) {
@@ -232,7 +251,7 @@ impl Site {
     }
 
     fn refuse(&self, refused: Refused, is_json: bool) -> Response {
-        let Refused { status, why, retry, allow, closes } = refused;
+        let Refused { status, title, why, retry, allow, closes } = refused;
         let mut response = match is_json {
             true => {
                 let title = status.canonical_reason().unwrap_or_default().to_owned();
@@ -242,7 +261,7 @@ impl Site {
                 *response.status_mut() = status;
                 response
             }
-            false => page(status, html::refusal(&self.look, status, &why)),
+            false => page(status, html::refusal(&self.look, title, &why)),
         };
         let headers = response.headers_mut();
         if let Some(seconds) = retry {
@@ -317,15 +336,18 @@ fn text(media: &'static str, body: &str) -> Response {
     response
 }
 
-fn cached(mut response: Response, tag: &str, status: StatusCode) -> Response {
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(CACHED));
-    headers.insert(VARY, HeaderValue::from_static("Accept"));
-    if let Ok(tag) = HeaderValue::from_str(tag) {
-        headers.insert(ETAG, tag);
-    }
-    response
+fn fresh(seconds: u32) -> HeaderValue {
+    HeaderValue::from_str(&format!("public, max-age={seconds}")).unwrap_or(HeaderValue::from_static("no-cache"))
+}
+
+/// Seconds for which caches may keep what was found: until the first of it ends, as far as that is known to the second.
+fn max_age(found: &Found, now: Time) -> u32 {
+    let reasons = found.zones.iter().flat_map(|zone| &zone.why);
+    let ends = reasons.filter_map(|reason| match Written::parse(reason.until.as_deref()?.as_bytes())? {
+        Written::Second(end) => Some(end.0.saturating_sub(now.0)),
+        Written::Day(_) => None,
+    });
+    ends.min().unwrap_or(MAX_AGE).min(MAX_AGE)
 }
 
 /// What every answer says besides its content policy.
@@ -334,15 +356,15 @@ const ALWAYS: [(HeaderName, &str); 2] = [
     // to none at all browsers would not tell where a form was sent from
     (REFERRER_POLICY, "same-origin"),
 ];
-/// A removal should be seen within the minute.
-const CACHED: &str = "public, max-age=60";
+/// The most seconds for which caches may keep an answer: a removal should be seen within the minute.
+const MAX_AGE: u32 = 60;
 const JSON_SUFFIX: &str = ".json";
 /// The longest subject in bytes: a URL that somebody would write.
 const MAX_SUBJECT: usize = 1024;
 /// The longest e-mail address in bytes (RFC 5321, section 4.5.3.1, less the angle brackets).
 pub(super) const MAX_CONTACT: usize = 254;
-/// The longest text in bytes: what a form's body holds of it in any script.
-pub(super) const MAX_TEXT: usize = 2000;
+/// The longest text in characters: what a form's body holds of it in nearly any script.
+pub(super) const MAX_TEXT: usize = 400;
 /// How long a lookup waits for others.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the server behind may take: it may read lists.

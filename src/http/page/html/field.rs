@@ -126,7 +126,7 @@ fn ranges(around: &Around, standing: Standing) -> Vec<(Ipv4Addr, Ipv4Addr)> {
 /// How many times the mean a node of the chain is, in words, by the verdict that stands first.
 fn times(verdicts: &[Verdict], node: &str) -> Option<String> {
     let known = verdicts.first()?.chain.iter().find(|known| known.node == node)?;
-    Some(format!("{} the mean", super::result::factor(known.times?)))
+    Some(format!("{} the mean so far", super::result::factor(known.times?)))
 }
 
 /// Cells with links, marks over them, and a ring. All of it is made of numbers and constants.

@@ -7,7 +7,7 @@
 mod field;
 mod result;
 
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::HeaderValue;
 use data_encoding::BASE64;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
@@ -57,15 +57,7 @@ pub(super) fn begin(look: &Look) -> Markup {
 }
 
 /// The page that says why there is nothing else.
-pub(super) fn refusal(look: &Look, status: StatusCode, why: &str) -> Markup {
-    let title = match status {
-        StatusCode::BAD_REQUEST => "That cannot be looked up",
-        StatusCode::NOT_FOUND => "No such page",
-        StatusCode::CONFLICT => "Nothing to ask for",
-        StatusCode::TOO_MANY_REQUESTS => "A little too often",
-        StatusCode::SERVICE_UNAVAILABLE => "Not at the moment",
-        _ => "That did not work",
-    };
+pub(super) fn refusal(look: &Look, title: &str, why: &str) -> Markup {
     let main = html! {
         h1 { (title) }
         p .lead role="alert" { (why) }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::super::form::encoded;
 use super::super::found::{Found, InZone, Kind, Reason, Role, Standing, Verdict};
-use super::super::site::MAX_CONTACT;
+use super::super::site::{MAX_CONTACT, MAX_TEXT};
 use super::{Look, document, field};
 use crate::evidence::Time;
 
@@ -140,16 +140,37 @@ fn in_zone(zone: &InZone) -> Markup {
         article .card {
             h3 { (zone.zone) " " span class={ "tag " (zone.standing.word()) } { (state) } }
             @if !is_words && (!zone.a.is_empty() || !zone.txt.is_empty()) { (answer) }
-            @if !zone.why.is_empty() { ul .why { @for reason in &zone.why { li { (why(reason)) } } } }
+            @if !zone.why.is_empty() {
+                ul .why {
+                    @for reason in zone.why.iter().filter(|reason| !is_overruled(reason, zone)) { li { (why(reason)) } }
+                    @for reason in zone.why.iter().filter(|reason| is_overruled(reason, zone)) {
+                        li { "Without that " b { (dataset(reason)) } " would list it: " code { (reason.entry) } "." }
+                    }
+                }
+            }
             @if is_words { details { summary { "The answer in DNS" } (answer) } }
         }
     }
 }
 
+/// Whether a list has what another reason takes out of the zone.
+fn is_overruled(reason: &Reason, zone: &InZone) -> bool {
+    let is_out = |other: &Reason| match other.kind {
+        "removed" => zone.standing == Standing::None || other.dataset == reason.dataset,
+        "exclusion" | "allowed" | "never-list" => zone.standing == Standing::None,
+        _ => false,
+    };
+    matches!(reason.kind, "listing" | "compiled" | "live" | "verdict") && zone.why.iter().any(is_out)
+}
+
+fn dataset(reason: &Reason) -> &str {
+    reason.dataset.as_deref().unwrap_or("this list")
+}
+
 /// A reason in words.
 fn why(reason: &Reason) -> Markup {
-    let Reason { kind, dataset, entry, since, last, until } = reason;
-    let dataset = dataset.as_deref().unwrap_or("this list");
+    let Reason { kind, entry, since, last, until, .. } = reason;
+    let dataset = dataset(reason);
     let what = match *kind {
         "exclusion" => html! { "Excepted from " b { (dataset) } " by " code { (entry) } "." },
         "allowed" => html! { "Never listed here: allowed by " b { (dataset) } ", " code { (entry) } "." },
@@ -232,7 +253,7 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
                         tr {
                             th scope="col" { "Around it" }
                             th scope="col" { "What is known" }
-                            @if !is_name { th .number scope="col" { "× mean" } }
+                            @if !is_name { th .number scope="col" { "× mean so far" } }
                         }
                     }
                     tbody {
@@ -251,13 +272,14 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
         }
         @if let Some(lift) = lift.filter(|_| !terms.is_empty()) {
             details {
-                summary { "How it comes to " (factor(lift)) " the mean" }
+                summary { "How it comes to " (factor(lift)) " the mean in the next 7 days" }
                 ul .terms {
                     @for term in terms { li { span { (term.name) } b { (factor(term.sum.exp())) } } }
                 }
                 p .note {
-                    "Multiplied they are the lift: how much more often something new is to be expected there than in "
-                    "an average network."
+                    "Multiplied they are the lift: how many times as many newly reported addresses as in a mean "
+                    "announced /24 are to be expected there. What came so far is one of the reasons, and so the two "
+                    "numbers differ."
                 }
             }
         }
@@ -306,7 +328,7 @@ fn removal(page: &Page<'_>, path: &str) -> Markup {
                     label for="contact" { "Your e-mail address" }
                     input #contact name="contact" type="email" required maxlength=(MAX_CONTACT) autocomplete="email";
                     label for="text" { "What was wrong, and what has changed" }
-                    textarea #text name="text" rows="4" required maxlength="400" {}
+                    textarea #text name="text" rows="4" required maxlength=(MAX_TEXT) {}
                     button { "Ask for a removal of " (subject.text) }
                     p .note {
                         "Kept with your network address for the operator, who decides. "

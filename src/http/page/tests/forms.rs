@@ -83,6 +83,26 @@ fn what_is_not_durable_can_be_asked_for_again() {
 }
 
 #[test]
+fn a_form_is_told_what_is_wrong_with_it() {
+    let site = Site::new();
+    let refused = |body: &str| {
+        let answer = site.post("/q/192.0.2.7", OWN, body);
+        assert!(
+            answer.status == 400 && answer.body.contains("<h1>The form cannot be sent like this</h1>"),
+            "{answer:?}"
+        );
+        answer.body
+    };
+    assert!(refused("contact=nobody&text=x").contains("One e-mail address is needed"));
+    assert!(refused("contact=a%40b.example&text=").contains("Say in some sentences"));
+    // as many as the field takes: the page, and not the browser alone, says how many
+    let said = |count| format!("contact=a%40b.example&text={}", "%C3%A4".repeat(count));
+    assert!(refused(&said(401)).contains("room for 400 characters, and these are 401"));
+    assert!(site.get("/q/192.0.2.7").body.contains("required maxlength=\"400\""));
+    assert_eq!(site.post("/q/192.0.2.7", OWN, &said(400)).status, 303);
+}
+
+#[test]
 fn only_the_page_itself_can_ask() {
     let site =
         Site::with(Listen { url: Some("https://www.lists.example".to_owned()), ..Listen::default() }, Vec::new());
@@ -110,6 +130,10 @@ fn what_cannot_be_meant_is_refused() {
         ("/q/192.0.2.7", "text=x", 400),
         ("/q/192.0.2.7", "contact=nobody&text=x", 400),
         ("/q/192.0.2.7", "contact=a%40b%0Ac.example&text=x", 400),
+        ("/q/192.0.2.7", "contact=a%40b&text=x", 400),
+        ("/q/192.0.2.7", "contact=%3Ca%40b.example%3E&text=x", 400),
+        ("/q/192.0.2.7", "contact=a%40b.example%2Cc%40d.example&text=x", 400),
+        ("/q/192.0.2.7", "contact=a%40b.example%3Fcc%3Devil&text=x", 400),
         ("/q/192.0.2.7", "contact=a%40b.example&text=+", 400),
         ("/q/192.0.2.7", "contact=a%40b.example&text=%ff", 400),
         ("/q/192.0.2.7", &long, 413),

@@ -111,6 +111,51 @@ fn what_is_known_is_not_sent_again() {
 }
 
 #[test]
+fn a_page_is_kept_no_longer_than_what_it_says() {
+    let site = Site::new();
+    let age = |until: &str| {
+        site.kept.generation.fetch_add(1, Ordering::Relaxed);
+        *site.kept.until.lock().unwrap() = until.to_owned();
+        let cached = site.get("/q/192.0.2.7").header("cache-control").unwrap().to_owned();
+        cached.strip_prefix("public, max-age=").unwrap().parse::<u32>().unwrap()
+    };
+    let now = super::super::super::intake::now().0;
+    assert!((1..=20).contains(&age(&Time(now + 20).to_string())));
+    assert_eq!((age(&Time(now + 3600).to_string()), age(&Time(now - 1).to_string())), (60, 0));
+    // a date tells no second
+    assert_eq!(age(&Time(now).to_date()), 60);
+}
+
+#[test]
+fn what_takes_a_subject_out_stands_before_what_has_it() {
+    let reason = |kind, dataset: &str, entry: &str| Reason {
+        kind,
+        dataset: Some(dataset.to_owned()),
+        entry: entry.to_owned(),
+        since: None,
+        last: None,
+        until: None,
+    };
+    let subject = Subject { text: "192.0.2.10".to_owned(), unicode: None, kind: Kind::Address };
+    let look = Look::of(&Listen::default());
+    let page = |listed, why| {
+        let mut found = found(&subject, listed, "");
+        found.zones[0].why = why;
+        let page = html::Page { found: &found, requested: None, takes_requests: false };
+        html::result(&look, &page).into_string()
+    };
+    for (kind, told) in [("removed", "Removed from <b>good</b>"), ("allowed", "allowed by <b>good</b>")] {
+        let page = page(false, vec![reason("listing", "senders", "192.0.2.10"), reason(kind, "good", "192.0.2.0/24")]);
+        assert!(page.find(told) < page.find("Without that <b>senders</b> would list it"), "{page}");
+        assert!(page.contains(told) && !page.contains("until the list no longer has it"), "{page}");
+    }
+    // another list still has it
+    let all = vec![reason("listing", "a", "x"), reason("removed", "a", "x"), reason("listing", "b", "x")];
+    let page = page(true, all);
+    assert!(page.contains("Without that <b>a</b>") && page.contains("In <b>b</b>"), "{page}");
+}
+
+#[test]
 fn what_is_no_subject_is_helped_with() {
     let site = Site::new();
     for path in ["/q/hello", "/?q=hello"] {
