@@ -360,7 +360,7 @@ const ALWAYS: [(HeaderName, &str); 2] = [
 const MAX_AGE: u32 = 60;
 const JSON_SUFFIX: &str = ".json";
 /// The longest subject in bytes: a URL that somebody would write.
-const MAX_SUBJECT: usize = 1024;
+pub(super) const MAX_SUBJECT: usize = 1024;
 /// The longest e-mail address in bytes (RFC 5321, section 4.5.3.1, less the angle brackets).
 pub(super) const MAX_CONTACT: usize = 254;
 /// The longest text in characters: what a form's body holds of it in nearly any script.

@@ -1,7 +1,11 @@
 //! What was found of a subject, in the order of a reader's questions: is it listed, where and why, since when and until
 //! when, what stands around it, and what can be done.
+//!
+//! Invariant: what lists say, of which there may be any number, takes no more than [`ROOM`]; what is left out is counted.
 
-use maud::{Markup, html};
+use std::cmp::Reverse;
+
+use maud::{Markup, PreEscaped, html};
 
 use super::super::form::encoded;
 use super::super::found::{Found, InZone, Kind, Reason, Role, Standing, Verdict};
@@ -25,7 +29,10 @@ pub(in super::super) fn result(look: &Look, page: &Page<'_>) -> Markup {
     let path = format!("/q/{}", encoded(&subject.text));
     let (origins, zones): (Vec<&InZone>, Vec<&InZone>) = zones.iter().partition(|zone| zone.role == Role::Origin);
     let says = |zone: &&InZone| zone.standing > Standing::None || !zone.why.is_empty() || !zone.txt.is_empty();
-    let (said, silent): (Vec<&InZone>, Vec<&InZone>) = zones.into_iter().partition(says);
+    let (mut said, silent): (Vec<&InZone>, Vec<&InZone>) = zones.into_iter().partition(says);
+    // what there is no room for is the least
+    said.sort_by_key(|zone| Reverse(zone.standing));
+    let mut room = ROOM;
     let main = html! {
         h1 .subject {
             (subject.text)
@@ -35,24 +42,24 @@ pub(in super::super) fn result(look: &Look, page: &Page<'_>) -> Markup {
         @if !said.is_empty() {
             section aria-labelledby="why" {
                 h2 #why { "Where, and why" }
-                @for zone in &said { (in_zone(zone)) }
+                (in_zones(&said, &path, &mut room))
             }
         }
-        @if !silent.is_empty() { (not_in(&silent)) }
+        @if !silent.is_empty() { (not_in(&silent, &mut room)) }
         @if let Some(around) = around {
             section aria-labelledby="around" {
                 h2 #around { "What stands around it" }
                 (field::field(around, &subject.text, verdicts))
             }
         }
-        @for txt in origins.iter().flat_map(|zone| &zone.txt) {
-            p .silent { "Announced and registered as " q { (txt) } }
-        }
+        (fitting(&mut room, origins.iter().flat_map(|zone| &zone.txt).map(|txt| {
+            html! { p .silent { "Announced and registered as " q { (txt) } } }
+        })).0)
         @for verdict in verdicts { (judged(verdict)) }
         (removal(page, &path))
         p .note {
             "Generation " (page.found.generation) ", looked up " (time(&page.found.at.0.to_string())) ". "
-            a href={ (path) "?format=json" } { "The same as JSON" }
+            (twin(&path, "The same as JSON"))
         }
     };
     document(look, &subject.text, &path, true, &main)
@@ -123,31 +130,69 @@ fn machine(written: &str) -> String {
     }
 }
 
-fn in_zone(zone: &InZone) -> Markup {
+/// The parts for which there is room, and the number of those for which there is none.
+fn fitting(room: &mut usize, parts: impl Iterator<Item = Markup>) -> (Markup, usize) {
+    let (mut shown, mut left) = (String::new(), 0);
+    for part in parts {
+        match room.checked_sub(part.0.len()) {
+            Some(rest) if left == 0 => {
+                *room = rest;
+                shown.push_str(&part.0);
+            }
+            _ => left += 1,
+        }
+    }
+    (PreEscaped(shown), left)
+}
+
+/// The way to all that is known.
+fn twin(path: &str, text: &str) -> Markup {
+    html! { a href={ (path) "?format=json" } { (text) } }
+}
+
+/// The zones that say something, as far as there is room.
+fn in_zones(said: &[&InZone], path: &str, room: &mut usize) -> Markup {
+    let mut shown = Vec::new();
+    for zone in said {
+        let Some(rest) = room.checked_sub(zone.zone.len() + CARD) else { break };
+        *room = rest;
+        shown.push(in_zone(zone, room));
+    }
+    let left = &said[shown.len()..];
+    let have = match left.iter().all(|zone| zone.standing == Standing::Listed) {
+        true => "have it",
+        false => "say something of it",
+    };
+    html! {
+        @for zone in shown { (zone) }
+        @if !left.is_empty() {
+            p { "And " (counted(left.len(), "more list", "more lists")) " " (have) ": " (twin(path, "all of it as JSON")) "." }
+        }
+    }
+}
+
+fn in_zone(zone: &InZone, room: &mut usize) -> Markup {
     let state = match zone.standing {
         Standing::None => "not listed",
         standing => standing.word(),
     };
     // texts of verdicts are words for programs
     let is_words = zone.txt.iter().any(|txt| txt.split(' ').all(|word| word.contains('=')));
-    let answer = html! {
-        p .answer {
-            @for a in &zone.a { code { (a) } " " }
-            @for txt in &zone.txt { q { (txt) } " " }
-        }
+    let addresses = zone.a.iter().map(|a| html! { code { (a) } " " });
+    let texts = zone.txt.iter().map(|txt| html! { q { (txt) } " " });
+    let (answers, left) = fitting(room, addresses.chain(texts));
+    let answer = html! { p .answer { (answers) @if left > 0 { "and " (left) " more" } } };
+    let (overruled, own): (Vec<&Reason>, Vec<&Reason>) = zone.why.iter().partition(|reason| is_overruled(reason, zone));
+    let without = |reason: &Reason| {
+        html! { li { "Without that " b { (dataset(reason)) } " would list it: " code { (reason.entry) } "." } }
     };
+    let reasons = own.into_iter().map(|reason| html! { li { (why(reason)) } });
+    let (reasons, left) = fitting(room, reasons.chain(overruled.into_iter().map(without)));
     html! {
         article .card {
             h3 { (zone.zone) " " span class={ "tag " (zone.standing.word()) } { (state) } }
             @if !is_words && (!zone.a.is_empty() || !zone.txt.is_empty()) { (answer) }
-            @if !zone.why.is_empty() {
-                ul .why {
-                    @for reason in zone.why.iter().filter(|reason| !is_overruled(reason, zone)) { li { (why(reason)) } }
-                    @for reason in zone.why.iter().filter(|reason| is_overruled(reason, zone)) {
-                        li { "Without that " b { (dataset(reason)) } " would list it: " code { (reason.entry) } "." }
-                    }
-                }
-            }
+            @if !zone.why.is_empty() { ul .why { (reasons) @if left > 0 { li { "And " (left) " more." } } } }
             @if is_words { details { summary { "The answer in DNS" } (answer) } }
         }
     }
@@ -192,16 +237,15 @@ fn why(reason: &Reason) -> Markup {
 }
 
 /// The zones that say nothing.
-fn not_in(silent: &[&InZone]) -> Markup {
-    html! {
-        p .silent {
-            "Not in: "
-            @for (at, zone) in silent.iter().enumerate() {
-                @if at > 0 { ", " }
-                span { (zone.zone) @if matches!(zone.status, "SERVFAIL" | "ERROR") { " (cannot be asked)" } }
-            }
+fn not_in(silent: &[&InZone], room: &mut usize) -> Markup {
+    let names = silent.iter().enumerate().map(|(at, zone)| {
+        html! {
+            @if at > 0 { ", " }
+            span { (zone.zone) @if matches!(zone.status, "SERVFAIL" | "ERROR") { " (cannot be asked)" } }
         }
-    }
+    });
+    let (names, left) = fitting(room, names);
+    html! { p .silent { "Not in: " (names) @if left > 0 { " and " (left) " more" } } }
 }
 
 /// How evidence came to its verdict; where that is nothing, for who wants to know.
@@ -239,8 +283,8 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
         @if let Some(leaves) = leaves { p { "It ends " (leaves) "." } }
         @if let Some(evidence) = evidence.as_ref().filter(|evidence| evidence.reports > 0) {
             p {
-                "In the last 45 days: " (counted(evidence.reports, "address", "addresses")) " reported on "
-                (counted(evidence.days, "day", "days")) " by " (counted(evidence.groups, "source", "independent sources"))
+                "In the last 45 days: " (counted(evidence.reports as usize, "address", "addresses")) " reported on "
+                (counted(evidence.days as usize, "day", "days")) " by " (counted(evidence.groups as usize, "source", "independent sources"))
                 @if let Some(last) = &evidence.last { ", last " (time(last)) }
                 "."
             }
@@ -287,7 +331,7 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
 }
 
 /// A number and what it counts.
-fn counted(count: u32, one: &str, more: &str) -> String {
+fn counted(count: usize, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
@@ -337,5 +381,120 @@ fn removal(page: &Page<'_>, path: &str) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// Bytes of what lists say on one page, which has to stay below 50 kB with a field of all states: some ten lists with a
+/// text each.
+const ROOM: usize = 5_500;
+/// Bytes of a list's card besides its name and what it says.
+const CARD: usize = 250;
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::found::{Around, Evidence, Node, Subject, TermSum};
+    use super::super::super::{Listen, site::MAX_SUBJECT};
+    use super::*;
+    use crate::http::api::At;
+
+    /// What takes the most bytes as HTML.
+    fn worst(length: usize) -> String {
+        "\"".repeat(length)
+    }
+
+    fn zone(standing: Standing) -> InZone {
+        let reason = |kind| Reason {
+            kind,
+            dataset: Some("a".repeat(60)),
+            entry: worst(255),
+            since: Some("2026-07-12T10:00:00Z".to_owned()),
+            last: Some("2026-07-12T10:00:00Z".to_owned()),
+            until: Some("2026-07-12T10:00:00Z".to_owned()),
+        };
+        InZone {
+            zone: "a".repeat(253),
+            role: Role::List,
+            standing,
+            status: "NOERROR",
+            a: vec!["127.255.255.254".to_owned(); 40],
+            txt: vec![worst(255); 40],
+            why: vec![reason("live"); 40],
+        }
+    }
+
+    fn verdict(about: &str) -> Verdict {
+        let node = || Node {
+            node: "203.100.100.0/24".to_owned(),
+            what: "announced prefix".to_owned(),
+            known: "1234567.8 arrivals in 16777216 /24s".to_owned(),
+            times: Some(123_456.0),
+        };
+        Verdict {
+            about: about.to_owned(),
+            state: "suspicious".to_owned(),
+            score: Some(74),
+            node: "203.100.100.0/24".to_owned(),
+            lift: Some(1234.5),
+            rule: "suspicious: lift ≥ 250, 3 addresses, 3 days, as one group feeds the family; cloud is watch at most"
+                .to_owned(),
+            leaves: Some("when the lift of its /24 falls below 100, or when it comes back".to_owned()),
+            evidence: Some(Evidence {
+                reports: 256,
+                days: 45,
+                groups: 12,
+                last: Some("2026-07-12T10:00:00Z".to_owned()),
+            }),
+            chain: (0..4).map(|_| node()).collect(),
+            terms: vec![TermSum { name: "prefix shape".to_owned(), sum: 1.0 }; 5],
+            told: Vec::new(),
+        }
+    }
+
+    fn rendered(subject: &str, kind: Kind, zones: Vec<InZone>) -> String {
+        let standings = (0..256).map(|at| Standing::ALL[at % 5]).collect();
+        let (block, prefix) = ("203.100.100.0/24".to_owned(), Some("203.100.0.0/16".to_owned()));
+        let around = Around { first: 0xcb64_6400, block, standings, prefix, asn: Some(4_200_000_000) };
+        let is_address = kind == Kind::Address;
+        let found = Found {
+            subject: Subject { text: subject.to_owned(), unicode: None, kind },
+            listed: true,
+            standing: Standing::Listed,
+            generation: u64::MAX,
+            at: At(Time(1_783_850_400)),
+            zones,
+            around: is_address.then_some(around),
+            verdicts: if is_address { vec![verdict("send"), verdict("host")] } else { Vec::new() },
+        };
+        let listen = Listen { name: worst(200), contact: Some(worst(200)), ..Listen::default() };
+        let page = Page { found: &found, requested: None, takes_requests: true };
+        result(&Look::of(&Listen { url: Some(format!("https://{}", "a".repeat(253))), ..listen }), &page).into_string()
+    }
+
+    #[test]
+    fn a_page_has_its_bounds_whatever_lists_say() {
+        let mut zones = vec![zone(Standing::Listed); 64];
+        zones.extend(vec![InZone { a: Vec::new(), txt: Vec::new(), why: Vec::new(), ..zone(Standing::None) }; 64]);
+        zones.extend(vec![InZone { role: Role::Origin, ..zone(Standing::None) }; 4]);
+        let page = rendered("203.100.100.200", Kind::Address, zones.clone());
+        assert!(page.len() < 50_000, "{}", page.len());
+        assert!(page.contains("more lists have it: <a href=\"/q/203.100.100.200?format=json\">"), "{page}");
+        let page = rendered(&worst(MAX_SUBJECT), Kind::Url, zones);
+        assert!(page.len() < 50_000, "{}", page.len());
+    }
+
+    #[test]
+    fn lists_that_say_little_are_all_there() {
+        let reason = Reason { entry: "192.0.2.7".to_owned(), ..zone(Standing::Listed).why.remove(0) };
+        let of = |at: usize, standing| InZone {
+            zone: format!("list{at}.example"),
+            a: vec!["127.0.0.2".to_owned()],
+            txt: vec!["Seen in a trap, see https://lists.example/q/192.0.2.7".to_owned()],
+            why: vec![Reason { last: None, until: None, ..reason.clone() }],
+            ..zone(standing)
+        };
+        let zones = (0..8).map(|at| of(at, if at == 7 { Standing::Listed } else { Standing::Watch })).collect();
+        let page = rendered("192.0.2.7", Kind::Address, zones);
+        assert!((0..8).all(|at| page.contains(&format!("<h3>list{at}.example "))), "{page}");
+        assert!(!page.contains(" more") && page.find("list7.example") < page.find("list0.example"), "{page}");
     }
 }
