@@ -140,7 +140,7 @@ fn a_live_change_is_on_the_page_at_once_and_whose_it_is_is_not() {
     assert!(body.contains("Removed from <b>list</b> by the operator") && body.contains("Not listed"), "{body}");
     assert!(!body.contains("secret") && !body.contains("uid:"), "{body}");
 
-    // its neighbours are as they were, and the field shows it
+    // its neighbors are as they were, and the field shows it
     let standings = found["around"]["standings"].as_array().unwrap();
     assert_eq!([&standings[6], &standings[7], &standings[15], &standings[16]], ["listed", "none", "listed", "none"]);
     assert!(infamy(&site, &["add", "198.51.100.1", "--dataset", "list", "--wait"]).0);

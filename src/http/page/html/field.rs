@@ -36,7 +36,7 @@ pub(super) fn field(around: &Around, subject: &str, verdicts: &[Verdict]) -> Mar
         _ => block,
     };
     html! {
-        figure {
+        figure aria-labelledby="field" {
             @match &asn {
                 Some(asn) => div .frame .asn {
                     p .edge { (asn) @if let Some(times) = times(verdicts, asn) { span { (times) } } }
@@ -44,7 +44,7 @@ pub(super) fn field(around: &Around, subject: &str, verdicts: &[Verdict]) -> Mar
                 },
                 None => (prefix),
             }
-            figcaption {
+            figcaption #field {
                 "Each square is an address of " (around.block) ", sixteen a row, the first at the top left. "
                 "The ring is " (subject) "."
             }
@@ -102,9 +102,9 @@ fn listed(address: Ipv4Addr, count: usize) -> Markup {
 pub(super) fn word(standing: Standing) -> &'static str {
     match standing {
         Standing::Listed => "listed itself",
-        Standing::Bad => "bad neighbourhood",
-        Standing::Suspicious => "suspicious neighbourhood",
-        Standing::Watch => "watched neighbourhood",
+        Standing::Bad => "bad neighborhood",
+        Standing::Suspicious => "suspicious neighborhood",
+        Standing::Watch => "watched neighborhood",
         Standing::None => "nothing said",
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn refusal(look: &Look, title: &str, why: &str) -> Markup {
 /// The form; the hint stands in it until something is written.
 fn search(hint: &str) -> Markup {
     html! {
-        form .search action="/" method="get" role="search" {
+        form .search action="/" method="get" role="search" aria-label="Lookup" {
             label for="q" { "Address or domain" }
             input #q name="q" type="text" required maxlength="1000" autocomplete="off"
                 autocapitalize="none" spellcheck="false" placeholder=(hint);
@@ -99,7 +99,7 @@ fn document(look: &Look, title: &str, path: &str, has_search: bool, main: &Marku
             body {
                 header {
                     a .home href="/" { (look.name) }
-                    @if has_search { (search("Address or domain")) }
+                    @if has_search { (search(EXAMPLE)) }
                 }
                 main { (main) }
                 footer {

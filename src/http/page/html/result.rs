@@ -278,7 +278,13 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
     html! {
         @for sentence in told { p { (sentence) } }
         @if !rule.is_empty() {
-            p { "Rule for " @if node.is_empty() { "it" } @else { code { (node) } } " — " (rule) "." }
+            p { "Rule for " @if node.is_empty() { "it" } @else { code { (node) } } " — " (ruled(rule)) "." }
+        }
+        @if let Some(lift) = lift.filter(|_| rule.contains("lift")) {
+            p .note {
+                "The lift, here " (factor(lift)) ", is how many times as many newly reported addresses are to be expected "
+                "within 7 days as in a mean announced /24."
+            }
         }
         @if let Some(leaves) = leaves { p { "It ends " (leaves) "." } }
         @if let Some(evidence) = evidence.as_ref().filter(|evidence| evidence.reports > 0) {
@@ -303,7 +309,10 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
                     tbody {
                         @for known in chain {
                             tr {
-                                th scope="row" { code { (known.node) } " " small { (known.what) } }
+                                th scope="row" {
+                                    @if known.node != ALL { code { (known.node) } " " }
+                                    small { (known.what) }
+                                }
                                 td { (known.known) }
                                 @if !is_name {
                                     td .number { @if let Some(times) = known.times { (factor(times)) } }
@@ -313,20 +322,44 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
                     }
                 }
             }
-        }
-        @if let Some(lift) = lift.filter(|_| !terms.is_empty()) {
-            details {
-                summary { "How it comes to " (factor(lift)) " the mean in the next 7 days" }
-                ul .terms {
-                    @for term in terms { li { span { (term.name) } b { (factor(term.sum.exp())) } } }
-                }
+            @if !is_name {
                 p .note {
-                    "Multiplied they are the lift: how many times as many newly reported addresses as in a mean "
-                    "announced /24 are to be expected there. What came so far is one of the reasons, and so the two "
-                    "numbers differ."
+                    "An address counts less the longer ago it was reported: after 120 days half. "
+                    "“× mean so far” compares what that comes to for each /24 with the mean of all."
                 }
             }
         }
+                @if let Some(lift) = lift.filter(|_| !terms.is_empty()) {
+            details {
+                summary { "How it comes to " (factor(lift)) " the mean in the next 7 days" }
+                ul .terms {
+                    @for term in terms { li { span { (kind(&term.name)) } b { (factor(term.sum.exp())) } } }
+                }
+                p .note {
+                    "Multiplied they are the lift. What came so far is only one of the reasons, and so the two numbers "
+                    "differ."
+                }
+            }
+        }
+    }
+}
+
+/// A rule in words: the state that it is about stands in front of it.
+fn ruled(rule: &str) -> String {
+    match rule.split_once(": ") {
+        Some(("none", what)) => format!("nothing against it: {what}"),
+        _ => rule.to_owned(),
+    }
+}
+
+/// What a kind of terms measures, where its name alone does not say so.
+fn kind(name: &str) -> &str {
+    match name {
+        "base" => "what every such block begins with",
+        "own record" => "what was reported of it",
+        "neighbors" => "its neighbors",
+        "prefix shape" => "how it is announced",
+        name => name,
     }
 }
 
@@ -368,7 +401,7 @@ fn removal(page: &Page<'_>, path: &str) -> Markup {
                     }
                     "Then tell the operator what has changed."
                 }
-                form .ask action=(path) method="post" {
+                form .ask action=(path) method="post" aria-labelledby="ask" {
                     label for="contact" { "Your e-mail address" }
                     input #contact name="contact" type="email" required maxlength=(MAX_CONTACT) autocomplete="email";
                     label for="text" { "What was wrong, and what has changed" }
@@ -384,6 +417,8 @@ fn removal(page: &Page<'_>, path: &str) -> Markup {
     }
 }
 
+/// The node of a chain that all others are in.
+const ALL: &str = "all";
 /// Bytes of what lists say on one page, which has to stay below 50 kB with a field of all states: some ten lists with a
 /// text each.
 const ROOM: usize = 5_500;
@@ -426,7 +461,7 @@ mod tests {
         let node = || Node {
             node: "203.100.100.0/24".to_owned(),
             what: "announced prefix".to_owned(),
-            known: "1234567.8 arrivals in 16777216 /24s".to_owned(),
+            known: "1234567.8 reported addresses in 16777216 /24s".to_owned(),
             times: Some(123_456.0),
         };
         Verdict {

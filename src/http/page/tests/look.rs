@@ -50,6 +50,14 @@ fn every_control_has_a_name() {
                 assert!(body.contains(&format!("<label for=\"{id}\"")), "{path}: {id}");
             }
         }
+        for named in body.split("aria-labelledby=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            assert_eq!(body.matches(&format!("id=\"{named}\"")).count(), 1, "{path}: {named}");
+        }
+        for tag in ["<form ", "<figure", "<section"] {
+            let tags = body.split(tag).skip(1).map(|rest| rest.split('>').next().unwrap());
+            let is_named = |tag: &str| tag.contains("aria-label=") || tag.contains("aria-labelledby=");
+            assert_eq!(tags.filter(|tag| !is_named(tag)).collect::<Vec<_>>(), Vec::<&str>::new(), "{path}: {tag}");
+        }
         assert_eq!(body.matches("<main>").count(), 1);
         assert_eq!(body.matches("<h1").count(), 1);
     }
@@ -184,7 +192,7 @@ fn what_was_written_is_text_in_the_page() {
 }
 
 #[test]
-fn the_colours_can_be_read() {
+fn the_colors_can_be_read() {
     let style = html::STYLE;
     let (light, rest) = style.split_once("@media").unwrap();
     for scheme in [light, rest.split_once("}}").unwrap().0] {
@@ -208,7 +216,12 @@ fn the_colours_can_be_read() {
             }
         }
         assert!(contrast("on", "press") >= 4.5, "{}", contrast("on", "press"));
-        for (a, b) in [("listed", "none"), ("bad", "none"), ("ring", "none"), ("ring", "card")] {
+        // browsers have a gray of their own for it
+        assert!(style.contains("::placeholder{color:var(--soft);opacity:1}"));
+        // a square beside others and on each frame's ground, the mark on it, and the ring
+        let squares = ["listed", "bad", "suspicious", "watch"];
+        let pairs = squares.iter().flat_map(|square| ["none", "card", "bg", "mark"].map(|other| (*square, other)));
+        for (a, b) in pairs.chain([("ring", "none"), ("ring", "card")]) {
             assert!(contrast(a, b) >= 3.0, "{a} beside {b}: {}", contrast(a, b));
         }
     }
