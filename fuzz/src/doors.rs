@@ -169,7 +169,8 @@ impl Public for Server {
     }
 
     fn subject(&self, text: &str) -> Result<Subject, NoSubject> {
-        strangers::subject(text)
+        let (store, snapshot) = self.world;
+        strangers::subject(text, snapshot, store.plan())
     }
 
     fn look_up(&self, subject: &Subject, reply: Reply<Found>) {

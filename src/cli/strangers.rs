@@ -11,8 +11,8 @@ use crate::snapshot::Snapshot;
 /// # Errors
 ///
 /// It is nothing that a list can be asked about.
-pub fn subject(text: &str) -> Result<Subject, NoSubject> {
-    visitor::subject(text)
+pub fn subject(text: &str, snapshot: &Snapshot, plan: &Plan) -> Result<Subject, NoSubject> {
+    visitor::subject(text, snapshot, plan)
 }
 
 /// What the lookup page shows of a subject.

@@ -182,7 +182,7 @@ fn the_page_shows_what_is_listed_and_why_with_one_request() {
     let of = |subject: &str| format!("http://{}/q/{subject}", tap.address);
     let told: [(&str, &[&str]); 7] = [
         ("203.0.113.4", &["Listed", "block.rep.example", "127.0.0.2", "AS64500", "Ask for a removal", "Until"]),
-        ("203.0.113.9", &["Not listed itself", "net.rep.example", "suspicious neighbourhood", "× mean"]),
+        ("203.0.113.9", &["Not listed itself", "net.rep.example", "suspicious neighborhood", "× mean"]),
         ("192.0.2.11", &["Listed", "Dictionary attack from 192.0.2.11", "senders", "192.0.2.11"]),
         ("2001:db8:bad:1::1", &["Listed", "2001:db8:bad::/48", "until the list no longer has it", "Announced"]),
         ("xn--mnchen-3ya.example", &["xn--mnchen-3ya.example", "münchen.example", "Not listed"]),

@@ -41,6 +41,16 @@ files = "customers"
 apex = "keyed.example"
 datasets = ["closed"]
 keys = "customers"
+
+[[dataset]]
+name = "digests"
+format = "hashes"
+files = "digests"
+key = { hash = "sha1" }
+
+[[zone]]
+apex = "hash.example"
+datasets = ["digests"]
 "#;
 
 fn site() -> Site {
@@ -49,6 +59,8 @@ fn site() -> Site {
     fs::write(site.list(), "192.0.2.0/28\n").unwrap();
     fs::write(site.0.path().join("closed"), "192.0.2.77\n").unwrap();
     fs::write(site.0.path().join("clients"), "127.0.0.0/8 :pass\n").unwrap();
+    let digests = "fd46843006f90797b23f47d68afcf8c4c5e88eb1\ne6014362515f8edb3ffc1d340af8a18f0503efb1\n";
+    fs::write(site.0.path().join("digests"), digests).unwrap();
     let customers = site.0.path().join("customers");
     fs::write(&customers, "acme 0123456789abcdefghij\n").unwrap();
     fs::set_permissions(&customers, fs::Permissions::from_mode(0o600)).unwrap();
@@ -84,7 +96,7 @@ impl Page {
     }
 
     fn json(&self, subject: &str) -> Value {
-        let (status, _, body) = self.get(&format!("/q/{subject}.json"));
+        let (status, _, body) = self.get(&format!("/q/{subject}?format=json"));
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap()
     }
@@ -121,7 +133,7 @@ fn a_live_change_is_on_the_page_at_once_and_whose_it_is_is_not() {
     assert!(body.contains("Removed from <b>list</b> by the operator") && body.contains("Not listed"), "{body}");
     assert!(!body.contains("secret") && !body.contains("uid:"), "{body}");
 
-    // its neighbours are as they were, and the field shows it
+    // its neighbors are as they were, and the field shows it
     let standings = found["around"]["standings"].as_array().unwrap();
     assert_eq!([&standings[6], &standings[7], &standings[15], &standings[16]], ["listed", "none", "listed", "none"]);
     site.done(&["add", "198.51.100.1", "--dataset", "list", "--wait"]);
@@ -194,6 +206,14 @@ fn a_request_waits_for_the_operator_across_restarts() {
     let site = site();
     let page = Page::start(&site);
     assert_eq!((page.post("192.0.2.7"), page.post("192.0.2.7")), (303, 429));
+    // what a list has as a digest; `remove` takes it as it was asked for
+    for subject in ["spammer@mail.example", "http://phish.example/login.php"] {
+        assert_eq!((page.post(subject), page.post(subject)), (303, 429), "{subject}");
+        let told = site.done(&["requests", subject]);
+        assert!(told.contains(&format!("\t{subject}\t")), "{told}");
+        site.done(&["remove", subject, "--dataset", "digests", "--wait"]);
+        assert_eq!(page.json(subject)["listed"], false, "{subject}");
+    }
     assert!(page.server.end().success());
     let page = Page::start(&site);
     assert_eq!(page.post("192.0.2.7"), 429);
@@ -206,4 +226,23 @@ fn a_request_waits_for_the_operator_across_restarts() {
     let row: Value = serde_json::from_str(&told).unwrap();
     assert!(row["answered_by"].as_u64() > row["number"].as_u64(), "{told}");
     assert!(!site.run(&["requests", "198.51.100.0/24"]).status.success());
+}
+
+#[test]
+fn what_was_copied_with_its_surroundings_is_found_and_what_is_no_subject_is_refused() {
+    let site = site();
+    let page = Page::start(&site);
+    for written in ["192.0.2.7:25", "%E2%80%AA192.0.2.7%E2%80%AC", "192.0.2.7,", "7.2.0.192.bl.example"] {
+        let (status, head, _) = page.get(&format!("/?q={written}"));
+        assert_eq!((status, head.contains("location: /q/192.0.2.7\r\n")), (303, true), "{written}: {head}");
+        assert_eq!(page.json(written)["listed"], true, "{written}");
+    }
+    // which zones there are for some is nobody's business
+    assert_eq!(page.json("7.2.0.192.closed.example")["kind"], "domain");
+    for written in
+        ["192.0.2.011", "192.0.2.300", "192.0.2", "0x7f.1", "x@192.0.2.7", "%3Cscript%3Ealert(1)%3C/script%3E"]
+    {
+        let (status, _, body) = page.get(&format!("/q/{written}"));
+        assert!(status == 400 && body.contains("Write it like 192.0.2.1"), "{written}: {status} {body}");
+    }
 }

@@ -184,8 +184,9 @@ fn look_up(
     is_wanted: impl Fn(&ZonePlan) -> bool,
 ) -> anyhow::Result<Found> {
     let mut zones = Vec::new();
-    let all = snapshot.zones().iter().zip(&known.plan.zones).enumerate();
-    for (index, (zone, of_plan)) in all.filter(|(_, (_, of_plan))| is_wanted(of_plan)) {
+    let all = || snapshot.zones().iter().zip(&known.plan.zones).enumerate().filter(|(_, (_, plan))| is_wanted(plan));
+    let subject = &subject.clone().asked_of(all().map(|(_, (zone, _))| zone));
+    for (index, (zone, of_plan)) in all() {
         let names = zone.placed.iter().flat_map(|placed| {
             let names = subject.names(placed);
             names.into_iter().filter_map(|name| Some((name.under(&placed.under).ok()?, &placed.under)))

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use super::super::now;
 use super::super::selftest::reversed4;
 use super::origin::{FoundOrigin, Kind as OriginKind};
+use super::subject::{TEST, spellings, without_dot};
 use super::{InZone, Known, LiveOf, Reach, Subject, look_up};
 use crate::answer::hits::{Hits, Sought, find};
 use crate::dataset::{Emitted, Says};
@@ -37,30 +38,30 @@ pub(in crate::cli) struct Served<'s> {
     pub(in crate::cli) reports: &'s str,
 }
 
-/// Reads what a visitor wrote: of a prefix its first address is meant. What it comes to is read as itself.
-pub(in crate::cli) fn subject(text: &str) -> Result<page::Subject, NoSubject> {
-    let read = spelt(text)?;
+/// Reads what a visitor wrote: of a prefix its first address is meant, and by the name of a query what it asks about.
+/// What it comes to is read as itself.
+pub(in crate::cli) fn subject(text: &str, snapshot: &Snapshot, plan: &Plan) -> Result<page::Subject, NoSubject> {
+    let read = spelt(text, snapshot, plan)?;
     // otherwise a browser would be sent from one spelling to the next
-    if spelt(&read.text)?.text == read.text { Ok(read) } else { Err(NoSubject) }
+    if spelt(&read.text, snapshot, plan)?.text == read.text { Ok(read) } else { Err(NoSubject) }
 }
 
-fn spelt(text: &str) -> Result<page::Subject, NoSubject> {
-    if text.contains(char::is_control) {
-        return Err(NoSubject);
-    }
-    let first = text.parse::<IpNet>().map(|net| net.network().to_string());
-    let text = first.as_deref().unwrap_or(text);
-    let (text, kind) = match Subject::parse(text).map_err(|_| NoSubject)? {
-        Subject::Address(address) => (address.to_canonical().to_string(), Kind::Address),
-        Subject::Domain(name) => (name.to_string().trim_end_matches('.').to_ascii_lowercase(), Kind::Domain),
-        Subject::Mailbox(mailbox, _) => (mailbox, Kind::Mailbox),
-        Subject::Url(_) => (text.to_owned(), Kind::Url),
+fn spelt(text: &str, snapshot: &Snapshot, plan: &Plan) -> Result<page::Subject, NoSubject> {
+    let prefix = spellings(text).into_iter().find_map(|text| text.parse::<IpNet>().ok());
+    let subject = match prefix {
+        Some(prefix) => Subject::Address(prefix.network()),
+        None => Subject::parse(text).map_err(|_| NoSubject)?,
     };
-    // a text of one label is a typo more often than a name, unless it is a hash or what RFC 5782 has lists tested by
-    let is_name = kind != Kind::Domain || text.contains('.') || text.len() >= SHORTEST_HASH || text == "test";
-    if !is_name {
-        return Err(NoSubject);
-    }
+    let open = snapshot.zones().iter().zip(&plan.zones).filter(|(_, of_plan)| is_open(of_plan));
+    let (text, kind) = match subject.asked_of(open.map(|(zone, _)| zone)) {
+        Subject::Address(address) => (address.to_canonical().to_string(), Kind::Address),
+        // one label is a typo more often than a name
+        Subject::Domain(name) if name.label_count() < 2 && without_dot(&name) != TEST => return Err(NoSubject),
+        Subject::Domain(name) => (without_dot(&name), Kind::Domain),
+        Subject::Digest(digest) => (digest, Kind::Domain),
+        Subject::Mailbox(mailbox, _) => (mailbox, Kind::Mailbox),
+        Subject::Url(text, _) => (text, Kind::Url),
+    };
     let unicode = (kind == Kind::Domain && text.contains("xn--")).then(|| idna::domain_to_unicode(&text));
     let unicode = unicode.and_then(|(name, wrong)| wrong.is_ok().then_some(name)).filter(|name| *name != text);
     Ok(page::Subject { text, unicode, kind })
@@ -241,9 +242,6 @@ fn around(address: Ipv4Addr, served: &Served<'_>, verdicts: &[Read], hits: &mut 
         asn: announced.map(|read| read.asn),
     }
 }
-
-/// The digits of an MD5 in base32: what is shorter is no key.
-const SHORTEST_HASH: usize = 26;
 
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,7 @@ impl Public for Visitors {
     }
 
     fn subject(&self, text: &str) -> Result<Subject, NoSubject> {
-        visitor::subject(text)
+        visitor::subject(text, &self.board.published().load(), &self.board.shown().plan)
     }
 
     fn look_up(&self, subject: &Subject, reply: Reply<Found>) {

@@ -29,9 +29,15 @@ pub(super) enum Cooling {
         until: Time,
     },
     /// The network has asked for [`OF_A_NETWORK`].
-    Network,
+    Network {
+        /// When the first of them is over.
+        until: Time,
+    },
     /// So many have asked that no more is taken.
-    Everybody,
+    Everybody {
+        /// When the first of them is over.
+        until: Time,
+    },
 }
 
 impl Cooldowns {
@@ -50,12 +56,22 @@ impl Cooldowns {
     /// Whether a removal may be asked for.
     pub(super) fn check(&mut self, subject: &str, client: IpAddr, now: Time) -> Result<(), Cooling> {
         if let Some(at) = self.requested(subject, now) {
-            return Err(Cooling::Subject { until: Time(at.0.saturating_add(self.length)) });
+            return Err(Cooling::Subject { until: self.end(at) });
         }
-        if self.networks.get(&network(client)).is_some_and(|count| *count >= OF_A_NETWORK) {
-            return Err(Cooling::Network);
+        let client = network(client);
+        if self.networks.get(&client).is_some_and(|count| *count >= OF_A_NETWORK) {
+            let first = self.all.iter().find(|requested| requested.client.map(network) == Some(client));
+            return Err(Cooling::Network { until: self.end(first.map_or(now, |requested| requested.at)) });
         }
-        if self.all.len() >= OF_EVERYBODY { Err(Cooling::Everybody) } else { Ok(()) }
+        match self.all.front() {
+            Some(first) if self.all.len() >= OF_EVERYBODY => Err(Cooling::Everybody { until: self.end(first.at) }),
+            _ => Ok(()),
+        }
+    }
+
+    /// When a request of some time is over.
+    fn end(&self, at: Time) -> Time {
+        Time(at.0.saturating_add(self.length))
     }
 
     /// Takes note of a request.
@@ -77,9 +93,7 @@ impl Cooldowns {
     }
 
     fn forget(&mut self, now: Time) {
-        let length = self.length;
-        let is_over = |requested: &Requested| requested.at.0.saturating_add(length) <= now.0;
-        while self.all.front().is_some_and(is_over)
+        while self.all.front().is_some_and(|requested| self.end(requested.at) <= now)
             && let Some(requested) = self.all.pop_front()
         {
             if self.subjects.get(&requested.subject) == Some(&requested.at) {
@@ -138,12 +152,12 @@ mod tests {
             assert_eq!(cooldowns.check(&subject, client, Time(1001)), Ok(()));
             cooldowns.take(requested(&subject, "192.0.2.9", 1001));
         }
-        assert_eq!(cooldowns.check("z", client, Time(1001)), Err(Cooling::Network));
+        assert_eq!(cooldowns.check("z", client, Time(1001)), Err(Cooling::Network { until: Time(1100) }));
         assert_eq!(cooldowns.check("z", "192.0.3.9".parse().unwrap(), Time(1001)), Ok(()));
         // the first is over
         assert_eq!(cooldowns.check("a", client, Time(1100)), Ok(()));
         cooldowns.take(requested("a", "192.0.2.9", 1100));
-        assert_eq!(cooldowns.check("z", client, Time(1100)), Err(Cooling::Network));
+        assert_eq!(cooldowns.check("z", client, Time(1100)), Err(Cooling::Network { until: Time(1101) }));
         cooldowns.give_back("a");
         assert_eq!(cooldowns.check("a", client, Time(1100)), Ok(()));
     }
@@ -153,7 +167,7 @@ mod tests {
         let of = |number: usize| requested(&number.to_string(), &format!("10.{}.{}.1", number / 250, number % 250), 0);
         let mut cooldowns = Cooldowns::new(100, (0..OF_EVERYBODY).map(of).collect());
         let client = "192.0.2.1".parse().unwrap();
-        assert_eq!(cooldowns.check("a", client, Time(99)), Err(Cooling::Everybody));
+        assert_eq!(cooldowns.check("a", client, Time(99)), Err(Cooling::Everybody { until: Time(100) }));
         assert_eq!(cooldowns.check("a", client, Time(100)), Ok(()));
         assert!(cooldowns.subjects.is_empty() && cooldowns.networks.is_empty());
     }

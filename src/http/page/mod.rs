@@ -97,7 +97,7 @@ impl Listen {
         let mut client = caller;
         let mut said = forwarded.iter().rev().flat_map(|list| list.rsplit(','));
         while is_proxy(&client)
-            && let Some(next) = said.next().and_then(|text| text.trim().parse::<IpAddr>().ok())
+            && let Some(next) = said.next().and_then(forwarded_for)
         {
             client = next.to_canonical();
         }
@@ -109,6 +109,13 @@ impl Listen {
         let per_client = if self.proxies.is_empty() { self.connections_per_client } else { self.connections };
         Limits { connections: self.connections, connections_per_client: per_client, head: HEAD, body: BODY, idle: IDLE }
     }
+}
+
+/// An address in `X-Forwarded-For`: some proxies write its port too, or an IPv6 address in brackets.
+fn forwarded_for(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))
 }
 
 /// Opens the sockets.

@@ -14,6 +14,8 @@ use crate::http::Refusal;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) status: StatusCode,
+    /// What it comes to, in a few words.
+    pub(super) title: &'static str,
     pub(super) why: String,
     /// Seconds after which to try again.
     pub(super) retry: Option<u64>,
@@ -25,7 +27,15 @@ pub(super) struct Refused {
 
 impl Refused {
     pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into(), retry: None, allow: None, closes: false }
+        let title = match status {
+            StatusCode::BAD_REQUEST => "That cannot be looked up",
+            StatusCode::NOT_FOUND => "No such page",
+            StatusCode::CONFLICT => "Nothing to ask for",
+            StatusCode::TOO_MANY_REQUESTS => "A little too often",
+            StatusCode::SERVICE_UNAVAILABLE => "Not at the moment",
+            _ => "That did not work",
+        };
+        Self { status, title, why: why.into(), retry: None, allow: None, closes: false }
     }
 
     fn closing(self) -> Self {
@@ -34,6 +44,11 @@ impl Refused {
 
     pub(super) fn bad(why: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, why)
+    }
+
+    /// The form for a removal is not filled in so that it can be kept.
+    pub(super) fn form(why: impl Into<String>) -> Self {
+        Self { title: "The form cannot be sent like this", ..Self::bad(why) }
     }
 
     pub(super) fn missing() -> Self {
@@ -71,7 +86,7 @@ impl Refused {
     }
 
     pub(super) fn broken() -> Self {
-        Self::bad("The form did not arrive whole. Send it again.").closing()
+        Self::form("The form did not arrive whole. Send it again.").closing()
     }
 
     pub(super) fn slow() -> Self {
@@ -79,22 +94,24 @@ impl Refused {
     }
 
     pub(super) fn cooling(cooling: Cooling, now: Time) -> Self {
-        match cooling {
-            Cooling::Subject { until } => {
-                let why =
-                    format!("This removal has been asked for already. It can be asked for again from {until} on.");
-                let retry = Some(until.0.saturating_sub(now.0).into());
-                Self { retry, ..Self::new(StatusCode::TOO_MANY_REQUESTS, why) }
+        let (status, what, until) = match cooling {
+            Cooling::Subject { until } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "This removal has been asked for already. It can be asked for again",
+                until,
+            ),
+            Cooling::Network { until } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Your network has asked for several removals already. More can be asked for",
+                until,
+            ),
+            Cooling::Everybody { until } => {
+                let what = "So many removals were asked for that no more is taken now. More can be asked for";
+                (StatusCode::SERVICE_UNAVAILABLE, what, until)
             }
-            Cooling::Network => {
-                let why = "Your network has asked for several removals already. Ask again tomorrow.";
-                Self { retry: Some(LATER), ..Self::new(StatusCode::TOO_MANY_REQUESTS, why) }
-            }
-            Cooling::Everybody => {
-                let why = "So many removals were asked for that no more is taken today. Ask again tomorrow.";
-                Self { retry: Some(LATER), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, why) }
-            }
-        }
+        };
+        let retry = Some(until.0.saturating_sub(now.0).into());
+        Self { retry, ..Self::new(status, format!("{what} from {until} on.")) }
     }
 }
 
@@ -111,6 +128,3 @@ impl From<Refusal> for Refused {
         }
     }
 }
-
-/// Seconds after which a network, or everybody, may ask again: some hours, as it is not told which request ends first.
-const LATER: u64 = 6 * 3600;

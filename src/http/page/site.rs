@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `/` | the form; with `?q=` the way to `/q/<subject>` |
 //! | `/q/<subject>` | what is known of it, as HTML, or as JSON to whoever accepts that alone |
-//! | `/q/<subject>.json` | the same as JSON |
+//! | `/q/<subject>?format=json` | the same as JSON |
+//! | `/q/<subject>.json` | that too, but for URLs, which may end so themselves |
 //! | `POST /q/<subject>` | takes a request for a removal |
 //! | `/robots.txt` | keeps crawlers from looking up the Internet |
 //!
@@ -20,7 +21,7 @@ use axum::http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH,
     LOCATION, ORIGIN, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use axum::response::Response;
 use hyper::body::Incoming;
 use maud::Markup;
@@ -38,7 +39,7 @@ use super::public::{Public, Removal, Requested};
 use super::rate::Rates;
 use super::refusal::Refused;
 use super::{BODY, Listen, form};
-use crate::evidence::Time;
+use crate::evidence::{Time, Written};
 use crate::server::connections::Place;
 
 /// The page.
@@ -55,7 +56,8 @@ pub(in crate::http) struct Site {
 impl Answers for Site {
     // the place is never held: a stranger's request must not keep out others
     async fn respond(&self, request: Request<Incoming>, caller: &Caller, _: &Place) -> Response {
-        let is_json = request.uri().path().ends_with(JSON_SUFFIX) || wants_json(request.headers());
+        let uri = request.uri();
+        let is_json = uri.path().ends_with(JSON_SUFFIX) || names_json(uri) || wants_json(request.headers());
         let mut response = match self.answer(request, caller).await {
             Ok(response) => response,
             Err(refused) => self.refuse(refused, is_json),
@@ -94,7 +96,7 @@ impl Site {
         if let Some(written) = path.strip_prefix("/q/") {
             let written = form::decoded(written).ok_or_else(|| Refused::bad("The address is no text in UTF-8."))?;
             return match request.method() {
-                _ if is_read => self.show(&written, request.headers()).await,
+                _ if is_read => self.show(&written, request.uri(), request.headers()).await,
                 &Method::POST => self.take(&written, request, client).await,
                 _ => Err(Refused::method("GET, HEAD, POST")),
             };
@@ -111,7 +113,7 @@ impl Site {
     fn begin(&self, query: &str) -> Result<Response, Refused> {
         let Some(written) = form::field(query, "q").filter(|written| !written.trim().is_empty()) else {
             let mut response = page(StatusCode::OK, html::begin(&self.look));
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(CACHED));
+            response.headers_mut().insert(CACHE_CONTROL, fresh(MAX_AGE));
             return Ok(response);
         };
         Ok(see(&self.subject(&written)?))
@@ -125,33 +127,43 @@ impl Site {
         self.public.subject(written).map_err(|error| Refused::bad(error.to_string()))
     }
 
-    async fn show(&self, written: &str, headers: &HeaderMap) -> Result<Response, Refused> {
-        // of a URL it may be the end, and of no domain
+    /// The subject that a path ends in, less the `.json` that can be no part of it.
+    fn subject_of<'w>(&self, written: &'w str) -> Result<(Subject, &'w str), Refused> {
         let is_url = || self.subject(written).is_ok_and(|subject| subject.kind == Kind::Url);
-        let (written, by_name) = match written.strip_suffix(JSON_SUFFIX) {
-            Some(subject) if !is_url() => (subject, true),
-            _ => (written, false),
-        };
-        let subject = self.subject(written)?;
+        let bare = written.strip_suffix(JSON_SUFFIX).filter(|_| !is_url()).unwrap_or(written);
+        Ok((self.subject(bare)?, bare))
+    }
+
+    async fn show(&self, written: &str, uri: &Uri, headers: &HeaderMap) -> Result<Response, Refused> {
+        let (subject, bare) = self.subject_of(written)?;
+        let by_name = bare != written || names_json(uri);
         // one page a subject, so that caches and links have one too
-        if subject.text != written && !by_name {
+        if subject.text != bare && !by_name {
             return Ok(see(&subject));
         }
         let is_json = by_name || wants_json(headers);
         let (issue, requested) = (self.issue(), self.cooldowns.borrow_mut().requested(&subject.text, now()));
         let tag = tag(issue, requested, is_json);
-        if headers.get_all(IF_NONE_MATCH).iter().any(|known| has_tag(known, &tag)) {
-            return Ok(cached(text("", ""), &tag, StatusCode::NOT_MODIFIED));
-        }
         let found = self.find(&subject, issue).await?;
-        let response = match is_json {
+        let mut response = match is_json {
+            _ if headers.get_all(IF_NONE_MATCH).iter().any(|known| has_tag(known, &tag)) => {
+                let mut response = text("", "");
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                response
+            }
             true => text("application/json", &serde_json::to_string(&*found).unwrap_or_default()),
             false => {
                 let page = Page { found: &found, requested, takes_requests: self.takes(&found) };
                 self::page(StatusCode::OK, html::result(&self.look, &page))
             }
         };
-        Ok(cached(response, &tag, StatusCode::OK))
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, fresh(max_age(&found, now())));
+        headers.insert(VARY, HeaderValue::from_static("Accept"));
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            headers.insert(ETAG, tag);
+        }
+        Ok(response)
     }
 
     /// Takes a request for a removal.
@@ -165,25 +177,36 @@ impl Site {
         if !self.is_own(&head.headers) {
             return Err(Refused::other_site());
         }
-        let subject = self.subject(written)?;
+        let (subject, _) = self.subject_of(written)?;
         let form = form::read(&head.headers, body, BODY).await?;
         let [contact, said] = ["contact", "text"].map(|name| form::field(&form, name).unwrap_or_default());
         let contact = contact.trim().to_owned();
-        let is_contact = contact.contains('@') && (3..=MAX_CONTACT).contains(&contact.len());
-        if !is_contact || contact.chars().any(char::is_control) {
-            return Err(Refused::bad(
-                "An e-mail address is needed, so that the operator can answer you. Go back and add it.",
+        // one mailbox, by the rules of those that are looked up, and nothing around it
+        let mailbox = self.public.subject(&contact).ok().filter(|read| read.kind == Kind::Mailbox);
+        if contact.len() > MAX_CONTACT || mailbox.is_none_or(|read| read.text != contact.to_lowercase()) {
+            return Err(Refused::form(
+                "One e-mail address is needed, like anna@example.com, so that the operator can answer you. Go back and \
+                 mend it.",
             ));
         }
         let said: String = said.trim().chars().filter(|c| *c == '\n' || !c.is_control()).collect();
-        if said.is_empty() || said.len() > MAX_TEXT {
-            return Err(Refused::bad("Say in some sentences what was wrong and what has changed. Go back and add it."));
+        let length = said.chars().count();
+        if length == 0 {
+            return Err(Refused::form(
+                "Say in some sentences what was wrong and what has changed. Go back and add it.",
+            ));
+        }
+        if length > MAX_TEXT {
+            let why = format!(
+                "There is room for {MAX_TEXT} characters, and these are {length}. Go back and say it in fewer."
+            );
+            return Err(Refused::form(why));
         }
         let found = self.find(&subject, self.issue()).await?;
         if !self.takes(&found) {
             let why = match found.standing {
                 Standing::None => "Nothing is listed here that could be removed.",
-                _ => "Requests for a removal are not taken here.",
+                _ => "Requests for a removal are not taken here. Ask the operator of the lists.",
             };
             return Err(Refused::new(StatusCode::CONFLICT, why));
         }
@@ -214,8 +237,7 @@ impl Site {
 
     /// Whether a removal of what was found can be asked for.
     fn takes(&self, found: &Found) -> bool {
-        let is_removable = matches!(found.subject.kind, Kind::Address | Kind::Domain);
-        self.listen.removal && is_removable && found.standing > Standing::None && self.public.takes_requests()
+        self.listen.removal && found.standing > Standing::None && self.public.takes_requests()
     }
 
     fn issue(&self) -> Issue {
@@ -238,7 +260,7 @@ impl Site {
     }
 
     fn refuse(&self, refused: Refused, is_json: bool) -> Response {
-        let Refused { status, why, retry, allow, closes } = refused;
+        let Refused { status, title, why, retry, allow, closes } = refused;
         let mut response = match is_json {
             true => {
                 let title = status.canonical_reason().unwrap_or_default().to_owned();
@@ -248,7 +270,7 @@ impl Site {
                 *response.status_mut() = status;
                 response
             }
-            false => page(status, html::refusal(&self.look, status, &why)),
+            false => page(status, html::refusal(&self.look, title, &why)),
         };
         let headers = response.headers_mut();
         if let Some(seconds) = retry {
@@ -272,6 +294,11 @@ async fn asked<T>(ask: impl FnOnce(Reply<T>)) -> Result<T, Refused> {
     Ok(answer.map_err(|_| Refusal::Ending)??)
 }
 
+/// Whether an address names JSON: the one way that is right for every subject.
+fn names_json(uri: &Uri) -> bool {
+    form::field(uri.query().unwrap_or_default(), "format").is_some_and(|format| format == "json")
+}
+
 /// Whether JSON is accepted, and HTML is not.
 fn wants_json(headers: &HeaderMap) -> bool {
     let accepts = |media: &str| {
@@ -287,10 +314,11 @@ fn tag((edition, hour): Issue, requested: Option<Time>, is_json: bool) -> String
     format!("W/\"{:x}-{:x}-{hour:x}-{requested:x}-{form}\"", edition.started, edition.generation)
 }
 
-/// Whether `If-None-Match` has a tag (RFC 9110, section 13.1.2, by weak comparison).
+/// Whether `If-None-Match` has a tag, or `*`, which any has (RFC 9110, section 13.1.2, by weak comparison).
 fn has_tag(known: &HeaderValue, tag: &str) -> bool {
     let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    known.to_str().is_ok_and(|known| known.split(',').any(|known| strong(known) == strong(tag)))
+    let known = known.to_str().unwrap_or_default();
+    known.trim() == "*" || known.split(',').any(|known| strong(known) == strong(tag))
 }
 
 /// The way to a subject's page.
@@ -317,15 +345,18 @@ fn text(media: &'static str, body: &str) -> Response {
     response
 }
 
-fn cached(mut response: Response, tag: &str, status: StatusCode) -> Response {
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(CACHED));
-    headers.insert(VARY, HeaderValue::from_static("Accept"));
-    if let Ok(tag) = HeaderValue::from_str(tag) {
-        headers.insert(ETAG, tag);
-    }
-    response
+fn fresh(seconds: u32) -> HeaderValue {
+    HeaderValue::from_str(&format!("public, max-age={seconds}")).unwrap_or(HeaderValue::from_static("no-cache"))
+}
+
+/// Seconds for which caches may keep what was found: until the first of it ends, as far as that is known to the second.
+fn max_age(found: &Found, now: Time) -> u32 {
+    let reasons = found.zones.iter().flat_map(|zone| &zone.why);
+    let ends = reasons.filter_map(|reason| match Written::parse(reason.until.as_deref()?.as_bytes())? {
+        Written::Second(end) => Some(end.0.saturating_sub(now.0)),
+        Written::Day(_) => None,
+    });
+    ends.min().unwrap_or(MAX_AGE).min(MAX_AGE)
 }
 
 /// What every answer says besides its content policy.
@@ -334,15 +365,15 @@ const ALWAYS: [(HeaderName, &str); 2] = [
     // to none at all browsers would not tell where a form was sent from
     (REFERRER_POLICY, "same-origin"),
 ];
-/// A removal should be seen within the minute.
-const CACHED: &str = "public, max-age=60";
+/// The most seconds for which caches may keep an answer: a removal should be seen within the minute.
+const MAX_AGE: u32 = 60;
 const JSON_SUFFIX: &str = ".json";
 /// The longest subject in bytes: a URL that somebody would write.
-const MAX_SUBJECT: usize = 1024;
+pub(super) const MAX_SUBJECT: usize = 1024;
 /// The longest e-mail address in bytes (RFC 5321, section 4.5.3.1, less the angle brackets).
 pub(super) const MAX_CONTACT: usize = 254;
-/// The longest text in bytes: what a form's body holds of it in any script.
-pub(super) const MAX_TEXT: usize = 2000;
+/// The longest text in characters: what a form's body holds of it in nearly any script.
+pub(super) const MAX_TEXT: usize = 400;
 /// Lookups at once: each may read the lists, and answering queries comes first.
 const LOOKUPS: usize = 2;
 /// How long a lookup waits for others.

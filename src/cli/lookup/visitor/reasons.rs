@@ -96,8 +96,8 @@ fn of_family(family: OfFamily) -> Read {
         .to_owned(),
         node: rate.node.clone(),
         known: match rate.blocks {
-            1 => format!("{:.1} arrivals", rate.arrivals),
-            blocks => format!("{:.1} arrivals in {blocks} /24s", rate.arrivals),
+            1 => format!("{:.1} reported addresses", rate.arrivals),
+            blocks => format!("{:.1} reported addresses in {blocks} /24s", rate.arrivals),
         },
         times: (mean > 0.0).then(|| rate.rate / mean),
     };

@@ -36,7 +36,7 @@ pub(super) fn field(around: &Around, subject: &str, verdicts: &[Verdict]) -> Mar
         _ => block,
     };
     html! {
-        figure {
+        figure aria-labelledby="field" {
             @match &asn {
                 Some(asn) => div .frame .asn {
                     p .edge { (asn) @if let Some(times) = times(verdicts, asn) { span { (times) } } }
@@ -44,7 +44,7 @@ pub(super) fn field(around: &Around, subject: &str, verdicts: &[Verdict]) -> Mar
                 },
                 None => (prefix),
             }
-            figcaption {
+            figcaption #field {
                 "Each square is an address of " (around.block) ", sixteen a row, the first at the top left. "
                 "The ring is " (subject) "."
             }
@@ -90,18 +90,21 @@ fn legend(around: &Around) -> Markup {
     }
 }
 
-/// An address in the list, as a link where there are not too many.
+/// An address in the list, as a link where there are not too many, and otherwise its last number.
 fn listed(address: Ipv4Addr, count: usize) -> Markup {
-    PreEscaped(if count > MOST_LINKS { address.to_string() } else { format!("<a href={address}>{address}</a>") })
+    PreEscaped(match count > MOST_LINKS {
+        true => format!(".{}", address.octets()[3]),
+        false => format!("<a href={address}>{address}</a>"),
+    })
 }
 
 /// What a state is called in the legend.
 pub(super) fn word(standing: Standing) -> &'static str {
     match standing {
         Standing::Listed => "listed itself",
-        Standing::Bad => "bad neighbourhood",
-        Standing::Suspicious => "suspicious neighbourhood",
-        Standing::Watch => "watched neighbourhood",
+        Standing::Bad => "bad neighborhood",
+        Standing::Suspicious => "suspicious neighborhood",
+        Standing::Watch => "watched neighborhood",
         Standing::None => "nothing said",
     }
 }
@@ -126,7 +129,7 @@ fn ranges(around: &Around, standing: Standing) -> Vec<(Ipv4Addr, Ipv4Addr)> {
 /// How many times the mean a node of the chain is, in words, by the verdict that stands first.
 fn times(verdicts: &[Verdict], node: &str) -> Option<String> {
     let known = verdicts.first()?.chain.iter().find(|known| known.node == node)?;
-    Some(format!("{} the mean", super::result::factor(known.times?)))
+    Some(format!("{} the mean so far", super::result::factor(known.times?)))
 }
 
 /// Cells with links, marks over them, and a ring. All of it is made of numbers and constants.
@@ -134,24 +137,17 @@ fn times(verdicts: &[Verdict], node: &str) -> Option<String> {
 /// A cell is a point with a square cap, and a mark one with a round cap: so each takes a few bytes.
 fn drawing(around: &Around, subject: &str) -> String {
     let mut out = String::from("<svg class=field viewBox=\"-7 -7 164 164\" aria-hidden=true>");
-    let all: Vec<(u32, Standing)> = cells(around).collect();
-    for run in all.chunk_by(|a, b| a.1 == b.1) {
-        let class = class(run[0].1);
-        // a class for all of a run, or for the one cell that it has
-        let (begin, of_cell, end) = match run.len() {
-            1 => (String::new(), format!(" class={class}"), ""),
-            _ => (format!("<g class={class}>"), String::new(), "</g>"),
-        };
-        out += &begin;
-        for (address, standing) in run {
-            let (x, y) = place(*address);
-            let _ = write!(out, "<a href={} tabindex=-1><title>.{}", Ipv4Addr::from(*address), address & 0xff);
-            if *standing > Standing::None {
-                let _ = write!(out, ": {}", standing.word());
+    for standing in Standing::ALL {
+        let mut all = String::new();
+        for (address, _) in cells(around).filter(|(_, other)| *other == standing) {
+            let (x, y) = place(address);
+            let _ = write!(all, "<a href={} tabindex=-1><title>.{}", Ipv4Addr::from(address), address & 0xff);
+            if standing > Standing::None {
+                let _ = write!(all, ": {}", standing.word());
             }
-            let _ = write!(out, "</title><path{of_cell} d=M{x},{y}h0 /></a>");
+            let _ = write!(all, "</title><path d=M{x},{y}h0 /></a>");
         }
-        out += end;
+        let _ = write!(out, "<g class={}>{all}</g>", class(standing));
     }
     for standing in &Standing::ALL[..4] {
         let all = cells(around).filter(|(_, other)| other == standing).map(|(address, _)| place(address));
@@ -236,7 +232,7 @@ mod tests {
         let standings = (0..256).map(|at| Standing::ALL[at % 5]).collect();
         let around = Around { first: 0xcb00_7100, block: "203.0.113.0/24".to_owned(), standings, ..around() };
         let length = field(&around, "203.0.113.200", &[]).into_string().len();
-        assert!(length < 31_000, "{length}");
+        assert!(length < 27_000, "{length}");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod field;
 mod result;
 
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::HeaderValue;
 use data_encoding::BASE64;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
@@ -49,23 +49,15 @@ pub(super) fn begin(look: &Look) -> Markup {
         }
         (search(EXAMPLE))
         p .note {
-            "Nothing is kept of who looks up what. Programs add " code { ".json" } " to a result's address, and mail "
-            "servers ask the zones."
+            "Nothing is kept of who looks up what. Programs add " code { "?format=json" } " to a result's address, and "
+            "mail servers ask the zones."
         }
     };
     document(look, &look.name, "/", false, &main)
 }
 
 /// The page that says why there is nothing else.
-pub(super) fn refusal(look: &Look, status: StatusCode, why: &str) -> Markup {
-    let title = match status {
-        StatusCode::BAD_REQUEST => "That cannot be looked up",
-        StatusCode::NOT_FOUND => "No such page",
-        StatusCode::CONFLICT => "Nothing to ask for",
-        StatusCode::TOO_MANY_REQUESTS => "A little too often",
-        StatusCode::SERVICE_UNAVAILABLE => "Not at the moment",
-        _ => "That did not work",
-    };
+pub(super) fn refusal(look: &Look, title: &str, why: &str) -> Markup {
     let main = html! {
         h1 { (title) }
         p .lead role="alert" { (why) }
@@ -77,7 +69,7 @@ pub(super) fn refusal(look: &Look, status: StatusCode, why: &str) -> Markup {
 /// The form; the hint stands in it until something is written.
 fn search(hint: &str) -> Markup {
     html! {
-        form .search action="/" method="get" role="search" {
+        form .search action="/" method="get" role="search" aria-label="Lookup" {
             label for="q" { "Address or domain" }
             input #q name="q" type="text" required maxlength="1000" autocomplete="off"
                 autocapitalize="none" spellcheck="false" placeholder=(hint);
@@ -107,7 +99,7 @@ fn document(look: &Look, title: &str, path: &str, has_search: bool, main: &Marku
             body {
                 header {
                     a .home href="/" { (look.name) }
-                    @if has_search { (search("Address or domain")) }
+                    @if has_search { (search(EXAMPLE)) }
                 }
                 main { (main) }
                 footer {

@@ -1,11 +1,15 @@
 //! What was found of a subject, in the order of a reader's questions: is it listed, where and why, since when and until
 //! when, what stands around it, and what can be done.
+//!
+//! Invariant: what lists say, of which there may be any number, takes no more than [`ROOM`]; what is left out is counted.
 
-use maud::{Markup, html};
+use std::cmp::Reverse;
+
+use maud::{Markup, PreEscaped, html};
 
 use super::super::form::encoded;
 use super::super::found::{Found, InZone, Kind, Reason, Role, Standing, Verdict};
-use super::super::site::MAX_CONTACT;
+use super::super::site::{MAX_CONTACT, MAX_TEXT};
 use super::{Look, document, field};
 use crate::evidence::Time;
 
@@ -25,7 +29,10 @@ pub(in super::super) fn result(look: &Look, page: &Page<'_>) -> Markup {
     let path = format!("/q/{}", encoded(&subject.text));
     let (origins, zones): (Vec<&InZone>, Vec<&InZone>) = zones.iter().partition(|zone| zone.role == Role::Origin);
     let says = |zone: &&InZone| zone.standing > Standing::None || !zone.why.is_empty() || !zone.txt.is_empty();
-    let (said, silent): (Vec<&InZone>, Vec<&InZone>) = zones.into_iter().partition(says);
+    let (mut said, silent): (Vec<&InZone>, Vec<&InZone>) = zones.into_iter().partition(says);
+    // what there is no room for is the least
+    said.sort_by_key(|zone| Reverse(zone.standing));
+    let mut room = ROOM;
     let main = html! {
         h1 .subject {
             (subject.text)
@@ -35,24 +42,24 @@ pub(in super::super) fn result(look: &Look, page: &Page<'_>) -> Markup {
         @if !said.is_empty() {
             section aria-labelledby="why" {
                 h2 #why { "Where, and why" }
-                @for zone in &said { (in_zone(zone)) }
+                (in_zones(&said, &path, &mut room))
             }
         }
-        @if !silent.is_empty() { (not_in(&silent)) }
+        @if !silent.is_empty() { (not_in(&silent, &mut room)) }
         @if let Some(around) = around {
             section aria-labelledby="around" {
                 h2 #around { "What stands around it" }
                 (field::field(around, &subject.text, verdicts))
             }
         }
-        @for txt in origins.iter().flat_map(|zone| &zone.txt) {
-            p .silent { "Announced and registered as " q { (txt) } }
-        }
+        (fitting(&mut room, origins.iter().flat_map(|zone| &zone.txt).map(|txt| {
+            html! { p .silent { "Announced and registered as " q { (txt) } } }
+        })).0)
         @for verdict in verdicts { (judged(verdict)) }
         (removal(page, &path))
         p .note {
             "Generation " (page.found.generation) ", looked up " (time(&page.found.at.0.to_string())) ". "
-            a href={ (path) ".json" } { "The same as JSON" }
+            (twin(&path, "The same as JSON"))
         }
     };
     document(look, &subject.text, &path, true, &main)
@@ -123,33 +130,92 @@ fn machine(written: &str) -> String {
     }
 }
 
-fn in_zone(zone: &InZone) -> Markup {
+/// The parts for which there is room, and the number of those for which there is none.
+fn fitting(room: &mut usize, parts: impl Iterator<Item = Markup>) -> (Markup, usize) {
+    let (mut shown, mut left) = (String::new(), 0);
+    for part in parts {
+        match room.checked_sub(part.0.len()) {
+            Some(rest) if left == 0 => {
+                *room = rest;
+                shown.push_str(&part.0);
+            }
+            _ => left += 1,
+        }
+    }
+    (PreEscaped(shown), left)
+}
+
+/// The way to all that is known.
+fn twin(path: &str, text: &str) -> Markup {
+    html! { a href={ (path) "?format=json" } { (text) } }
+}
+
+/// The zones that say something, as far as there is room.
+fn in_zones(said: &[&InZone], path: &str, room: &mut usize) -> Markup {
+    let mut shown = Vec::new();
+    for zone in said {
+        let Some(rest) = room.checked_sub(zone.zone.len() + CARD) else { break };
+        *room = rest;
+        shown.push(in_zone(zone, room));
+    }
+    let left = &said[shown.len()..];
+    let have = match left.iter().all(|zone| zone.standing == Standing::Listed) {
+        true => "have it",
+        false => "say something of it",
+    };
+    html! {
+        @for zone in shown { (zone) }
+        @if !left.is_empty() {
+            p { "And " (counted(left.len(), "more list", "more lists")) " " (have) ": " (twin(path, "all of it as JSON")) "." }
+        }
+    }
+}
+
+fn in_zone(zone: &InZone, room: &mut usize) -> Markup {
     let state = match zone.standing {
         Standing::None => "not listed",
         standing => standing.word(),
     };
     // texts of verdicts are words for programs
     let is_words = zone.txt.iter().any(|txt| txt.split(' ').all(|word| word.contains('=')));
-    let answer = html! {
-        p .answer {
-            @for a in &zone.a { code { (a) } " " }
-            @for txt in &zone.txt { q { (txt) } " " }
-        }
+    let addresses = zone.a.iter().map(|a| html! { code { (a) } " " });
+    let texts = zone.txt.iter().map(|txt| html! { q { (txt) } " " });
+    let (answers, left) = fitting(room, addresses.chain(texts));
+    let answer = html! { p .answer { (answers) @if left > 0 { "and " (left) " more" } } };
+    let (overruled, own): (Vec<&Reason>, Vec<&Reason>) = zone.why.iter().partition(|reason| is_overruled(reason, zone));
+    let without = |reason: &Reason| {
+        html! { li { "Without that " b { (dataset(reason)) } " would list it: " code { (reason.entry) } "." } }
     };
+    let reasons = own.into_iter().map(|reason| html! { li { (why(reason)) } });
+    let (reasons, left) = fitting(room, reasons.chain(overruled.into_iter().map(without)));
     html! {
         article .card {
             h3 { (zone.zone) " " span class={ "tag " (zone.standing.word()) } { (state) } }
             @if !is_words && (!zone.a.is_empty() || !zone.txt.is_empty()) { (answer) }
-            @if !zone.why.is_empty() { ul .why { @for reason in &zone.why { li { (why(reason)) } } } }
+            @if !zone.why.is_empty() { ul .why { (reasons) @if left > 0 { li { "And " (left) " more." } } } }
             @if is_words { details { summary { "The answer in DNS" } (answer) } }
         }
     }
 }
 
+/// Whether a list has what another reason takes out of the zone.
+fn is_overruled(reason: &Reason, zone: &InZone) -> bool {
+    let is_out = |other: &Reason| match other.kind {
+        "removed" => zone.standing == Standing::None || other.dataset == reason.dataset,
+        "exclusion" | "allowed" | "never-list" => zone.standing == Standing::None,
+        _ => false,
+    };
+    matches!(reason.kind, "listing" | "compiled" | "live" | "verdict") && zone.why.iter().any(is_out)
+}
+
+fn dataset(reason: &Reason) -> &str {
+    reason.dataset.as_deref().unwrap_or("this list")
+}
+
 /// A reason in words.
 fn why(reason: &Reason) -> Markup {
-    let Reason { kind, dataset, entry, since, last, until } = reason;
-    let dataset = dataset.as_deref().unwrap_or("this list");
+    let Reason { kind, entry, since, last, until, .. } = reason;
+    let dataset = dataset(reason);
     let what = match *kind {
         "exclusion" => html! { "Excepted from " b { (dataset) } " by " code { (entry) } "." },
         "allowed" => html! { "Never listed here: allowed by " b { (dataset) } ", " code { (entry) } "." },
@@ -171,16 +237,15 @@ fn why(reason: &Reason) -> Markup {
 }
 
 /// The zones that say nothing.
-fn not_in(silent: &[&InZone]) -> Markup {
-    html! {
-        p .silent {
-            "Not in: "
-            @for (at, zone) in silent.iter().enumerate() {
-                @if at > 0 { ", " }
-                span { (zone.zone) @if matches!(zone.status, "SERVFAIL" | "ERROR") { " (cannot be asked)" } }
-            }
+fn not_in(silent: &[&InZone], room: &mut usize) -> Markup {
+    let names = silent.iter().enumerate().map(|(at, zone)| {
+        html! {
+            @if at > 0 { ", " }
+            span { (zone.zone) @if matches!(zone.status, "SERVFAIL" | "ERROR") { " (cannot be asked)" } }
         }
-    }
+    });
+    let (names, left) = fitting(room, names);
+    html! { p .silent { "Not in: " (names) @if left > 0 { " and " (left) " more" } } }
 }
 
 /// How evidence came to its verdict; where that is nothing, for who wants to know.
@@ -213,13 +278,19 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
     html! {
         @for sentence in told { p { (sentence) } }
         @if !rule.is_empty() {
-            p { "Rule for " @if node.is_empty() { "it" } @else { code { (node) } } " — " (rule) "." }
+            p { "Rule for " @if node.is_empty() { "it" } @else { code { (node) } } " — " (ruled(rule)) "." }
+        }
+        @if let Some(lift) = lift.filter(|_| rule.contains("lift")) {
+            p .note {
+                "The lift, here " (factor(lift)) ", is how many times as many newly reported addresses are to be expected "
+                "within 7 days as in a mean announced /24."
+            }
         }
         @if let Some(leaves) = leaves { p { "It ends " (leaves) "." } }
         @if let Some(evidence) = evidence.as_ref().filter(|evidence| evidence.reports > 0) {
             p {
-                "In the last 45 days: " (counted(evidence.reports, "address", "addresses")) " reported on "
-                (counted(evidence.days, "day", "days")) " by " (counted(evidence.groups, "source", "independent sources"))
+                "In the last 45 days: " (counted(evidence.reports as usize, "address", "addresses")) " reported on "
+                (counted(evidence.days as usize, "day", "days")) " by " (counted(evidence.groups as usize, "source", "independent sources"))
                 @if let Some(last) = &evidence.last { ", last " (time(last)) }
                 "."
             }
@@ -232,13 +303,16 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
                         tr {
                             th scope="col" { "Around it" }
                             th scope="col" { "What is known" }
-                            @if !is_name { th .number scope="col" { "× mean" } }
+                            @if !is_name { th .number scope="col" { "× mean so far" } }
                         }
                     }
                     tbody {
                         @for known in chain {
                             tr {
-                                th scope="row" { code { (known.node) } " " small { (known.what) } }
+                                th scope="row" {
+                                    @if known.node != ALL { code { (known.node) } " " }
+                                    small { (known.what) }
+                                }
                                 td { (known.known) }
                                 @if !is_name {
                                     td .number { @if let Some(times) = known.times { (factor(times)) } }
@@ -248,24 +322,49 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
                     }
                 }
             }
+            @if !is_name {
+                p .note {
+                    "An address counts less the longer ago it was reported: after 120 days half. "
+                    "“× mean so far” compares what that comes to for each /24 with the mean of all."
+                }
+            }
         }
-        @if let Some(lift) = lift.filter(|_| !terms.is_empty()) {
+                @if let Some(lift) = lift.filter(|_| !terms.is_empty()) {
             details {
-                summary { "How it comes to " (factor(lift)) " the mean" }
+                summary { "How it comes to " (factor(lift)) " the mean in the next 7 days" }
                 ul .terms {
-                    @for term in terms { li { span { (term.name) } b { (factor(term.sum.exp())) } } }
+                    @for term in terms { li { span { (kind(&term.name)) } b { (factor(term.sum.exp())) } } }
                 }
                 p .note {
-                    "Multiplied they are the lift: how much more often something new is to be expected there than in "
-                    "an average network."
+                    "Multiplied they are the lift. What came so far is only one of the reasons, and so the two numbers "
+                    "differ."
                 }
             }
         }
     }
 }
 
+/// A rule in words: the state that it is about stands in front of it.
+fn ruled(rule: &str) -> String {
+    match rule.split_once(": ") {
+        Some(("none", what)) => format!("nothing against it: {what}"),
+        _ => rule.to_owned(),
+    }
+}
+
+/// What a kind of terms measures, where its name alone does not say so.
+fn kind(name: &str) -> &str {
+    match name {
+        "base" => "what every such block begins with",
+        "own record" => "what was reported of it",
+        "neighbors" => "its neighbors",
+        "prefix shape" => "how it is announced",
+        name => name,
+    }
+}
+
 /// A number and what it counts.
-fn counted(count: u32, one: &str, more: &str) -> String {
+fn counted(count: usize, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
@@ -302,11 +401,11 @@ fn removal(page: &Page<'_>, path: &str) -> Markup {
                     }
                     "Then tell the operator what has changed."
                 }
-                form .ask action=(path) method="post" {
+                form .ask action=(path) method="post" aria-labelledby="ask" {
                     label for="contact" { "Your e-mail address" }
                     input #contact name="contact" type="email" required maxlength=(MAX_CONTACT) autocomplete="email";
                     label for="text" { "What was wrong, and what has changed" }
-                    textarea #text name="text" rows="4" required maxlength="400" {}
+                    textarea #text name="text" rows="4" required maxlength=(MAX_TEXT) {}
                     button { "Ask for a removal of " (subject.text) }
                     p .note {
                         "Kept with your network address for the operator, who decides. "
@@ -317,3 +416,14 @@ fn removal(page: &Page<'_>, path: &str) -> Markup {
         }
     }
 }
+
+/// The node of a chain that all others are in.
+const ALL: &str = "all";
+/// Bytes of what lists say on one page, which has to stay below 50 kB with a field of all states: some ten lists with a
+/// text each.
+const ROOM: usize = 5_500;
+/// Bytes of a list's card besides its name and what it says.
+const CARD: usize = 250;
+
+#[cfg(test)]
+mod tests;

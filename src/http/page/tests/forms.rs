@@ -8,7 +8,7 @@ const FORM: &str = "contact=anna%40shop.example&text=A+form+was+open.%0D%0AIt+is
 #[test]
 fn a_removal_is_kept_and_told() {
     let site = Site::new();
-    assert!(site.get("/q/192.0.2.7").body.contains("<form class=\"ask\" action=\"/q/192.0.2.7\" method=\"post\">"));
+    assert!(site.get("/q/192.0.2.7").body.contains("<form class=\"ask\" action=\"/q/192.0.2.7\" method=\"post\" "));
     let tag = site.get("/q/192.0.2.7").header("etag").unwrap().to_owned();
     let answer = site.post("/q/192.0.2.7", OWN, FORM);
     assert_eq!((answer.status, answer.header("location")), (303, Some("/q/192.0.2.7")), "{answer:?}");
@@ -29,6 +29,18 @@ fn a_removal_is_kept_and_told() {
 }
 
 #[test]
+fn mailboxes_and_urls_can_be_asked_for_too() {
+    let site = Site::new();
+    for subject in ["listed@mail.example", "http://listed.example/login?a=b.json"] {
+        let path = format!("/q/{}", form::encoded(subject));
+        assert!(site.get(&path).body.contains(&format!("<form class=\"ask\" action=\"{path}\" ")), "{subject}");
+        assert_eq!(site.post(&path, OWN, FORM).status, 303, "{subject}");
+        assert_eq!(site.kept.removals().pop().unwrap().subject, subject);
+        assert_eq!(site.post(&path, OWN, FORM).status, 429, "{subject}");
+    }
+}
+
+#[test]
 fn it_is_asked_for_once_and_a_restart_is_no_way_around() {
     let site = Site::new();
     assert_eq!(site.post("/q/192.0.2.7", OWN, FORM).status, 303);
@@ -41,6 +53,20 @@ fn it_is_asked_for_once_and_a_restart_is_no_way_around() {
     let restarted = Site::with(Listen::default(), vec![requested]);
     assert_eq!(restarted.post("/q/192.0.2.7", OWN, FORM).status, 429);
     assert_eq!(restarted.post("/q/listed.example", OWN, FORM).status, 303);
+    // the JSON's address is no other subject
+    assert_eq!(restarted.post("/q/listed.example.json", OWN, FORM).status, 429);
+}
+
+#[test]
+fn who_has_to_wait_is_told_how_long() {
+    let at = super::super::super::intake::now();
+    let of = |number: u8| Requested { subject: number.to_string(), client: "127.0.0.9".parse().ok(), at };
+    let site = Site::with(Listen { cooldown: 600, ..Listen::default() }, (0..8).map(of).collect());
+    let answer = site.post("/q/192.0.2.7", OWN, FORM);
+    let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!(answer.status == 429 && (1..=600).contains(&seconds), "{answer:?}");
+    let until = Time(at.0 + 600).to_string();
+    assert!(answer.body.contains(&format!("can be asked for from {until} on")), "{}", answer.body);
 }
 
 #[test]
@@ -54,6 +80,26 @@ fn what_is_not_durable_can_be_asked_for_again() {
     assert!(!failed.body.contains("secret"), "{}", failed.body);
     *site.kept.fails.lock().unwrap() = None;
     assert_eq!(site.post("/q/192.0.2.7", OWN, FORM).status, 303);
+}
+
+#[test]
+fn a_form_is_told_what_is_wrong_with_it() {
+    let site = Site::new();
+    let refused = |body: &str| {
+        let answer = site.post("/q/192.0.2.7", OWN, body);
+        assert!(
+            answer.status == 400 && answer.body.contains("<h1>The form cannot be sent like this</h1>"),
+            "{answer:?}"
+        );
+        answer.body
+    };
+    assert!(refused("contact=nobody&text=x").contains("One e-mail address is needed"));
+    assert!(refused("contact=a%40b.example&text=").contains("Say in some sentences"));
+    // as many as the field takes: the page, and not the browser alone, says how many
+    let said = |count| format!("contact=a%40b.example&text={}", "%C3%A4".repeat(count));
+    assert!(refused(&said(401)).contains("room for 400 characters, and these are 401"));
+    assert!(site.get("/q/192.0.2.7").body.contains("required maxlength=\"400\""));
+    assert_eq!(site.post("/q/192.0.2.7", OWN, &said(400)).status, 303);
 }
 
 #[test]
@@ -84,6 +130,10 @@ fn what_cannot_be_meant_is_refused() {
         ("/q/192.0.2.7", "text=x", 400),
         ("/q/192.0.2.7", "contact=nobody&text=x", 400),
         ("/q/192.0.2.7", "contact=a%40b%0Ac.example&text=x", 400),
+        ("/q/192.0.2.7", "contact=a%40b&text=x", 400),
+        ("/q/192.0.2.7", "contact=%3Ca%40b.example%3E&text=x", 400),
+        ("/q/192.0.2.7", "contact=a%40b.example%2Cc%40d.example&text=x", 400),
+        ("/q/192.0.2.7", "contact=a%40b.example%3Fcc%3Devil&text=x", 400),
         ("/q/192.0.2.7", "contact=a%40b.example&text=+", 400),
         ("/q/192.0.2.7", "contact=a%40b.example&text=%ff", 400),
         ("/q/192.0.2.7", &long, 413),

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::super::html::Look;
 use super::*;
 
 #[test]
@@ -50,6 +51,14 @@ fn every_control_has_a_name() {
                 assert!(body.contains(&format!("<label for=\"{id}\"")), "{path}: {id}");
             }
         }
+        for named in body.split("aria-labelledby=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            assert_eq!(body.matches(&format!("id=\"{named}\"")).count(), 1, "{path}: {named}");
+        }
+        for tag in ["<form ", "<figure", "<section"] {
+            let tags = body.split(tag).skip(1).map(|rest| rest.split('>').next().unwrap());
+            let is_named = |tag: &str| tag.contains("aria-label=") || tag.contains("aria-labelledby=");
+            assert_eq!(tags.filter(|tag| !is_named(tag)).collect::<Vec<_>>(), Vec::<&str>::new(), "{path}: {tag}");
+        }
         assert_eq!(body.matches("<main>").count(), 1);
         assert_eq!(body.matches("<h1").count(), 1);
     }
@@ -69,10 +78,24 @@ fn json_is_the_twin() {
     assert!(browser.body.starts_with("<!DOCTYPE html>"));
     // of a URL it is the end, and not a name of ours
     assert!(site.get("/q/http:%2F%2Fa.example%2Fx.json").body.starts_with("<!DOCTYPE html>"));
+    assert_eq!(site.get("/q/hello?format=json").header("content-type"), Some("application/problem+json"));
+    assert!(site.get("/").body.contains("?format=json"));
     let wrong = site.get("/q/hello.json");
     // it is a domain by its dot, as far as this server is concerned
     assert_eq!(wrong.status, 400, "{wrong:?}");
     assert_eq!(wrong.header("content-type"), Some("application/problem+json"));
+}
+
+#[test]
+fn a_page_links_its_own_twin() {
+    let site = Site::new();
+    for subject in ["192.0.2.7", "listed.example", "http://a.example/x.json", "http://a.example/?q=<b>&format=html"] {
+        let page = site.get(&format!("/q/{}", form::encoded(subject))).body;
+        let (before, _) = page.split_once("\">The same as JSON</a>").unwrap();
+        let twin = site.get(before.rsplit_once("href=\"").unwrap().1);
+        let json: Value = serde_json::from_str(&twin.body).unwrap();
+        assert_eq!(json["subject"], subject);
+    }
 }
 
 #[test]
@@ -84,6 +107,7 @@ fn what_is_known_is_not_sent_again() {
     let again = site.get_with("/q/192.0.2.7", &format!("If-None-Match: \"x\", {tag}\r\n"));
     assert_eq!((again.status, again.body.as_str(), again.header("etag")), (304, "", Some(&*tag)));
     assert_eq!(site.get_with("/q/192.0.2.7.json", &format!("If-None-Match: {tag}\r\n")).status, 200);
+    assert_eq!(site.get_with("/q/192.0.2.7", "If-None-Match: *\r\n").status, 304);
     assert_eq!(site.kept.lookups.load(Ordering::Relaxed), 1, "it is looked up once");
     site.kept.generation.store(9, Ordering::Relaxed);
     let other = site.get_with("/q/192.0.2.7", &format!("If-None-Match: {tag}\r\n"));
@@ -93,6 +117,51 @@ fn what_is_known_is_not_sent_again() {
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     // what proxies speak
     assert_eq!(site.raw(b"GET / HTTP/1.0\r\n\r\n").status, 200);
+}
+
+#[test]
+fn a_page_is_kept_no_longer_than_what_it_says() {
+    let site = Site::new();
+    let age = |until: &str| {
+        site.kept.generation.fetch_add(1, Ordering::Relaxed);
+        *site.kept.until.lock().unwrap() = until.to_owned();
+        let cached = site.get("/q/192.0.2.7").header("cache-control").unwrap().to_owned();
+        cached.strip_prefix("public, max-age=").unwrap().parse::<u32>().unwrap()
+    };
+    let now = super::super::super::intake::now().0;
+    assert!((1..=20).contains(&age(&Time(now + 20).to_string())));
+    assert_eq!((age(&Time(now + 3600).to_string()), age(&Time(now - 1).to_string())), (60, 0));
+    // a date tells no second
+    assert_eq!(age(&Time(now).to_date()), 60);
+}
+
+#[test]
+fn what_takes_a_subject_out_stands_before_what_has_it() {
+    let reason = |kind, dataset: &str, entry: &str| Reason {
+        kind,
+        dataset: Some(dataset.to_owned()),
+        entry: entry.to_owned(),
+        since: None,
+        last: None,
+        until: None,
+    };
+    let subject = Subject { text: "192.0.2.10".to_owned(), unicode: None, kind: Kind::Address };
+    let look = Look::of(&Listen::default());
+    let page = |listed, why| {
+        let mut found = found(&subject, listed, "");
+        found.zones[0].why = why;
+        let page = html::Page { found: &found, requested: None, takes_requests: false };
+        html::result(&look, &page).into_string()
+    };
+    for (kind, told) in [("removed", "Removed from <b>good</b>"), ("allowed", "allowed by <b>good</b>")] {
+        let page = page(false, vec![reason("listing", "senders", "192.0.2.10"), reason(kind, "good", "192.0.2.0/24")]);
+        assert!(page.find(told) < page.find("Without that <b>senders</b> would list it"), "{page}");
+        assert!(page.contains(told) && !page.contains("until the list no longer has it"), "{page}");
+    }
+    // another list still has it
+    let all = vec![reason("listing", "a", "x"), reason("removed", "a", "x"), reason("listing", "b", "x")];
+    let page = page(true, all);
+    assert!(page.contains("Without that <b>a</b>") && page.contains("In <b>b</b>"), "{page}");
 }
 
 #[test]
@@ -124,7 +193,7 @@ fn what_was_written_is_text_in_the_page() {
 }
 
 #[test]
-fn the_colours_can_be_read() {
+fn the_colors_can_be_read() {
     let style = html::STYLE;
     let (light, rest) = style.split_once("@media").unwrap();
     for scheme in [light, rest.split_once("}}").unwrap().0] {
@@ -148,7 +217,12 @@ fn the_colours_can_be_read() {
             }
         }
         assert!(contrast("on", "press") >= 4.5, "{}", contrast("on", "press"));
-        for (a, b) in [("listed", "none"), ("bad", "none"), ("ring", "none"), ("ring", "card")] {
+        // browsers have a gray of their own for it
+        assert!(style.contains("::placeholder{color:var(--soft);opacity:1}"));
+        // a square beside others and on each frame's ground, the mark on it, and the ring
+        let squares = ["listed", "bad", "suspicious", "watch"];
+        let pairs = squares.iter().flat_map(|square| ["none", "card", "bg", "mark"].map(|other| (*square, other)));
+        for (a, b) in pairs.chain([("ring", "none"), ("ring", "card")]) {
             assert!(contrast(a, b) >= 3.0, "{a} beside {b}: {}", contrast(a, b));
         }
     }

@@ -25,6 +25,8 @@ struct Kept {
     fails: Mutex<Option<Refusal>>,
     /// What a listed subject is told of.
     text: Mutex<String>,
+    /// Until when it is listed, if that is not what it always is.
+    until: Mutex<String>,
 }
 
 impl Kept {
@@ -43,6 +45,10 @@ impl Public for Kept {
         match text {
             _ if text.parse::<IpAddr>().is_ok() => subject(text, Kind::Address),
             _ if text.starts_with("http://") => subject(text, Kind::Url),
+            _ if text.contains([',', '?', '\n']) => Err(NoSubject),
+            _ if text.split_once('@').is_some_and(|(local, host)| !local.is_empty() && host.contains('.')) => {
+                subject(text.to_lowercase().trim_matches(['<', '>']), Kind::Mailbox)
+            }
             _ if text.contains("xn--") => {
                 let unicode = Some("münchen<b>.example".to_owned());
                 Ok(Subject { text: text.to_owned(), unicode, kind: Kind::Domain })
@@ -59,7 +65,10 @@ impl Public for Kept {
         }
         let is_listed = subject.text == "192.0.2.7" || subject.text.contains("listed");
         let text = self.text.lock().unwrap().clone();
-        let found = found(subject, is_listed, &text);
+        let mut found = found(subject, is_listed, &text);
+        let until = self.until.lock().unwrap().clone();
+        let reasons = found.zones.iter_mut().flat_map(|zone| &mut zone.why).filter(|_| !until.is_empty());
+        reasons.for_each(|reason| reason.until = Some(until.clone()));
         thread::spawn(move || reply.give(Ok(found)));
     }
 
