@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::thread;
 
 use super::control::{GLANCE, Server};
-use crate::http::api::{DatasetStatus, Loading, Status};
+use super::now;
+use crate::http::api::{At, CertificateStatus, DatasetStatus, Loading, Status};
 use crate::http::client::Client;
 
 #[derive(Debug, clap::Args)]
@@ -45,7 +46,8 @@ fn text(client: &Client, json: bool) -> anyhow::Result<String> {
     if json {
         return Ok(serde_json::to_string(&status)? + "\n");
     }
-    let Status { version, pid, started, generation, published, cause, loading, datasets, zones, store } = status;
+    let Status { version, pid, started, generation, published, cause, loading, .. } = status;
+    let Status { datasets, zones, certificates, store, .. } = status;
     let mut text = String::new();
     writeln!(text, "infamy {version}, process {pid}, since {}", started.0)?;
     writeln!(text, "generation {generation} since {}: {cause}", published.0)?;
@@ -54,6 +56,10 @@ fn text(client: &Client, json: bool) -> anyhow::Result<String> {
     }
     datasets.iter().try_for_each(|dataset| writeln!(text, "dataset {}: {}", dataset.name, of_dataset(dataset)))?;
     zones.iter().try_for_each(|zone| writeln!(text, "zone {}: serial {}", zone.apex, zone.serial))?;
+    let of_certificate = |certificate| of_certificate(certificate, now().0);
+    certificates.iter().try_for_each(|certificate| {
+        writeln!(text, "certificate {}: {}", certificate.door, of_certificate(certificate))
+    })?;
     if let Some(store) = store {
         let state = store.error.map_or_else(|| format!("{} waiting", store.waiting), |error| format!("fails: {error}"));
         writeln!(text, "store {}: {state}", store.path)?;
@@ -79,6 +85,20 @@ fn of_dataset(dataset: &DatasetStatus) -> String {
         parts.push(format!("failed {failures} times, last: {error}"));
     }
     parts.join(", ")
+}
+
+fn of_certificate(certificate: &CertificateStatus, now: i64) -> String {
+    let CertificateStatus { expires, failures, error, .. } = certificate;
+    let is_over = |expires: &At| i64::from(expires.0.0) <= now;
+    let mut text = match expires {
+        Some(expires) if is_over(expires) => format!("EXPIRED {}", expires.0),
+        Some(expires) => format!("expires {}", expires.0),
+        None => "nobody knows when it expires".to_owned(),
+    };
+    if let Some(error) = error {
+        text += &format!(", not read again {failures} times, last: {error}");
+    }
+    text
 }
 
 /// Empties a terminal, and goes to its first line.

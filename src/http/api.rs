@@ -178,6 +178,17 @@ pub struct Reloaded {
     pub configuration: Option<String>,
     /// Datasets that were not loaded, and of which the last good one stays, with the reason.
     pub failures: Vec<Failure>,
+    /// Encrypted doors whose certificate could not be read again, and of which the one before stays.
+    pub certificates: Vec<CertificateFailure>,
+}
+
+/// A certificate that could not be read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateFailure {
+    /// `tls`, `https` or `quic`.
+    pub door: String,
+    /// Why, with the path.
+    pub reason: String,
 }
 
 /// A dataset that was not loaded.
@@ -210,6 +221,8 @@ pub struct Status {
     pub datasets: Vec<DatasetStatus>,
     /// All zones, in the order of the configuration.
     pub zones: Vec<ZoneStatus>,
+    /// What the encrypted doors prove themselves with.
+    pub certificates: Vec<CertificateStatus>,
     /// Where reports and changes are kept; none if they are not taken.
     pub store: Option<StoreStatus>,
 }
@@ -255,6 +268,19 @@ pub struct ZoneStatus {
     pub apex: String,
     /// Its serial.
     pub serial: u32,
+}
+
+/// How the certificate of an encrypted door is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// `tls`, `https` or `quic`.
+    pub door: String,
+    /// When the one that is served ends; none if it cannot be told.
+    pub expires: Option<At>,
+    /// How many times it could not be read again since the start.
+    pub failures: u64,
+    /// Why it could not be the last time; none if it could.
+    pub error: Option<String>,
 }
 
 /// How the store is.

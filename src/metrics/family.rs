@@ -84,6 +84,10 @@ families! {
         "Live changes to the dataset that hold.";
     CONFIGURATION_FAILURES: Counter "infamy_configuration_failures_total" []
         "Configurations that were not taken over; the one before stays.";
+    CERTIFICATE_FAILURES: Counter "infamy_certificate_failures_total" ["door"]
+        "Reloads that could not read the door's certificate; the one before stays.";
+    CERTIFICATE_EXPIRY: Gauge "infamy_certificate_expiry_timestamp_seconds" ["door"]
+        "When the certificate that the door serves ends.";
     GENERATION: Gauge "infamy_generation" []
         "The number of the generation that is served.";
     GENERATION_TIME: Gauge "infamy_generation_timestamp_seconds" []

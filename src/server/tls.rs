@@ -112,7 +112,7 @@ pub(super) mod tests {
         send(&mut before, b"before");
         assert_eq!(receive(&mut before).unwrap(), b"before");
         let second = certify(&server.folder);
-        server.running.reload_certificate().unwrap();
+        server.running.certificates().reload().unwrap();
         let mut after = server.connect_for(&second, DOT);
         send(&mut after, b"after");
         assert_eq!(receive(&mut after).unwrap(), b"after");

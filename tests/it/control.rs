@@ -63,6 +63,12 @@ impl Control for Noting {
             loading: Some(Loading { dataset: "trap".to_owned(), since: at, bytes: 5, of_bytes: Some(9), lines: 2 }),
             datasets: vec![dataset("drop", 2, None), dataset("trap", 0, Some("lists/trap:7: no address"))],
             zones: vec![ZoneStatus { apex: "bl.example".to_owned(), serial: 9 }],
+            certificates: vec![CertificateStatus {
+                door: "tls".to_owned(),
+                expires: Some(At(Time(0))),
+                failures: 2,
+                error: Some("key.pem: no key".to_owned()),
+            }],
             store: Some(StoreStatus { path: "evidence.db".to_owned(), waiting: 3, error: None }),
         }
     }
@@ -74,12 +80,23 @@ impl Control for Noting {
             Until::Served => vec![failure("drop"), failure("trap")],
             Until::Durable => Vec::new(),
         };
-        reply.give(Ok(Reloaded { done: until == Until::Served, generation: 17, configuration: None, failures }));
+        let certificates = match until {
+            Until::Served => vec![CertificateFailure { door: "tls".to_owned(), reason: "key.pem: no key".to_owned() }],
+            Until::Durable => Vec::new(),
+        };
+        let done = until == Until::Served;
+        reply.give(Ok(Reloaded { done, generation: 17, configuration: None, failures, certificates }));
     }
 
     fn accept(&self, _: &Who, dataset: String, _: Until, reply: Reply<Reloaded>) {
         reply.give(match &*dataset {
-            "drop" => Ok(Reloaded { done: true, generation: 18, configuration: None, failures: Vec::new() }),
+            "drop" => Ok(Reloaded {
+                done: true,
+                generation: 18,
+                configuration: None,
+                failures: Vec::new(),
+                certificates: Vec::new(),
+            }),
             _ => Err(Refusal::Missing { what: format!("dataset {dataset}") }),
         });
     }
@@ -295,13 +312,15 @@ loading trap since 2026-07-12T10:00:00Z: 5 of 9 bytes, 2 lines
 dataset drop: 1234 entries, loaded 2026-07-12T10:00:00Z, 2 live changes, the next ends 2026-07-12T10:00:00Z
 dataset trap: 1234 entries, loaded 2026-07-12T10:00:00Z, failed 3 times, last: lists/trap:7: no address
 zone bl.example: serial 9
+certificate tls: EXPIRED 1970-01-01T00:00:00Z, not read again 2 times, last: key.pem: no key
 store evidence.db: 3 waiting
 ";
     assert_eq!(site.run(&["status"]), done(status));
     let (code, json, _) = site.run(&["status", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &json["datasets"][1]["failures"]), (0, &3.into()));
-    let failures = "error: dataset drop: lists/x:7: wrong\nerror: dataset trap: lists/x:7: wrong\n";
+    let failures = "error: certificate tls: key.pem: no key\nerror: dataset drop: lists/x:7: wrong\n\
+                    error: dataset trap: lists/x:7: wrong\n";
     assert_eq!(site.run(&["reload"]), failed(failures));
     assert_eq!(site.run(&["reload", "--no-wait"]), done("under way, generation 17 is served\n"));
     assert_eq!(site.run(&["accept", "drop"]), done("done, generation 18 is served\n"));

@@ -265,6 +265,45 @@ fn a_list_that_fails_shows_and_goes() {
     assert!(server.end().success());
 }
 
+#[test]
+fn a_certificate_that_cannot_be_renewed_shows_and_goes() {
+    let site = site("");
+    let path = |name: &str| site.0.path().join(name);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let write = |year| {
+        let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
+        fs::write(path("chain.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(path("key.pem"), key.serialize_pem()).unwrap();
+    };
+    write(2020);
+    let tls = "[listen.tls]\naddresses = [\"127.0.0.1:0\"]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n";
+    let config = fs::read_to_string(site.config()).unwrap();
+    fs::write(site.config(), config + tls).unwrap();
+    let (server, address) = start(&site);
+    let of = |name: &str| Samples::read(&scrape(&address)).sum(name, &[("door", "tls")]);
+    let failures = || of("infamy_certificate_failures_total");
+    assert_eq!((failures(), of("infamy_certificate_expiry_timestamp_seconds")), (0.0, 1_577_836_800.0));
+
+    fs::write(path("key.pem"), "junk").unwrap();
+    fs::write(site.list(), "192.0.2.1\n192.0.2.2\n").unwrap();
+    let output = site.run(&["reload"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.starts_with("error: certificate tls: ") && told.contains("key.pem: "), "{told}");
+    server.wait_for("certificate not loaded, the one before stays");
+    server.wait_for("the certificate EXPIRED 2020-01-01T00:00:00Z");
+    assert_eq!(server.ask("2.2.0.192.bl.example", A).answers.len(), 1, "all else was reloaded");
+    assert!(site.done(&["status"]).contains("\ncertificate tls: EXPIRED 2020-01-01T00:00:00Z, not read again 1 "));
+    assert_eq!(failures(), 1.0);
+
+    write(2100);
+    site.done(&["reload"]);
+    assert!(site.done(&["status"]).contains("\ncertificate tls: expires 2100-01-01T00:00:00Z\n"));
+    assert_eq!((failures(), of("infamy_certificate_expiry_timestamp_seconds")), (1.0, 4_102_444_800.0));
+    assert!(server.end().success());
+}
+
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {

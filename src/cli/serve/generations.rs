@@ -85,6 +85,11 @@ impl Generations {
         &self.config
     }
 
+    /// Whether the files that the process began with may be out of its reach.
+    pub(super) fn is_confined(&self) -> bool {
+        self.started.confinement.root.is_some()
+    }
+
     /// The number of the current generation, and why it came to be.
     pub(super) fn current(&self) -> (u64, &Causes) {
         (self.state.generation(), &self.causes)

@@ -12,7 +12,7 @@ use crate::dnsxl::Name;
 use crate::http::api::{Bucket, Durations, QueryCount, Status, Traffic};
 use crate::metrics::{Exposition, family};
 use crate::query_log::{Dnstap, QueryLog, Watch};
-use crate::server::{Counters, Running, Tallies};
+use crate::server::{CertificateState, Certificates, Counters, Running, Tallies};
 use crate::snapshot::Snapshot;
 
 /// Where the numbers come from that the doors count.
@@ -20,12 +20,19 @@ use crate::snapshot::Snapshot;
 pub(super) struct Measured {
     tallies: Tallies,
     counters: Arc<Counters>,
+    certificates: Certificates,
     watch: Option<Arc<Watch>>,
 }
 
 impl Measured {
     pub(super) fn new(running: &Running, watch: Option<Arc<Watch>>) -> Self {
-        Self { tallies: running.tallies().clone(), counters: running.counters().clone(), watch }
+        let (tallies, counters) = (running.tallies().clone(), running.counters().clone());
+        Self { tallies, counters, certificates: running.certificates().clone(), watch }
+    }
+
+    /// How the certificates are.
+    pub(super) fn certificates(&self) -> Vec<CertificateState> {
+        self.certificates.states()
     }
 
     /// What queries came to.
@@ -77,6 +84,7 @@ impl Measured {
         of_zones(&mut text, status, shown, snapshot);
         of_feeds(&mut text, status);
         text.single(&family::CONFIGURATION_FAILURES, refused_configurations);
+        of_certificates(&mut text, &self.certificates());
         text.single(&family::GENERATION, status.generation);
         text.single(&family::GENERATION_TIME, status.published.0.0);
         if let Some(store) = &status.store {
@@ -122,6 +130,18 @@ fn of_feeds(text: &mut Exposition, status: &Status) {
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], u8::from(feed.error.is_some())));
     let mut samples = text.family(&family::FEED_CHANGES);
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.changes));
+}
+
+fn of_certificates(text: &mut Exposition, certificates: &[CertificateState]) {
+    if certificates.is_empty() {
+        return;
+    }
+    let mut samples = text.family(&family::CERTIFICATE_FAILURES);
+    certificates.iter().for_each(|state| samples.put(&[state.door.label()], state.failures));
+    let mut samples = text.family(&family::CERTIFICATE_EXPIRY);
+    for state in certificates {
+        state.expires.iter().for_each(|expires| samples.put(&[state.door.label()], expires));
+    }
 }
 
 /// What the kernel knows of us; in a chroot there is no /proc, and then less is told.

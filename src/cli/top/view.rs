@@ -226,6 +226,7 @@ mod tests {
                 loading: None,
                 datasets: vec![dataset("good", None), bad],
                 zones: Vec::new(),
+                certificates: Vec::new(),
                 store: None,
             },
             traffic: Traffic {
