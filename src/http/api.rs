@@ -180,6 +180,8 @@ pub struct Reloaded {
     pub failures: Vec<Failure>,
     /// Encrypted doors whose certificate could not be read again, and of which the one before stays.
     pub certificates: Vec<CertificateFailure>,
+    /// Tables of the configuration that are not served as they are written before there is a restart: `[listen]`.
+    pub restart: Vec<String>,
 }
 
 /// A certificate that could not be read again.

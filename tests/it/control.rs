@@ -85,7 +85,8 @@ impl Control for Noting {
             Until::Durable => Vec::new(),
         };
         let done = until == Until::Served;
-        reply.give(Ok(Reloaded { done, generation: 17, configuration: None, failures, certificates }));
+        let restart = if done { vec!["[listen]".to_owned()] } else { Vec::new() };
+        reply.give(Ok(Reloaded { done, generation: 17, configuration: None, failures, certificates, restart }));
     }
 
     fn accept(&self, _: &Who, dataset: String, _: Until, reply: Reply<Reloaded>) {
@@ -96,6 +97,7 @@ impl Control for Noting {
                 configuration: None,
                 failures: Vec::new(),
                 certificates: Vec::new(),
+                restart: Vec::new(),
             }),
             _ => Err(Refusal::Missing { what: format!("dataset {dataset}") }),
         });
@@ -319,8 +321,8 @@ store evidence.db: 3 waiting
     let (code, json, _) = site.run(&["status", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &json["datasets"][1]["failures"]), (0, &3.into()));
-    let failures = "error: certificate tls: key.pem: no key\nerror: dataset drop: lists/x:7: wrong\n\
-                    error: dataset trap: lists/x:7: wrong\n";
+    let failures = "warning: [listen] changed: restart to have it\nerror: certificate tls: key.pem: no key\n\
+                    error: dataset drop: lists/x:7: wrong\nerror: dataset trap: lists/x:7: wrong\n";
     assert_eq!(site.run(&["reload"]), failed(failures));
     assert_eq!(site.run(&["reload", "--no-wait"]), done("under way, generation 17 is served\n"));
     assert_eq!(site.run(&["accept", "drop"]), done("done, generation 18 is served\n"));

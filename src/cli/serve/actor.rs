@@ -277,8 +277,9 @@ impl Actor<'_> {
             self.running.certificates().states().into_iter().filter_map(|state| {
                 Some(CertificateFailure { door: state.door.label().to_owned(), reason: state.error? })
             });
-        let certificates = certificates.collect();
-        Reloaded { done, generation, configuration, failures: failures.collect(), certificates }
+        let (failures, certificates) = (failures.collect(), certificates.collect());
+        let restart = self.generations.needs_restart().into_iter().map(str::to_owned).collect();
+        Reloaded { done, generation, configuration, failures, certificates, restart }
     }
 
     /// Reads certificates again, and says what is wrong with them.

@@ -91,6 +91,7 @@ impl Control for Kept {
             configuration: None,
             failures: Vec::new(),
             certificates: Vec::new(),
+            restart: Vec::new(),
         }));
     }
 
@@ -103,6 +104,7 @@ impl Control for Kept {
                 configuration: None,
                 failures: Vec::new(),
                 certificates: Vec::new(),
+                restart: Vec::new(),
             }),
             _ => Err(Refusal::Missing { what: format!("dataset {dataset}") }),
         };

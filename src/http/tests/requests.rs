@@ -119,6 +119,7 @@ fn the_document_has_the_keys_of_the_types() {
                 configuration: None,
                 failures: Vec::new(),
                 certificates: Vec::new(),
+                restart: Vec::new(),
             }),
         ),
         (
