@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use super::control::{GLANCE, Server};
-use super::now;
+use super::{count, now};
 use crate::http::api::{At, CertificateStatus, DatasetStatus, Loading, Status};
 use crate::http::client::Client;
 
@@ -70,19 +70,19 @@ fn text(client: &Client, json: bool) -> anyhow::Result<String> {
 fn progress(loading: &Loading) -> String {
     let Loading { dataset, since, bytes, of_bytes, lines } = loading;
     let whole = of_bytes.map_or_else(String::new, |whole| format!(" of {whole}"));
-    format!("{dataset} since {}: {bytes}{whole} bytes, {lines} lines", since.0)
+    format!("{dataset} since {}: {bytes}{whole} bytes, {}", since.0, count(*lines, "line", "lines"))
 }
 
 fn of_dataset(dataset: &DatasetStatus) -> String {
     let DatasetStatus { entries, loaded, changes, next_expiry, failures, error, .. } = dataset;
-    let mut parts = vec![format!("{entries} entries")];
+    let mut parts = vec![count(*entries, "entry", "entries")];
     parts.push(loaded.map_or_else(|| "never loaded".to_owned(), |at| format!("loaded {}", at.0)));
     if *changes > 0 {
         let end = next_expiry.map_or_else(String::new, |at| format!(", the next ends {}", at.0));
-        parts.push(format!("{changes} live changes{end}"));
+        parts.push(count(*changes, "live change", "live changes") + &end);
     }
     if let Some(error) = error {
-        parts.push(format!("failed {failures} times, last: {error}"));
+        parts.push(format!("failed {}, last: {error}", count(*failures, "time", "times")));
     }
     parts.join(", ")
 }
@@ -96,7 +96,7 @@ fn of_certificate(certificate: &CertificateStatus, now: i64) -> String {
         None => "nobody knows when it expires".to_owned(),
     };
     if let Some(error) = error {
-        text += &format!(", not read again {failures} times, last: {error}");
+        text += &format!(", not read again {}, last: {error}", count(*failures, "time", "times"));
     }
     text
 }

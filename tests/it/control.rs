@@ -270,7 +270,10 @@ fn listings_are_added_and_removed() {
 #[test]
 fn reports_are_words_or_files() {
     let site = Site::new();
-    let taken = |count: usize| done(&format!("{count} reports taken, 0 known before\n"));
+    let taken = |count: usize| {
+        let reports = if count == 1 { "report" } else { "reports" };
+        done(&format!("{count} {reports} taken, 0 known before\n"))
+    };
     let words = ["report", "192.0.2.1", "list.example", "--source", "trap", "--category", "spam", "--weight", "0.5"];
     assert_eq!(site.run(&words), taken(2));
     let uid = format!(
@@ -297,7 +300,7 @@ fn reports_are_words_or_files() {
 
     let wrong = "{\"source\":\"a\",\"subject\":\"192.0.2.2\"}\n{\"source\":\"a\",\"subject\":\"word\"}\n";
     let error =
-        "-:2: `word` is no address, prefix, domain or URL\nerror: -: 1 reports not taken, 1 taken, 0 known before\n";
+        "-:2: `word` is no address, prefix, domain or URL\nerror: -: 1 report not taken, 1 taken, 0 known before\n";
     assert_eq!(site.run_with(&["report", "--file", "-"], wrong), failed(error));
     let missing = failed("error: nowhere: No such file or directory (os error 2)\n");
     assert_eq!(site.run(&["report", "--file", "nowhere"]), missing);

@@ -294,7 +294,9 @@ fn a_certificate_that_cannot_be_renewed_shows_and_goes() {
     server.wait_for("certificate not loaded, the one before stays");
     server.wait_for("the certificate EXPIRED 2020-01-01T00:00:00Z");
     assert_eq!(server.ask("2.2.0.192.bl.example", A).answers.len(), 1, "all else was reloaded");
-    assert!(site.done(&["status"]).contains("\ncertificate tls: EXPIRED 2020-01-01T00:00:00Z, not read again 1 "));
+    assert!(
+        site.done(&["status"]).contains("\ncertificate tls: EXPIRED 2020-01-01T00:00:00Z, not read again 1 time, ")
+    );
     assert_eq!(failures(), 1.0);
 
     write(2100);
