@@ -74,9 +74,10 @@ fn progress(loading: &Loading) -> String {
 }
 
 fn of_dataset(dataset: &DatasetStatus) -> String {
-    let DatasetStatus { entries, loaded, changes, next_expiry, failures, error, .. } = dataset;
+    let DatasetStatus { entries, loaded, as_of, changes, next_expiry, failures, error, .. } = dataset;
     let mut parts = vec![count(*entries, "entry", "entries")];
     parts.push(loaded.map_or_else(|| "never loaded".to_owned(), |at| format!("loaded {}", at.0)));
+    parts.extend(as_of.map(|at| format!("as of {}", at.0)));
     if *changes > 0 {
         let end = next_expiry.map_or_else(String::new, |at| format!(", the next ends {}", at.0));
         parts.push(count(*changes, "live change", "live changes") + &end);

@@ -251,8 +251,11 @@ pub struct DatasetStatus {
     pub name: String,
     /// How many entries it was loaded from.
     pub entries: u64,
-    /// When it was loaded; none if it never was.
+    /// When it was loaded, which is when its content changed last; none if it never was.
     pub loaded: Option<At>,
+    /// When the newest of its files was written that were last read without an error, whether or not they said anything
+    /// new; when it was made if it has none.
+    pub as_of: Option<At>,
     /// Live changes to it.
     pub changes: u64,
     /// When the next of them ends.

@@ -75,7 +75,9 @@ families! {
     FEED_ENTRIES: Gauge "infamy_feed_entries" ["feed"]
         "Entries that the dataset was loaded from.";
     FEED_SUCCESS: Gauge "infamy_feed_last_success_timestamp_seconds" ["feed"]
-        "When what is served of the dataset was read. A file that says the same as before is not read anew.";
+        "When the newest of the dataset's files was written that were last read without an error: a download that works moves it, whatever it brings.";
+    FEED_CHANGE: Gauge "infamy_feed_last_change_timestamp_seconds" ["feed"]
+        "When what is served of the dataset was read: the last time that it said something else.";
     FEED_FAILURES: Counter "infamy_feed_load_failures_total" ["feed"]
         "Loads of the dataset that failed; the last good one stays.";
     FEED_FAILING: Gauge "infamy_feed_failing" ["feed"]

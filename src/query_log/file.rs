@@ -262,7 +262,7 @@ mod tests {
         note(&log, 2);
         drop(log);
         let mut lines = String::new();
-        std::io::Read::read_to_string(&mut reader, &mut lines).unwrap();
+        io::Read::read_to_string(&mut reader, &mut lines).unwrap();
         assert_eq!(lines, "2 192.0.2.1 a A IN: REFUSED/1/94\n");
     }
 

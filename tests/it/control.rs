@@ -48,6 +48,7 @@ impl Control for Noting {
             name: name.to_owned(),
             entries: 1234,
             loaded: Some(at),
+            as_of: (changes == 0).then_some(At(Time(at.0.0 + 3600))),
             changes,
             next_expiry: (changes > 0).then_some(at),
             failures: error.map_or(0, |_| 3),
@@ -315,7 +316,7 @@ fn a_server_is_watched_and_told_to_load() {
 generation 17 since 2026-07-12T10:00:00Z: reload by uid:0
 loading trap since 2026-07-12T10:00:00Z: 5 of 9 bytes, 2 lines
 dataset drop: 1234 entries, loaded 2026-07-12T10:00:00Z, 2 live changes, the next ends 2026-07-12T10:00:00Z
-dataset trap: 1234 entries, loaded 2026-07-12T10:00:00Z, failed 3 times, last: lists/trap:7: no address
+dataset trap: 1234 entries, loaded 2026-07-12T10:00:00Z, as of 2026-07-12T11:00:00Z, failed 3 times, last: lists/trap:7: no address
 zone bl.example: serial 9
 certificate tls: EXPIRED 1970-01-01T00:00:00Z, not read again 2 times, last: key.pem: no key
 store evidence.db: 3 waiting

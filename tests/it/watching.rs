@@ -266,6 +266,50 @@ fn a_list_that_fails_shows_and_goes() {
 }
 
 #[test]
+fn a_list_that_is_fetched_again_is_fresh_and_not_changed() {
+    let site = site("");
+    let write = |text: &str, age: u64| {
+        fs::write(site.list(), text).unwrap();
+        let list = fs::File::options().append(true).open(site.list()).unwrap();
+        list.set_modified(std::time::SystemTime::now() - Duration::from_secs(age)).unwrap();
+    };
+    write("192.0.2.1\n", 90_000);
+    let (server, address) = start(&site);
+    let ages = || {
+        let samples = Samples::read(&scrape(&address));
+        let of = |name| now() - samples.sum(name, &[("feed", "list")]);
+        [of("infamy_feed_last_success_timestamp_seconds"), of("infamy_feed_last_change_timestamp_seconds")]
+    };
+    let [fetched, changed] = ages();
+    assert!((90_000.0..90_060.0).contains(&fetched) && (0.0..60.0).contains(&changed), "{fetched} {changed}");
+    let changed = || ages()[1] - now();
+    let before = changed();
+    for (text, age) in [("192.0.2.1\n", 7200), ("# a comment\n192.0.2.1\n", 3600)] {
+        write(text, age);
+        site.done(&["reload"]);
+        let [fetched, _] = ages();
+        assert!((0.0..60.0).contains(&(fetched - age as f64)), "{fetched}");
+    }
+    for text in ["junk that is no list\n", ""] {
+        write(text, 0);
+        assert_eq!(site.run(&["reload"]).status.code(), Some(2), "{text:?}");
+        assert!(ages()[0] > 3600.0, "what failed is no success");
+    }
+    fs::remove_file(site.list()).unwrap();
+    assert_eq!(site.run(&["reload"]).status.code(), Some(2));
+    write("192.0.2.1\n", 60);
+    site.done(&["reload"]);
+    assert!((60.0..120.0).contains(&ages()[0]), "it is there again");
+    assert!((changed() - before).abs() < 5.0, "and said the same all the while");
+    // nothing is fetched in the future
+    let list = fs::File::options().append(true).open(site.list()).unwrap();
+    list.set_modified(std::time::SystemTime::now() + Duration::from_secs(90_000)).unwrap();
+    site.done(&["reload"]);
+    assert!(ages()[0] > -1.0);
+    assert!(server.end().success());
+}
+
+#[test]
 fn a_certificate_that_cannot_be_renewed_shows_and_goes() {
     let site = site("");
     let path = |name: &str| site.0.path().join(name);

@@ -200,6 +200,7 @@ impl Shown {
                     name: spec.name.clone(),
                     entries: store.entries(index).unwrap_or(0),
                     loaded: store.loaded_at(index).map(|loaded| at(loaded.0)),
+                    as_of: store.as_of(index).map(|as_of| at(as_of.0)),
                     changes: changes as u64,
                     next_expiry: next_expiry.map(at),
                     failures,

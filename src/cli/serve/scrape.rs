@@ -123,6 +123,8 @@ fn of_feeds(text: &mut Exposition, status: &Status) {
     let mut samples = text.family(&family::FEED_ENTRIES);
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.entries));
     let mut samples = text.family(&family::FEED_SUCCESS);
+    feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.as_of.map_or(0, |as_of| as_of.0.0)));
+    let mut samples = text.family(&family::FEED_CHANGE);
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.loaded.map_or(0, |loaded| loaded.0.0)));
     let mut samples = text.family(&family::FEED_FAILURES);
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.failures));

@@ -208,6 +208,7 @@ mod tests {
             name: name.to_owned(),
             entries: 1210,
             loaded: Some(At(Time(60))),
+            as_of: Some(At(Time(3600))),
             changes: 2,
             next_expiry: None,
             failures: 1,

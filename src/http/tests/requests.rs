@@ -65,6 +65,7 @@ fn the_document_has_the_keys_of_the_types() {
         name: String::new(),
         entries: 0,
         loaded: None,
+        as_of: None,
         changes: 0,
         next_expiry: None,
         failures: 0,
