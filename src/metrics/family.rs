@@ -52,11 +52,11 @@ families! {
         "Queries left without an answer, as answering them panicked.";
     LOST_REPLIES: Counter "infamy_lost_replies_total" []
         "Replies that the kernel did not take, or that could not be written.";
-    REFUSED_CONNECTIONS: Counter "infamy_refused_connections_total" []
+    REFUSED_CONNECTIONS: Counter "infamy_refused_connections_total" ["transport"]
         "Connections closed at once, as their client had as many open as it may.";
-    EVICTED_CONNECTIONS: Counter "infamy_evicted_connections_total" []
+    EVICTED_CONNECTIONS: Counter "infamy_evicted_connections_total" ["transport"]
         "Connections closed to make room for newer ones.";
-    FAILED_ACCEPTS: Counter "infamy_failed_accepts_total" []
+    FAILED_ACCEPTS: Counter "infamy_failed_accepts_total" ["transport"]
         "Connections that could not be accepted, mostly for want of file descriptors.";
     COOKIES: Counter "infamy_cookies_total" ["cookie"]
         "Queries with a DNS Cookie: new, with the client's half alone; good; bad, not ours, too old or of another address.";

@@ -53,7 +53,7 @@ pub use guard::UdpWorker;
 use hickory::{Decide, Hickory};
 use https::Https;
 use observe::{Answering, FromSnapshot, Respond};
-pub use observe::{Counters, Exchange, Observer};
+pub use observe::{Counters, CountersByDoor, Exchange, Observer};
 use quotas::Quotas;
 pub use rates::RateLimits;
 use stream::Framed;
@@ -246,13 +246,13 @@ impl Bound {
         decide: impl Decide,
     ) -> Result<Running, Error> {
         panics::quieten();
-        let counters = Arc::new(Counters::default());
+        let mut counters = CountersByDoor::default();
         let guard = Guard::new(self.rate_limits);
         let mut tallies = Tallies::beside(self.quotas.clone());
         let mut answering = |carrier| Answering {
             published: published.clone(),
             observer: observer.clone(),
-            counters: counters.clone(),
+            counters: counters.open(carrier),
             tally: tallies.open(carrier),
             guard: guard.clone(),
             respond: respond.clone(),
@@ -279,7 +279,7 @@ impl Bound {
             https_addresses,
             quic_addresses,
             certificates: Certificates::default(),
-            counters: counters.clone(),
+            counters: CountersByDoor::default(),
             tallies: Tallies::default(),
             udp_stop,
             stream_stop,
@@ -307,7 +307,7 @@ impl Bound {
         }
         let plain = answering(Carrier::Tcp);
         running.start_streams("tcp", listeners, Framed::new(tcp::Tcp, plain, limits.idle), limits)?;
-        running.tallies = tallies;
+        (running.counters, running.tallies) = (counters, tallies);
         Ok(running)
     }
 }
@@ -320,7 +320,7 @@ pub struct Running {
     https_addresses: Vec<SocketAddr>,
     quic_addresses: Vec<SocketAddr>,
     certificates: Certificates,
-    counters: Arc<Counters>,
+    counters: CountersByDoor,
     tallies: Tallies,
     udp_stop: Arc<udp::Stop>,
     stream_stop: watch::Sender<bool>,
@@ -354,7 +354,7 @@ impl Running {
     }
 
     /// What went wrong so far.
-    pub fn counters(&self) -> &Arc<Counters> {
+    pub fn counters(&self) -> &CountersByDoor {
         &self.counters
     }
 

@@ -12,14 +12,14 @@ use crate::dnsxl::Name;
 use crate::http::api::{Bucket, Durations, QueryCount, Status, Traffic};
 use crate::metrics::{Exposition, family};
 use crate::query_log::{Dnstap, QueryLog, Watch};
-use crate::server::{CertificateState, Certificates, Counters, Running, Tallies};
+use crate::server::{Carrier, CertificateState, Certificates, Counters, CountersByDoor, Running, Tallies};
 use crate::snapshot::Snapshot;
 
 /// Where the numbers come from that the doors count.
 #[derive(Debug)]
 pub(super) struct Measured {
     tallies: Tallies,
-    counters: Arc<Counters>,
+    counters: CountersByDoor,
     certificates: Certificates,
     watch: Option<Arc<Watch>>,
 }
@@ -70,9 +70,7 @@ impl Measured {
         text.traffic(&self.tallies.read(), snapshot);
         text.single(&family::PANICS, self.counters.panics());
         text.single(&family::LOST_REPLIES, self.counters.lost_replies());
-        text.single(&family::REFUSED_CONNECTIONS, self.counters.refused_connections());
-        text.single(&family::EVICTED_CONNECTIONS, self.counters.evicted_connections());
-        text.single(&family::FAILED_ACCEPTS, self.counters.failed_accepts());
+        of_connections(&mut text, &self.counters);
         let abuse = self.tallies.abuse();
         let mut cookies = text.family(&family::COOKIES);
         for (cookie, count) in [("new", abuse.cookies_new), ("good", abuse.cookies_good), ("bad", abuse.cookies_bad)] {
@@ -132,6 +130,19 @@ fn of_feeds(text: &mut Exposition, status: &Status) {
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], u8::from(feed.error.is_some())));
     let mut samples = text.family(&family::FEED_CHANGES);
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.changes));
+}
+
+fn of_connections(text: &mut Exposition, counters: &CountersByDoor) {
+    let families: [(_, fn(&Counters) -> u64); 3] = [
+        (&family::REFUSED_CONNECTIONS, Counters::refused_connections),
+        (&family::EVICTED_CONNECTIONS, Counters::evicted_connections),
+        (&family::FAILED_ACCEPTS, Counters::failed_accepts),
+    ];
+    for (family, count) in families {
+        let mut samples = text.family(family);
+        let doors = counters.each().filter(|(carrier, _)| *carrier != Carrier::Udp);
+        doors.for_each(|(carrier, counters)| samples.put(&[carrier.label()], count(counters)));
+    }
 }
 
 fn of_certificates(text: &mut Exposition, certificates: &[CertificateState]) {
