@@ -7,7 +7,7 @@ use std::thread;
 
 use super::control::{GLANCE, Server};
 use super::{count, now};
-use crate::http::api::{At, CertificateStatus, DatasetStatus, Loading, Status};
+use crate::http::api::{At, CertificateStatus, DatasetStatus, Held, Loading, Status};
 use crate::http::client::Client;
 
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ fn text(client: &Client, json: bool) -> anyhow::Result<String> {
         return Ok(serde_json::to_string(&status)? + "\n");
     }
     let Status { version, pid, started, generation, published, cause, loading, .. } = status;
-    let Status { datasets, zones, certificates, store, .. } = status;
+    let Status { datasets, zones, certificates, held, store, .. } = status;
     let mut text = String::new();
     writeln!(text, "infamy {version}, process {pid}, since {}", started.0)?;
     writeln!(text, "generation {generation} since {}: {cause}", published.0)?;
@@ -60,6 +60,7 @@ fn text(client: &Client, json: bool) -> anyhow::Result<String> {
     certificates.iter().try_for_each(|certificate| {
         writeln!(text, "certificate {}: {}", certificate.door, of_certificate(certificate))
     })?;
+    writeln!(text, "{}", of_held(held))?;
     if let Some(store) = store {
         let state = store.error.map_or_else(|| format!("{} waiting", store.waiting), |error| format!("fails: {error}"));
         writeln!(text, "store {}: {state}", store.path)?;
@@ -100,6 +101,16 @@ fn of_certificate(certificate: &CertificateStatus, now: i64) -> String {
         text += &format!(", not read again {}, last: {error}", count(*failures, "time", "times"));
     }
     text
+}
+
+fn of_held(held: Held) -> String {
+    let Held { rate_limited, slipped, over_quota, cookies_good, cookies_bad, lost_records } = held;
+    format!(
+        "limits: {} dropped, {slipped} slipped, {} over quota, cookies {cookies_good} good and {cookies_bad} bad, {} lost",
+        count(rate_limited, "reply", "replies"),
+        count(over_quota, "query", "queries"),
+        count(lost_records, "log record", "log records"),
+    )
 }
 
 /// Empties a terminal, and goes to its first line.

@@ -225,6 +225,8 @@ pub struct Status {
     pub zones: Vec<ZoneStatus>,
     /// What the encrypted doors prove themselves with.
     pub certificates: Vec<CertificateStatus>,
+    /// What was held back or lost.
+    pub held: Held,
     /// Where reports and changes are kept; none if they are not taken.
     pub store: Option<StoreStatus>,
 }
@@ -286,6 +288,23 @@ pub struct CertificateStatus {
     pub failures: u64,
     /// Why it could not be the last time; none if it could.
     pub error: Option<String>,
+}
+
+/// What was held back or lost since the start, and what cookies showed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Replies that were one too many of their kind and not sent; in a dry run, that would not have been.
+    pub rate_limited: u64,
+    /// Replies that were one too many of their kind, and in whose place a short one was sent.
+    pub slipped: u64,
+    /// Queries beyond the quota of their client or key.
+    pub over_quota: u64,
+    /// Queries with a good DNS Cookie.
+    pub cookies_good: u64,
+    /// Queries with one that is not ours, too old or of another address.
+    pub cookies_bad: u64,
+    /// Records of the query log and of dnstap that were lost.
+    pub lost_records: u64,
 }
 
 /// How the store is.

@@ -70,6 +70,7 @@ impl Control for Noting {
                 failures: 2,
                 error: Some("key.pem: no key".to_owned()),
             }],
+            held: Held { rate_limited: 1, slipped: 2, over_quota: 3, cookies_bad: 4, ..Held::default() },
             store: Some(StoreStatus { path: "evidence.db".to_owned(), waiting: 3, error: None }),
         }
     }
@@ -319,6 +320,7 @@ dataset drop: 1234 entries, loaded 2026-07-12T10:00:00Z, 2 live changes, the nex
 dataset trap: 1234 entries, loaded 2026-07-12T10:00:00Z, as of 2026-07-12T11:00:00Z, failed 3 times, last: lists/trap:7: no address
 zone bl.example: serial 9
 certificate tls: EXPIRED 1970-01-01T00:00:00Z, not read again 2 times, last: key.pem: no key
+limits: 1 reply dropped, 2 slipped, 3 queries over quota, cookies 0 good and 4 bad, 0 log records lost
 store evidence.db: 3 waiting
 ";
     assert_eq!(site.run(&["status"]), done(status));

@@ -174,6 +174,7 @@ impl Board {
             loading,
             datasets: shown.datasets,
             zones: shown.zones,
+            held: self.measured.held(),
             certificates: self.measured.certificates().into_iter().map(of_certificate).collect(),
             store,
         }

@@ -9,10 +9,10 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use super::board::Shown;
 use crate::dnsxl::Name;
-use crate::http::api::{Bucket, Durations, QueryCount, Status, Traffic};
+use crate::http::api::{Bucket, Durations, Held, QueryCount, Status, Traffic};
 use crate::metrics::{Exposition, family};
 use crate::query_log::{Dnstap, QueryLog, Watch};
-use crate::server::{Carrier, CertificateState, Certificates, Counters, CountersByDoor, Running, Tallies};
+use crate::server::{Abuse, Carrier, CertificateState, Certificates, Counters, CountersByDoor, Running, Tallies};
 use crate::snapshot::Snapshot;
 
 /// Where the numbers come from that the doors count.
@@ -28,6 +28,22 @@ impl Measured {
     pub(super) fn new(running: &Running, watch: Option<Arc<Watch>>) -> Self {
         let (tallies, counters) = (running.tallies().clone(), running.counters().clone());
         Self { tallies, counters, certificates: running.certificates().clone(), watch }
+    }
+
+    /// What was held back or lost.
+    pub(super) fn held(&self) -> Held {
+        let Abuse { limited, slipped, over_quota, cookies_good, cookies_bad, .. } = self.tallies.abuse();
+        let lost_records = self.lost_records().map(|(_, lost)| lost).sum();
+        Held { rate_limited: limited, slipped, over_quota, cookies_good, cookies_bad, lost_records }
+    }
+
+    /// How many records each log lost, of those that there are.
+    fn lost_records(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let watch = self.watch.iter();
+        watch.flat_map(|watch| {
+            let log = watch.log.iter().map(|log| ("query-log", QueryLog::lost(log)));
+            log.chain(watch.dnstap.iter().map(|dnstap| ("dnstap", Dnstap::lost(dnstap))))
+        })
     }
 
     /// How the certificates are.
@@ -89,10 +105,9 @@ impl Measured {
             text.single(&family::STORE_WAITING, store.waiting);
             text.single(&family::STORE_FAILING, u8::from(store.error.is_some()));
         }
-        if let Some(watch) = &self.watch {
+        if self.watch.is_some() {
             let mut lost = text.family(&family::LOST_RECORDS);
-            watch.log.iter().for_each(|log| lost.put(&["query-log"], QueryLog::lost(log)));
-            watch.dnstap.iter().for_each(|dnstap| lost.put(&["dnstap"], Dnstap::lost(dnstap)));
+            self.lost_records().for_each(|(log, count)| lost.put(&[log], count));
         }
         text.family(&family::BUILD).put(&[&status.version], 1);
         text.single(&family::START_TIME, status.started.0.0);

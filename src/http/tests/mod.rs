@@ -71,6 +71,7 @@ impl Control for Kept {
             datasets: Vec::new(),
             zones: vec![ZoneStatus { apex: "bl.example".to_owned(), serial: 9 }],
             certificates: Vec::new(),
+            held: Held::default(),
             store: None,
         }
     }

@@ -100,6 +100,7 @@ fn the_document_has_the_keys_of_the_types() {
             serde_json::to_value(ZoneStatus { apex: String::new(), serial: 0 }),
         ),
         (properties("Status", "certificates")["items"].clone(), serde_json::to_value(certificate)),
+        (properties("Status", "held"), serde_json::to_value(Held::default())),
         (of_optional(properties("Status", "store")), serde_json::to_value(store)),
         (schemas["Traffic"].clone(), serde_json::to_value(Traffic::default())),
         (properties("Traffic", "queries")["items"].clone(), serde_json::to_value(count)),
