@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::load;
-use super::{FAILURE, now, selftest};
+use super::{FAILURE, count, now, selftest};
 use crate::reload::{Event, Plan, Store};
 use crate::snapshot::Snapshot;
 
@@ -91,8 +91,4 @@ fn print_summary(out: &mut impl Write, plan: &Plan, loaded: &[Event], snapshot: 
         }
     }
     Ok(())
-}
-
-fn count(number: u64, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use toml::{Table, Value};
 
 use super::check::print_problems;
-use super::{FAILURE, load};
+use super::{FAILURE, count, load};
 use crate::config::Config;
 use crate::dataset::compiled;
 use crate::reload::{Plan, Store};
@@ -100,7 +100,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Some(dataset) = store.dataset(0).filter(|_| failures == 0) else { return Ok(ExitCode::from(FAILURE)) };
     compiled::write(dataset, store.plan().datasets[0].format, output)?;
     let bytes = output.metadata().with_context(|| output.display().to_string())?.len();
-    writeln!(out, "{}: {entries} entries, {bytes} bytes", output.display())?;
+    writeln!(out, "{}: {}, {bytes} bytes", output.display(), count(entries, "entry", "entries"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -137,10 +137,12 @@ pub(super) fn send<T: serde::de::DeserializeOwned>(
 /// Has lists loaded, and says what became of it.
 pub(super) fn reload(client: &Client, path: &str, wait: bool) -> anyhow::Result<String> {
     let reloaded: Reloaded = send(client, Method::POST, path, Content::None, wait)?;
-    let Reloaded { done, generation, configuration, failures } = reloaded;
+    let Reloaded { done, generation, configuration, failures, certificates, restart } = reloaded;
+    restart.iter().for_each(|table| eprintln!("warning: {table} changed: restart to have it"));
+    let configuration = configuration.iter().map(|why| format!("configuration: {why}"));
+    let certificates = certificates.iter().map(|failure| format!("certificate {}: {}", failure.door, failure.reason));
     let failures = failures.iter().map(|failure| format!("dataset {}: {}", failure.dataset, failure.reason));
-    let mut errors: Vec<String> =
-        configuration.iter().map(|why| format!("configuration: {why}")).chain(failures).collect();
+    let mut errors: Vec<String> = configuration.chain(certificates).chain(failures).collect();
     let Some(last) = errors.pop() else {
         return Ok(match done {
             true => format!("done, generation {generation} is served\n"),

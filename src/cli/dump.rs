@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::serve::live::Live;
-use super::{load, now, serve};
+use super::{count, load, now, serve};
 use crate::dnsxl::Name;
 use crate::export::{Options, Source};
 use crate::reload::Store;
@@ -37,7 +37,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     for (dataset, report) in &source.reports {
         if report.total > 0 {
             let name = &config.plan.datasets[*dataset].name;
-            eprintln!("dataset {name}: {} problems: `infamy check` tells them", report.total);
+            let problems = count(report.total, "problem", "problems");
+            eprintln!("dataset {name}: {problems}: see `infamy check`");
         }
     }
     let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());

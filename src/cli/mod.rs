@@ -183,6 +183,11 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A number with what it counts.
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// The configuration to read: the one that is named, or the first of the usual ones that is there.
 fn config_path(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(path) = named {

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 
 use super::control::Server;
-use super::print;
+use super::{count, print};
 use crate::evidence::Written;
 use crate::evidence::xarf::is_xarf;
 use crate::http::api::{At, Reported};
@@ -106,9 +106,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         eprintln!("{place}:{}: {}", problem.line, problem.reason);
     }
     if refused > 0 {
-        bail!("{place}: {refused} reports not taken, {accepted} taken, {known} known before");
+        let refused = count(refused, "report", "reports");
+        bail!("{place}: {refused} not taken, {accepted} taken, {known} known before");
     }
-    print(&format!("{accepted} reports taken, {known} known before\n"))
+    print(&format!("{} taken, {known} known before\n", count(accepted, "report", "reports")))
 }
 
 fn send_words(client: &Client, arguments: &Arguments, key: Option<&str>) -> anyhow::Result<Reported> {

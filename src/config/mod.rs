@@ -96,9 +96,9 @@ impl Config {
         check::check(spec, &source)
     }
 
-    /// Whether the other configuration differs in what is only done at the start: sockets, limits, privileges.
-    pub fn needs_restart(&self, other: &Self) -> bool {
-        self.spec.of_process() != other.spec.of_process()
+    /// In which tables the other configuration differs in what is only done at the start: sockets, limits, privileges.
+    pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
+        self.spec.of_process_otherwise_in(&other.spec)
     }
 
     /// Whether the other configuration says the same.

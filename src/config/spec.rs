@@ -455,12 +455,23 @@ impl Spec {
         toml::from_str(source.text).map_err(|error| source.syntax(&error))
     }
 
-    /// What is only done at the start of the process.
-    pub(super) fn of_process(&self) -> impl PartialEq + '_ {
-        let Server { user, group, chroot, pid_file, state_directory, .. } = &self.server;
-        let logs = (&self.query_log, &self.dnstap);
-        let doors = (&self.listen, &self.limits, &self.rate_limit, &self.control, &self.page);
-        (doors, logs, [user, group], [chroot, pid_file, state_directory])
+    /// The tables that differ in what is only done at the start of the process.
+    pub(super) fn of_process_otherwise_in(&self, other: &Self) -> Vec<&'static str> {
+        let of_server = |spec: &Self| {
+            let Server { user, group, chroot, pid_file, state_directory, .. } = spec.server.clone();
+            ([user, group], [chroot, pid_file, state_directory])
+        };
+        let tables = [
+            ("[listen]", self.listen != other.listen),
+            ("[limits]", self.limits != other.limits),
+            ("[rate-limit]", self.rate_limit != other.rate_limit),
+            ("[control]", self.control != other.control),
+            ("[page]", self.page != other.page),
+            ("[query-log]", self.query_log != other.query_log),
+            ("[dnstap]", self.dnstap != other.dnstap),
+            ("[server]", of_server(self) != of_server(other)),
+        ];
+        tables.into_iter().filter(|(_, differs)| *differs).map(|(table, _)| table).collect()
     }
 }
 

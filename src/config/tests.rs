@@ -378,7 +378,7 @@ fn what_the_page_says_of_itself_is_checked() {
     assert!(page("").unwrap().page.is_off());
     let config = page("addresses = [\"127.0.0.1:8053\"]\nurl = \"https://lists.example\"\nremoval = \"off\"").unwrap();
     assert!(!config.page.is_off() && !config.page.removal);
-    assert!(config.needs_restart(&page("").unwrap()));
+    assert_eq!(config.needs_restart(&page("").unwrap()), ["[page]"]);
     for (text, told) in [
         ("url = \"https://lists.example/q\"", "page: url: \"https://lists.example/q\" is no origin"),
         ("url = \"javascript:x\"", "is no origin"),
@@ -396,8 +396,8 @@ fn a_change_of_sockets_needs_a_restart() {
     let config = |text: &str| parse(&format!("version = 1\n{text}")).unwrap();
     let before = config("[server]\nversion-text = \"a\"\n");
     let other_text = config("[server]\nversion-text = \"b\"\n");
-    assert!(!before.says_what(&other_text) && !before.needs_restart(&other_text));
-    assert!(before.needs_restart(&config("[listen]\nudp-workers = 1\n")));
-    assert!(before.needs_restart(&config("[rate-limit]\nslip = 1\n")));
+    assert!(!before.says_what(&other_text) && before.needs_restart(&other_text).is_empty());
+    let other = config("[listen]\nudp-workers = 1\n[rate-limit]\nslip = 1\n[server]\npid-file = \"pid\"\n");
+    assert_eq!(before.needs_restart(&other), ["[listen]", "[rate-limit]", "[server]"]);
     assert!(before.says_what(&config("\n[server]\n\nversion-text = \"a\" # the same\n")));
 }

@@ -28,6 +28,11 @@ impl Stamp {
         Some(Self { device, inode, size: metadata.size(), modified, changed })
     }
 
+    /// When its content was written, in seconds since 1970; none of what is no file.
+    pub fn modified(&self) -> Option<i64> {
+        Some(self.modified.0).filter(|_| self.modified != (0, 0))
+    }
+
     /// The file's size in bytes.
     pub fn size(&self) -> u64 {
         self.size

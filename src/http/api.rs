@@ -178,6 +178,19 @@ pub struct Reloaded {
     pub configuration: Option<String>,
     /// Datasets that were not loaded, and of which the last good one stays, with the reason.
     pub failures: Vec<Failure>,
+    /// Encrypted doors whose certificate could not be read again, and of which the one before stays.
+    pub certificates: Vec<CertificateFailure>,
+    /// Tables of the configuration that are not served as they are written before there is a restart: `[listen]`.
+    pub restart: Vec<String>,
+}
+
+/// A certificate that could not be read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateFailure {
+    /// `tls`, `https` or `quic`.
+    pub door: String,
+    /// Why, with the path.
+    pub reason: String,
 }
 
 /// A dataset that was not loaded.
@@ -210,6 +223,10 @@ pub struct Status {
     pub datasets: Vec<DatasetStatus>,
     /// All zones, in the order of the configuration.
     pub zones: Vec<ZoneStatus>,
+    /// What the encrypted doors prove themselves with.
+    pub certificates: Vec<CertificateStatus>,
+    /// What was held back or lost.
+    pub held: Held,
     /// Where reports and changes are kept; none if they are not taken.
     pub store: Option<StoreStatus>,
 }
@@ -236,8 +253,11 @@ pub struct DatasetStatus {
     pub name: String,
     /// How many entries it was loaded from.
     pub entries: u64,
-    /// When it was loaded; none if it never was.
+    /// When it was loaded, which is when its content changed last; none if it never was.
     pub loaded: Option<At>,
+    /// When the newest of its files was written that were last read without an error, whether or not they said anything
+    /// new; when it was made if it has none.
+    pub as_of: Option<At>,
     /// Live changes to it.
     pub changes: u64,
     /// When the next of them ends.
@@ -255,6 +275,36 @@ pub struct ZoneStatus {
     pub apex: String,
     /// Its serial.
     pub serial: u32,
+}
+
+/// How the certificate of an encrypted door is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// `tls`, `https` or `quic`.
+    pub door: String,
+    /// When the one that is served ends; none if it cannot be told.
+    pub expires: Option<At>,
+    /// How many times it could not be read again since the start.
+    pub failures: u64,
+    /// Why it could not be the last time; none if it could.
+    pub error: Option<String>,
+}
+
+/// What was held back or lost since the start, and what cookies showed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Replies that were one too many of their kind and not sent; in a dry run, that would not have been.
+    pub rate_limited: u64,
+    /// Replies that were one too many of their kind, and in whose place a short one was sent.
+    pub slipped: u64,
+    /// Queries beyond the quota of their client or key.
+    pub over_quota: u64,
+    /// Queries with a good DNS Cookie.
+    pub cookies_good: u64,
+    /// Queries with one that is not ours, too old or of another address.
+    pub cookies_bad: u64,
+    /// Records of the query log and of dnstap that were lost.
+    pub lost_records: u64,
 }
 
 /// How the store is.

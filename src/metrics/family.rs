@@ -52,11 +52,11 @@ families! {
         "Queries left without an answer, as answering them panicked.";
     LOST_REPLIES: Counter "infamy_lost_replies_total" []
         "Replies that the kernel did not take, or that could not be written.";
-    REFUSED_CONNECTIONS: Counter "infamy_refused_connections_total" []
+    REFUSED_CONNECTIONS: Counter "infamy_refused_connections_total" ["transport"]
         "Connections closed at once, as their client had as many open as it may.";
-    EVICTED_CONNECTIONS: Counter "infamy_evicted_connections_total" []
+    EVICTED_CONNECTIONS: Counter "infamy_evicted_connections_total" ["transport"]
         "Connections closed to make room for newer ones.";
-    FAILED_ACCEPTS: Counter "infamy_failed_accepts_total" []
+    FAILED_ACCEPTS: Counter "infamy_failed_accepts_total" ["transport"]
         "Connections that could not be accepted, mostly for want of file descriptors.";
     COOKIES: Counter "infamy_cookies_total" ["cookie"]
         "Queries with a DNS Cookie: new, with the client's half alone; good; bad, not ours, too old or of another address.";
@@ -75,7 +75,9 @@ families! {
     FEED_ENTRIES: Gauge "infamy_feed_entries" ["feed"]
         "Entries that the dataset was loaded from.";
     FEED_SUCCESS: Gauge "infamy_feed_last_success_timestamp_seconds" ["feed"]
-        "When what is served of the dataset was read. A file that says the same as before is not read anew.";
+        "When the newest of the dataset's files was written that were last read without an error: a download that works moves it, whatever it brings.";
+    FEED_CHANGE: Gauge "infamy_feed_last_change_timestamp_seconds" ["feed"]
+        "When what is served of the dataset was read: the last time that it said something else.";
     FEED_FAILURES: Counter "infamy_feed_load_failures_total" ["feed"]
         "Loads of the dataset that failed; the last good one stays.";
     FEED_FAILING: Gauge "infamy_feed_failing" ["feed"]
@@ -84,6 +86,10 @@ families! {
         "Live changes to the dataset that hold.";
     CONFIGURATION_FAILURES: Counter "infamy_configuration_failures_total" []
         "Configurations that were not taken over; the one before stays.";
+    CERTIFICATE_FAILURES: Counter "infamy_certificate_failures_total" ["door"]
+        "Reloads that could not read the door's certificate; the one before stays.";
+    CERTIFICATE_EXPIRY: Gauge "infamy_certificate_expiry_timestamp_seconds" ["door"]
+        "When the certificate that the door serves ends.";
     GENERATION: Gauge "infamy_generation" []
         "The number of the generation that is served.";
     GENERATION_TIME: Gauge "infamy_generation_timestamp_seconds" []

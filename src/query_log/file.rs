@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::json::write_json;
@@ -46,13 +46,17 @@ pub struct QueryLog {
 }
 
 impl FileSpec {
-    /// Opens the file, and closes it.
+    /// Opens the file, and closes it. A FIFO that nobody reads is no error: its reader may come.
     ///
     /// # Errors
     ///
     /// What the system says.
     pub fn try_open(&self) -> io::Result<()> {
-        self.path.as_ref().map_or(Ok(()), |path| open_file(path).map(drop))
+        let Some(path) = &self.path else { return Ok(()) };
+        match open_file(path) {
+            Err(_) if path.metadata().is_ok_and(|found| found.file_type().is_fifo()) => Ok(()),
+            opened => opened.map(drop),
+        }
     }
 }
 
@@ -237,6 +241,29 @@ mod tests {
         write_whole(&mut file, b"four\n", &mut is_torn).unwrap();
         write_whole(&mut file, b"five\n", &mut is_torn).unwrap();
         assert_eq!(String::from_utf8(file.0).unwrap(), "one\ntw\nfour\nfive\n");
+    }
+
+    #[test]
+    fn a_fifo_is_written_from_when_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let spec = spec(&path, Form::Rbldnsd, true);
+        spec.try_open().unwrap();
+        let (told, news) = channel();
+        let tell = move |_: &str, news: News<'_>| told.send(format!("{news:?}")).unwrap();
+        let log = QueryLog::start(&spec, Box::new(tell)).unwrap();
+        assert!(news.recv().unwrap().starts_with("Fails { doing: \"(re)opening\""));
+        note(&log, 1);
+        while log.lost() < 1 {
+            std::thread::yield_now();
+        }
+        let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        note(&log, 2);
+        drop(log);
+        let mut lines = String::new();
+        io::Read::read_to_string(&mut reader, &mut lines).unwrap();
+        assert_eq!(lines, "2 192.0.2.1 a A IN: REFUSED/1/94\n");
     }
 
     #[test]

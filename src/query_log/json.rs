@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use super::line::{name_end, question_of, rcode_name, write_asked, write_class, write_type};
+use super::line::{class_name, name_end, question_of, rcode_name, type_name, write_asked};
 use crate::answer::Outcome;
 use crate::server::{Exchange, Finding, TYPES};
 
@@ -42,12 +42,18 @@ fn write_question(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"type\":");
     let Some(&[t1, t2, c1, c2]) = numbers else { return out.extend_from_slice(b"null,\"class\":null") };
     let qtype = u16::from_be_bytes([t1, t2]);
-    let _ = quoted(out, |out| match TYPES.iter().find(|&&(number, _)| number == qtype && number != 0) {
-        Some((_, name)) => write!(out, "{name}"),
-        None => write_type(qtype, out),
-    });
-    out.extend_from_slice(b",\"class\":");
-    let _ = quoted(out, |out| write_class(u16::from_be_bytes([c1, c2]), out));
+    let counted = TYPES.iter().find(|&&(number, _)| number == qtype).map(|(_, name)| *name);
+    let name = counted.or_else(|| type_name(qtype)).filter(|_| !OF_RBLDNSD.contains(&qtype));
+    // RFC 3597, section 5
+    let _ = match name {
+        Some(name) => write!(out, "\"{name}\""),
+        None => write!(out, "\"TYPE{qtype}\""),
+    };
+    let class = u16::from_be_bytes([c1, c2]);
+    let _ = match class_name(class) {
+        Some(name) => write!(out, ",\"class\":\"{name}\""),
+        None => write!(out, ",\"class\":\"CLASS{class}\""),
+    };
 }
 
 /// Appends a JSON string of what is written.
@@ -77,6 +83,9 @@ impl Write for Escaping<'_> {
     }
 }
 
+/// The types that nobody else calls as rbldnsd does: 0, NSAP-PTR and URI.
+const OF_RBLDNSD: [u16; 3] = [0, 23, 256];
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -104,6 +113,20 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_name_is_a_number_as_in_a_master_file() {
+        // RFC 3597, section 5
+        for (question, qtype, class) in [
+            (b"\x01a\0\xeb\x18\0\x4d", "TYPE60184", "CLASS77"),
+            (b"\x01a\0\x01\0\0\0", "TYPE256", "CLASS0"),
+            (b"\x01a\0\0\0\0\xff", "TYPE0", "ANY"),
+            (b"\x01a\0\0\x21\0\x03", "SRV", "CH"),
+        ] {
+            let line = shown(&[&[0; HEADER_LENGTH][..], question].concat(), 0);
+            assert_eq!((&line["type"], &line["class"]), (&json!(qtype), &json!(class)));
+        }
+    }
+
+    #[test]
     fn no_name_leaves_its_string() {
         let name = b"\"},\"a\":\"\\\n\r\0\xff";
         let mut query = vec![0; HEADER_LENGTH];
@@ -112,7 +135,7 @@ mod tests {
         query.extend_from_slice(b"\0\xff\x01\0\x01");
         let line = shown(&query, 0);
         assert_eq!(line["name"], "\\\"},\\\"a\\\":\\\"\\\\\\010\\013\\000\\255", "as in a master file");
-        assert_eq!(line["type"], "type65281");
+        assert_eq!(line["type"], "TYPE65281");
         assert_eq!(line.as_object().unwrap().len(), 11);
         let broken = shown(&[0; 11], 1);
         assert_eq!(

@@ -86,22 +86,35 @@ fn write_name(wire: &[u8], out: &mut impl Write) -> io::Result<()> {
 }
 
 /// Writes a type as rbldnsd does.
-pub(super) fn write_type(qtype: u16, out: &mut impl Write) -> io::Result<()> {
-    match TYPES.iter().find(|(number, _)| *number == qtype) {
-        Some((_, name)) => write!(out, "{name}"),
+fn write_type(qtype: u16, out: &mut impl Write) -> io::Result<()> {
+    match type_name(qtype) {
+        Some(name) => write!(out, "{name}"),
         None => write!(out, "type{qtype}"),
     }
 }
 
+/// The name that rbldnsd has for a type, if it has one.
+pub(super) fn type_name(qtype: u16) -> Option<&'static str> {
+    TYPES.iter().find(|(number, _)| *number == qtype).map(|(_, name)| *name)
+}
+
 /// Writes a class as rbldnsd does.
-pub(super) fn write_class(class: u16, out: &mut impl Write) -> io::Result<()> {
+fn write_class(class: u16, out: &mut impl Write) -> io::Result<()> {
+    match class_name(class) {
+        Some(name) => write!(out, "{name}"),
+        None if class == 0 => write!(out, "INVALID"),
+        None => write!(out, "class{class}"),
+    }
+}
+
+/// The name of a class, if it has one.
+pub(super) fn class_name(class: u16) -> Option<&'static str> {
     match class {
-        0 => write!(out, "INVALID"),
-        1 => write!(out, "IN"),
-        3 => write!(out, "CH"),
-        4 => write!(out, "HS"),
-        255 => write!(out, "ANY"),
-        _ => write!(out, "class{class}"),
+        1 => Some("IN"),
+        3 => Some("CH"),
+        4 => Some("HS"),
+        255 => Some("ANY"),
+        _ => None,
     }
 }
 

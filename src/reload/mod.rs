@@ -114,6 +114,8 @@ struct Slot {
     live: Vec<Arc<Layer>>,
     /// When it was read.
     loaded: Option<UnixTime>,
+    /// When the newest of its files was written that were last read without an error, whatever they said.
+    as_of: Option<UnixTime>,
     /// How many entries its load had.
     entries: u64,
     /// What its files looked like when they were last read, with or without success, and when that was.
@@ -221,6 +223,12 @@ impl Store {
         self.slots[index].dataset.as_ref().and(self.slots[index].loaded)
     }
 
+    /// When the newest of a dataset's files was written that were last read without an error, by its index in the plan: of
+    /// what has no files, when it was made.
+    pub fn as_of(&self, index: usize) -> Option<UnixTime> {
+        self.slots[index].dataset.as_ref().and(self.slots[index].as_of)
+    }
+
     /// Why a dataset is not what its files are, and how many loads of it failed so far, by its index in the plan.
     pub fn failures(&self, index: usize) -> (Option<&Failure>, u64) {
         (self.slots[index].failure.as_ref(), self.slots[index].failures)
@@ -241,6 +249,8 @@ impl Store {
 
     fn take_one(&mut self, attempt: Attempt) -> Event {
         let Attempt { dataset: index, stamps, at, took, was_accepted, before, result } = attempt;
+        let lists = &stamps[..self.plan.datasets[index].files.len()];
+        let written = lists.iter().flatten().filter_map(Stamp::modified).max();
         let slot = &mut self.slots[index];
         slot.accepts &= !was_accepted;
         let is_before = match (&slot.dataset, &before) {
@@ -253,6 +263,8 @@ impl Store {
         let (result, is_known) = match result {
             Ok(read) => {
                 slot.failure = None;
+                // nothing is newer than now, whatever a clock said when it was written
+                slot.as_of = Some(written.map_or(at, |written| UnixTime(written.min(at.0))));
                 if read.has_news {
                     slot.dataset = Some(read.dataset.clone());
                     slot.loaded = Some(at);

@@ -47,13 +47,13 @@ use crate::snapshot::{Published, Snapshot};
 use accept::{Answers, Door};
 use bind::{Inherited, Plain};
 use certificate::Certificate;
-pub use certificate::{CertificateError, CertificatePaths};
+pub use certificate::{CertificateError, CertificatePaths, CertificateState, Certificates};
 use guard::Guard;
 pub use guard::UdpWorker;
 use hickory::{Decide, Hickory};
 use https::Https;
 use observe::{Answering, FromSnapshot, Respond};
-pub use observe::{Counters, Exchange, Observer};
+pub use observe::{Counters, CountersByDoor, Exchange, Observer};
 use quotas::Quotas;
 pub use rates::RateLimits;
 use stream::Framed;
@@ -246,13 +246,13 @@ impl Bound {
         decide: impl Decide,
     ) -> Result<Running, Error> {
         panics::quieten();
-        let counters = Arc::new(Counters::default());
+        let mut counters = CountersByDoor::default();
         let guard = Guard::new(self.rate_limits);
         let mut tallies = Tallies::beside(self.quotas.clone());
         let mut answering = |carrier| Answering {
             published: published.clone(),
             observer: observer.clone(),
-            counters: counters.clone(),
+            counters: counters.open(carrier),
             tally: tallies.open(carrier),
             guard: guard.clone(),
             respond: respond.clone(),
@@ -278,8 +278,8 @@ impl Bound {
             encrypted_addresses,
             https_addresses,
             quic_addresses,
-            certificates: Vec::new(),
-            counters: counters.clone(),
+            certificates: Certificates::default(),
+            counters: CountersByDoor::default(),
             tallies: Tallies::default(),
             udp_stop,
             stream_stop,
@@ -292,12 +292,13 @@ impl Bound {
         let limits = self.limits;
         if let Some(Secured { sockets, certificate }) = self.encrypted {
             let hickory = Hickory::new(answering(Carrier::Tls), decide.clone());
-            let door = Framed::new(running.acceptor(certificate, tls::DOT)?, hickory, limits.idle);
+            let acceptor = running.acceptor(Carrier::Tls, certificate, tls::DOT)?;
+            let door = Framed::new(acceptor, hickory, limits.idle);
             running.start_streams("tls", sockets, door, limits)?;
         }
         if let Some(Secured { sockets, certificate }) = self.https {
             let hickory = Hickory::new(answering(Carrier::Https), decide.clone());
-            let door = Https::new(running.acceptor(certificate, https::H2)?, hickory, limits);
+            let door = Https::new(running.acceptor(Carrier::Https, certificate, https::H2)?, hickory, limits);
             running.start_streams("https", sockets, door, limits)?;
         }
         if let Some(Secured { sockets, certificate }) = self.quic {
@@ -306,7 +307,7 @@ impl Bound {
         }
         let plain = answering(Carrier::Tcp);
         running.start_streams("tcp", listeners, Framed::new(tcp::Tcp, plain, limits.idle), limits)?;
-        running.tallies = tallies;
+        (running.counters, running.tallies) = (counters, tallies);
         Ok(running)
     }
 }
@@ -318,8 +319,8 @@ pub struct Running {
     encrypted_addresses: Vec<SocketAddr>,
     https_addresses: Vec<SocketAddr>,
     quic_addresses: Vec<SocketAddr>,
-    certificates: Vec<Arc<Certificate>>,
-    counters: Arc<Counters>,
+    certificates: Certificates,
+    counters: CountersByDoor,
     tallies: Tallies,
     udp_stop: Arc<udp::Stop>,
     stream_stop: watch::Sender<bool>,
@@ -347,18 +348,13 @@ impl Running {
         &self.quic_addresses
     }
 
-    /// Reads the certificates' files again, for handshakes from now on; open connections stay.
-    ///
-    /// # Errors
-    ///
-    /// [`CertificateError`], the first one of several; that certificate stays the one it was, and others are reloaded.
-    pub fn reload_certificate(&self) -> Result<(), CertificateError> {
-        let reloaded: Vec<_> = self.certificates.iter().map(|certificate| certificate.reload()).collect();
-        reloaded.into_iter().collect()
+    /// What the server proves itself with.
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// What went wrong so far.
-    pub fn counters(&self) -> &Arc<Counters> {
+    pub fn counters(&self) -> &CountersByDoor {
         &self.counters
     }
 
@@ -376,8 +372,13 @@ impl Running {
     }
 
     /// What makes encrypted connections of accepted ones; its certificate is reloaded from here on.
-    fn acceptor(&mut self, certificate: Arc<Certificate>, protocol: &[u8]) -> Result<TlsAcceptor, Error> {
-        self.certificates.push(certificate.clone());
+    fn acceptor(
+        &mut self,
+        door: Carrier,
+        certificate: Arc<Certificate>,
+        protocol: &[u8],
+    ) -> Result<TlsAcceptor, Error> {
+        self.certificates.add(door, certificate.clone());
         tls::acceptor(certificate, protocol).map_err(|error| Error::Thread(io::Error::other(error)))
     }
 
@@ -388,7 +389,7 @@ impl Running {
         answers: impl Answers,
         limits: Limits,
     ) -> Result<(), Error> {
-        self.certificates.push(certificate.clone());
+        self.certificates.add(Carrier::Quic, certificate.clone());
         let runtime = event_loop()?;
         let registered = runtime.enter();
         let endpoints = quic::endpoints(sockets, certificate, &limits)?;

@@ -43,7 +43,7 @@ pub struct Exchange<'a> {
     pub snapshot: &'a Snapshot,
 }
 
-/// What the doors count besides queries; all of it is rare.
+/// What one door counts besides queries; all of it is rare.
 #[derive(Debug, Default)]
 pub struct Counters {
     panics: AtomicU64,
@@ -96,6 +96,47 @@ impl Counters {
 
     pub(super) fn failed_accept(&self) {
         self.failed_accepts.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What all doors count besides queries. A clone shares it.
+#[derive(Clone, Debug, Default)]
+pub struct CountersByDoor(Vec<(Carrier, Arc<Counters>)>);
+
+impl CountersByDoor {
+    /// Those of one door, which all its threads share.
+    pub(super) fn open(&mut self, carrier: Carrier) -> Arc<Counters> {
+        if let Some((_, counters)) = self.0.iter().find(|(of, _)| *of == carrier) {
+            return counters.clone();
+        }
+        let counters = Arc::new(Counters::default());
+        self.0.push((carrier, counters.clone()));
+        counters
+    }
+
+    /// Those of each door.
+    pub fn each(&self) -> impl Iterator<Item = (Carrier, &Counters)> {
+        self.0.iter().map(|(carrier, counters)| (*carrier, &**counters))
+    }
+
+    /// [`Counters::panics`] of all doors.
+    pub fn panics(&self) -> u64 {
+        self.each().map(|(_, counters)| counters.panics()).sum()
+    }
+
+    /// [`Counters::lost_replies`] of all doors.
+    pub fn lost_replies(&self) -> u64 {
+        self.each().map(|(_, counters)| counters.lost_replies()).sum()
+    }
+
+    /// [`Counters::refused_connections`] of all doors.
+    pub fn refused_connections(&self) -> u64 {
+        self.each().map(|(_, counters)| counters.refused_connections()).sum()
+    }
+
+    /// [`Counters::evicted_connections`] of all doors.
+    pub fn evicted_connections(&self) -> u64 {
+        self.each().map(|(_, counters)| counters.evicted_connections()).sum()
     }
 }
 

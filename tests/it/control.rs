@@ -48,6 +48,7 @@ impl Control for Noting {
             name: name.to_owned(),
             entries: 1234,
             loaded: Some(at),
+            as_of: (changes == 0).then_some(At(Time(at.0.0 + 3600))),
             changes,
             next_expiry: (changes > 0).then_some(at),
             failures: error.map_or(0, |_| 3),
@@ -63,6 +64,13 @@ impl Control for Noting {
             loading: Some(Loading { dataset: "trap".to_owned(), since: at, bytes: 5, of_bytes: Some(9), lines: 2 }),
             datasets: vec![dataset("drop", 2, None), dataset("trap", 0, Some("lists/trap:7: no address"))],
             zones: vec![ZoneStatus { apex: "bl.example".to_owned(), serial: 9 }],
+            certificates: vec![CertificateStatus {
+                door: "tls".to_owned(),
+                expires: Some(At(Time(0))),
+                failures: 2,
+                error: Some("key.pem: no key".to_owned()),
+            }],
+            held: Held { rate_limited: 1, slipped: 2, over_quota: 3, cookies_bad: 4, ..Held::default() },
             store: Some(StoreStatus { path: "evidence.db".to_owned(), waiting: 3, error: None }),
         }
     }
@@ -74,12 +82,25 @@ impl Control for Noting {
             Until::Served => vec![failure("drop"), failure("trap")],
             Until::Durable => Vec::new(),
         };
-        reply.give(Ok(Reloaded { done: until == Until::Served, generation: 17, configuration: None, failures }));
+        let certificates = match until {
+            Until::Served => vec![CertificateFailure { door: "tls".to_owned(), reason: "key.pem: no key".to_owned() }],
+            Until::Durable => Vec::new(),
+        };
+        let done = until == Until::Served;
+        let restart = if done { vec!["[listen]".to_owned()] } else { Vec::new() };
+        reply.give(Ok(Reloaded { done, generation: 17, configuration: None, failures, certificates, restart }));
     }
 
     fn accept(&self, _: &Who, dataset: String, _: Until, reply: Reply<Reloaded>) {
         reply.give(match &*dataset {
-            "drop" => Ok(Reloaded { done: true, generation: 18, configuration: None, failures: Vec::new() }),
+            "drop" => Ok(Reloaded {
+                done: true,
+                generation: 18,
+                configuration: None,
+                failures: Vec::new(),
+                certificates: Vec::new(),
+                restart: Vec::new(),
+            }),
             _ => Err(Refusal::Missing { what: format!("dataset {dataset}") }),
         });
     }
@@ -251,7 +272,10 @@ fn listings_are_added_and_removed() {
 #[test]
 fn reports_are_words_or_files() {
     let site = Site::new();
-    let taken = |count: usize| done(&format!("{count} reports taken, 0 known before\n"));
+    let taken = |count: usize| {
+        let reports = if count == 1 { "report" } else { "reports" };
+        done(&format!("{count} {reports} taken, 0 known before\n"))
+    };
     let words = ["report", "192.0.2.1", "list.example", "--source", "trap", "--category", "spam", "--weight", "0.5"];
     assert_eq!(site.run(&words), taken(2));
     let uid = format!(
@@ -278,7 +302,7 @@ fn reports_are_words_or_files() {
 
     let wrong = "{\"source\":\"a\",\"subject\":\"192.0.2.2\"}\n{\"source\":\"a\",\"subject\":\"word\"}\n";
     let error =
-        "-:2: `word` is no address, prefix, domain or URL\nerror: -: 1 reports not taken, 1 taken, 0 known before\n";
+        "-:2: `word` is no address, prefix, domain or URL\nerror: -: 1 report not taken, 1 taken, 0 known before\n";
     assert_eq!(site.run_with(&["report", "--file", "-"], wrong), failed(error));
     let missing = failed("error: nowhere: No such file or directory (os error 2)\n");
     assert_eq!(site.run(&["report", "--file", "nowhere"]), missing);
@@ -293,15 +317,18 @@ fn a_server_is_watched_and_told_to_load() {
 generation 17 since 2026-07-12T10:00:00Z: reload by uid:0
 loading trap since 2026-07-12T10:00:00Z: 5 of 9 bytes, 2 lines
 dataset drop: 1234 entries, loaded 2026-07-12T10:00:00Z, 2 live changes, the next ends 2026-07-12T10:00:00Z
-dataset trap: 1234 entries, loaded 2026-07-12T10:00:00Z, failed 3 times, last: lists/trap:7: no address
+dataset trap: 1234 entries, loaded 2026-07-12T10:00:00Z, as of 2026-07-12T11:00:00Z, failed 3 times, last: lists/trap:7: no address
 zone bl.example: serial 9
+certificate tls: EXPIRED 1970-01-01T00:00:00Z, not read again 2 times, last: key.pem: no key
+limits: 1 reply dropped, 2 slipped, 3 queries over quota, cookies 0 good and 4 bad, 0 log records lost
 store evidence.db: 3 waiting
 ";
     assert_eq!(site.run(&["status"]), done(status));
     let (code, json, _) = site.run(&["status", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &json["datasets"][1]["failures"]), (0, &3.into()));
-    let failures = "error: dataset drop: lists/x:7: wrong\nerror: dataset trap: lists/x:7: wrong\n";
+    let failures = "warning: [listen] changed: restart to have it\nerror: certificate tls: key.pem: no key\n\
+                    error: dataset drop: lists/x:7: wrong\nerror: dataset trap: lists/x:7: wrong\n";
     assert_eq!(site.run(&["reload"]), failed(failures));
     assert_eq!(site.run(&["reload", "--no-wait"]), done("under way, generation 17 is served\n"));
     assert_eq!(site.run(&["accept", "drop"]), done("done, generation 18 is served\n"));

@@ -79,7 +79,7 @@ fn a_change_is_answered_told_and_taken_back() {
     let dumped = site.done(&["dump", "bl.example"]);
     assert!(dumped.contains("7.113.0.203") && dumped.contains("Trap: 203.0.113.7"), "{dumped}");
     let status = site.done(&["status"]);
-    assert!(status.contains("dataset list: 1 entries") && status.contains("3 live changes"), "{status}");
+    assert!(status.contains("dataset list: 1 entry") && status.contains("3 live changes"), "{status}");
     let diff = site.done(&["diff", "--from", "0"]);
     assert!(diff.contains("+ list 203.0.113.7 (added live by uid:") && diff.contains("a trap"), "{diff}");
     assert_eq!(site.done(&["withdraw", &number, "--wait"]), format!("change {number} withdrawn\n"));

@@ -265,6 +265,91 @@ fn a_list_that_fails_shows_and_goes() {
     assert!(server.end().success());
 }
 
+#[test]
+fn a_list_that_is_fetched_again_is_fresh_and_not_changed() {
+    let site = site("");
+    let write = |text: &str, age: u64| {
+        fs::write(site.list(), text).unwrap();
+        let list = fs::File::options().append(true).open(site.list()).unwrap();
+        list.set_modified(std::time::SystemTime::now() - Duration::from_secs(age)).unwrap();
+    };
+    write("192.0.2.1\n", 90_000);
+    let (server, address) = start(&site);
+    let ages = || {
+        let samples = Samples::read(&scrape(&address));
+        let of = |name| now() - samples.sum(name, &[("feed", "list")]);
+        [of("infamy_feed_last_success_timestamp_seconds"), of("infamy_feed_last_change_timestamp_seconds")]
+    };
+    let [fetched, changed] = ages();
+    assert!((90_000.0..90_060.0).contains(&fetched) && (0.0..60.0).contains(&changed), "{fetched} {changed}");
+    let changed = || ages()[1] - now();
+    let before = changed();
+    for (text, age) in [("192.0.2.1\n", 7200), ("# a comment\n192.0.2.1\n", 3600)] {
+        write(text, age);
+        site.done(&["reload"]);
+        let [fetched, _] = ages();
+        assert!((0.0..60.0).contains(&(fetched - age as f64)), "{fetched}");
+    }
+    for text in ["junk that is no list\n", ""] {
+        write(text, 0);
+        assert_eq!(site.run(&["reload"]).status.code(), Some(2), "{text:?}");
+        assert!(ages()[0] > 3600.0, "what failed is no success");
+    }
+    fs::remove_file(site.list()).unwrap();
+    assert_eq!(site.run(&["reload"]).status.code(), Some(2));
+    write("192.0.2.1\n", 60);
+    site.done(&["reload"]);
+    assert!((60.0..120.0).contains(&ages()[0]), "it is there again");
+    assert!((changed() - before).abs() < 5.0, "and said the same all the while");
+    // nothing is fetched in the future
+    let list = fs::File::options().append(true).open(site.list()).unwrap();
+    list.set_modified(std::time::SystemTime::now() + Duration::from_secs(90_000)).unwrap();
+    site.done(&["reload"]);
+    assert!(ages()[0] > -1.0);
+    assert!(server.end().success());
+}
+
+#[test]
+fn a_certificate_that_cannot_be_renewed_shows_and_goes() {
+    let site = site("");
+    let path = |name: &str| site.0.path().join(name);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let write = |year| {
+        let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
+        fs::write(path("chain.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(path("key.pem"), key.serialize_pem()).unwrap();
+    };
+    write(2020);
+    let tls = "[listen.tls]\naddresses = [\"127.0.0.1:0\"]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n";
+    let config = fs::read_to_string(site.config()).unwrap();
+    fs::write(site.config(), config + tls).unwrap();
+    let (server, address) = start(&site);
+    let of = |name: &str| Samples::read(&scrape(&address)).sum(name, &[("door", "tls")]);
+    let failures = || of("infamy_certificate_failures_total");
+    assert_eq!((failures(), of("infamy_certificate_expiry_timestamp_seconds")), (0.0, 1_577_836_800.0));
+
+    fs::write(path("key.pem"), "junk").unwrap();
+    fs::write(site.list(), "192.0.2.1\n192.0.2.2\n").unwrap();
+    let output = site.run(&["reload"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.starts_with("error: certificate tls: ") && told.contains("key.pem: "), "{told}");
+    server.wait_for("certificate not loaded, the one before stays");
+    server.wait_for("the certificate EXPIRED 2020-01-01T00:00:00Z");
+    assert_eq!(server.ask("2.2.0.192.bl.example", A).answers.len(), 1, "all else was reloaded");
+    assert!(
+        site.done(&["status"]).contains("\ncertificate tls: EXPIRED 2020-01-01T00:00:00Z, not read again 1 time, ")
+    );
+    assert_eq!(failures(), 1.0);
+
+    write(2100);
+    site.done(&["reload"]);
+    assert!(site.done(&["status"]).contains("\ncertificate tls: expires 2100-01-01T00:00:00Z\n"));
+    assert_eq!((failures(), of("infamy_certificate_expiry_timestamp_seconds")), (1.0, 4_102_444_800.0));
+    assert!(server.end().success());
+}
+
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {

@@ -21,9 +21,10 @@ use super::generations::{Generations, Taken, Unverified};
 use super::live::{Live, Of};
 use super::loads::{Loads, Outcome, Request};
 use super::watch::Watcher;
+use super::welcome;
 use crate::dataset::{Emitted, Reported};
 use crate::evidence::store::{Numbered, What};
-use crate::http::api::{Failure, Reloaded};
+use crate::http::api::{CertificateFailure, Failure, Reloaded};
 use crate::http::{Refusal, Reply, Until};
 use crate::live::Folded;
 use crate::query_log::{QueryLog, Watch};
@@ -200,7 +201,8 @@ impl Actor<'_> {
             Happening::Signal(Signal::Terminate) => return Next::Ends,
             Happening::Signal(Signal::Hangup) => {
                 self.watch.iter().filter_map(|watch| watch.log.as_ref()).for_each(QueryLog::reopen);
-                self.reload(Cause::Signal);
+                self.reload_certificates();
+                self.want(Request::all(Cause::Signal));
             }
             Happening::Signal(signal) => tracing::debug!("{signal:?} means nothing here"),
             Happening::Changed(names) => {
@@ -241,8 +243,9 @@ impl Actor<'_> {
         match ask {
             Ask::Tell(tell) => self.pending.tellers.push(tell),
             Ask::Reload { who, until, reply } => {
+                self.reload_certificates();
                 self.promise(until, reply);
-                self.reload(Cause::Asked { who });
+                self.want(Request::all(Cause::Asked { who }));
             }
             Ask::Accept { who, dataset, until, reply } => {
                 if !self.generations.accept(&dataset) {
@@ -270,15 +273,27 @@ impl Actor<'_> {
             Some(Failure { dataset: spec.name.clone(), reason: failure.why.clone() })
         });
         let generation = self.generations.current().0;
-        Reloaded { done, generation, configuration, failures: failures.collect() }
+        let certificates =
+            self.running.certificates().states().into_iter().filter_map(|state| {
+                Some(CertificateFailure { door: state.door.label().to_owned(), reason: state.error? })
+            });
+        let (failures, certificates) = (failures.collect(), certificates.collect());
+        let restart = self.generations.needs_restart().into_iter().map(str::to_owned).collect();
+        Reloaded { done, generation, configuration, failures, certificates, restart }
     }
 
-    /// Looks for everything that changed.
-    fn reload(&mut self, cause: Cause) {
-        if let Err(error) = self.running.reload_certificate() {
-            tracing::error!("certificate not loaded, the one before stays: {error}");
+    /// Reads certificates again, and says what is wrong with them.
+    fn reload_certificates(&self) {
+        let certificates = self.running.certificates();
+        if self.generations.is_confined() {
+            tracing::debug!("the certificates are outside the chroot, and not read again");
+        } else if certificates.reload().is_err() {
+            for state in certificates.states() {
+                let Some(error) = state.error else { continue };
+                tracing::error!(door = state.door.label(), "certificate not loaded, the one before stays: {error}");
+            }
         }
-        self.want(Request::all(cause));
+        welcome::warn_of_expiry(certificates, now());
     }
 
     /// Judges again what time, or a change of its files, has made another, and tries what was to be ready by now.

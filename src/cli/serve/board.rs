@@ -13,10 +13,11 @@ use super::live::Live;
 use super::scrape::Measured;
 use crate::evidence::Time;
 use crate::evidence::store::Journal;
-use crate::http::api::{At, DatasetStatus, Loading, Status, StoreStatus, Traffic, ZoneStatus};
+use crate::http::api::{At, CertificateStatus, DatasetStatus, Loading, Status, StoreStatus, Traffic, ZoneStatus};
 use crate::http::page::Edition;
 use crate::live::Kinds;
 use crate::reload::{Plan, Progress};
+use crate::server::CertificateState;
 use crate::snapshot::Published;
 
 /// What is told of the running server.
@@ -173,6 +174,8 @@ impl Board {
             loading,
             datasets: shown.datasets,
             zones: shown.zones,
+            held: self.measured.held(),
+            certificates: self.measured.certificates().into_iter().map(of_certificate).collect(),
             store,
         }
     }
@@ -198,6 +201,7 @@ impl Shown {
                     name: spec.name.clone(),
                     entries: store.entries(index).unwrap_or(0),
                     loaded: store.loaded_at(index).map(|loaded| at(loaded.0)),
+                    as_of: store.as_of(index).map(|as_of| at(as_of.0)),
                     changes: changes as u64,
                     next_expiry: next_expiry.map(at),
                     failures,
@@ -211,6 +215,16 @@ impl Shown {
         let kinds = self.plan.datasets.iter().filter_map(|spec| Some((spec.name.clone(), live.kinds(&spec.name)?)));
         self.kinds = kinds.collect();
     }
+}
+
+fn of_certificate(state: CertificateState) -> CertificateStatus {
+    let CertificateState { door, expires, failures, error } = state;
+    CertificateStatus { door: door.label().to_owned(), expires: expires.map(expiry), failures, error }
+}
+
+/// When a certificate ends, as the interface has it: one that ends later than that can tell ends then.
+pub(super) fn expiry(seconds: i64) -> At {
+    At(Time(seconds.clamp(0, u32::MAX.into()) as u32))
 }
 
 /// A Unix time as the interface has it.

@@ -85,6 +85,16 @@ impl Generations {
         &self.config
     }
 
+    /// Which tables of the configuration are served as they were at the start.
+    pub(super) fn needs_restart(&self) -> Vec<&'static str> {
+        self.config.needs_restart(&self.started)
+    }
+
+    /// Whether the files that the process began with may be out of its reach.
+    pub(super) fn is_confined(&self) -> bool {
+        self.started.confinement.root.is_some()
+    }
+
     /// The number of the current generation, and why it came to be.
     pub(super) fn current(&self) -> (u64, &Causes) {
         (self.state.generation(), &self.causes)

@@ -204,10 +204,8 @@ fn changed_config(before: &Config, started: &Config) -> Result<Option<Config>, C
         return Ok(None);
     }
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    if config.needs_restart(started) {
-        tracing::warn!(
-            "[listen], [limits], [rate-limit], [control], [page], the logs or the process keys of [server] have changed: they need a restart"
-        );
+    for table in config.needs_restart(started) {
+        tracing::warn!("{table} changed: restart to have it");
     }
     Ok(Some(config))
 }

@@ -115,6 +115,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let observer = watch.clone().map(|watch| watch as Arc<dyn Observer>);
     let running = bound.run(generations.published(), observer)?;
     welcome::say(&running, &generations.published().load());
+    welcome::warn_of_expiry(running.certificates(), now());
     notifier.ready();
     let loads = Loads::new(sender.clone());
     let failing = sender.clone();

@@ -9,23 +9,46 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use super::board::Shown;
 use crate::dnsxl::Name;
-use crate::http::api::{Bucket, Durations, QueryCount, Status, Traffic};
+use crate::http::api::{Bucket, Durations, Held, QueryCount, Status, Traffic};
 use crate::metrics::{Exposition, family};
 use crate::query_log::{Dnstap, QueryLog, Watch};
-use crate::server::{Counters, Running, Tallies};
+use crate::server::{Abuse, Carrier, CertificateState, Certificates, Counters, CountersByDoor, Running, Tallies};
 use crate::snapshot::Snapshot;
 
 /// Where the numbers come from that the doors count.
 #[derive(Debug)]
 pub(super) struct Measured {
     tallies: Tallies,
-    counters: Arc<Counters>,
+    counters: CountersByDoor,
+    certificates: Certificates,
     watch: Option<Arc<Watch>>,
 }
 
 impl Measured {
     pub(super) fn new(running: &Running, watch: Option<Arc<Watch>>) -> Self {
-        Self { tallies: running.tallies().clone(), counters: running.counters().clone(), watch }
+        let (tallies, counters) = (running.tallies().clone(), running.counters().clone());
+        Self { tallies, counters, certificates: running.certificates().clone(), watch }
+    }
+
+    /// What was held back or lost.
+    pub(super) fn held(&self) -> Held {
+        let Abuse { limited, slipped, over_quota, cookies_good, cookies_bad, .. } = self.tallies.abuse();
+        let lost_records = self.lost_records().map(|(_, lost)| lost).sum();
+        Held { rate_limited: limited, slipped, over_quota, cookies_good, cookies_bad, lost_records }
+    }
+
+    /// How many records each log lost, of those that there are.
+    fn lost_records(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let watch = self.watch.iter();
+        watch.flat_map(|watch| {
+            let log = watch.log.iter().map(|log| ("query-log", QueryLog::lost(log)));
+            log.chain(watch.dnstap.iter().map(|dnstap| ("dnstap", Dnstap::lost(dnstap))))
+        })
+    }
+
+    /// How the certificates are.
+    pub(super) fn certificates(&self) -> Vec<CertificateState> {
+        self.certificates.states()
     }
 
     /// What queries came to.
@@ -63,9 +86,7 @@ impl Measured {
         text.traffic(&self.tallies.read(), snapshot);
         text.single(&family::PANICS, self.counters.panics());
         text.single(&family::LOST_REPLIES, self.counters.lost_replies());
-        text.single(&family::REFUSED_CONNECTIONS, self.counters.refused_connections());
-        text.single(&family::EVICTED_CONNECTIONS, self.counters.evicted_connections());
-        text.single(&family::FAILED_ACCEPTS, self.counters.failed_accepts());
+        of_connections(&mut text, &self.counters);
         let abuse = self.tallies.abuse();
         let mut cookies = text.family(&family::COOKIES);
         for (cookie, count) in [("new", abuse.cookies_new), ("good", abuse.cookies_good), ("bad", abuse.cookies_bad)] {
@@ -77,16 +98,16 @@ impl Measured {
         of_zones(&mut text, status, shown, snapshot);
         of_feeds(&mut text, status);
         text.single(&family::CONFIGURATION_FAILURES, refused_configurations);
+        of_certificates(&mut text, &self.certificates());
         text.single(&family::GENERATION, status.generation);
         text.single(&family::GENERATION_TIME, status.published.0.0);
         if let Some(store) = &status.store {
             text.single(&family::STORE_WAITING, store.waiting);
             text.single(&family::STORE_FAILING, u8::from(store.error.is_some()));
         }
-        if let Some(watch) = &self.watch {
+        if self.watch.is_some() {
             let mut lost = text.family(&family::LOST_RECORDS);
-            watch.log.iter().for_each(|log| lost.put(&["query-log"], QueryLog::lost(log)));
-            watch.dnstap.iter().for_each(|dnstap| lost.put(&["dnstap"], Dnstap::lost(dnstap)));
+            self.lost_records().for_each(|(log, count)| lost.put(&[log], count));
         }
         text.family(&family::BUILD).put(&[&status.version], 1);
         text.single(&family::START_TIME, status.started.0.0);
@@ -115,6 +136,8 @@ fn of_feeds(text: &mut Exposition, status: &Status) {
     let mut samples = text.family(&family::FEED_ENTRIES);
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.entries));
     let mut samples = text.family(&family::FEED_SUCCESS);
+    feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.as_of.map_or(0, |as_of| as_of.0.0)));
+    let mut samples = text.family(&family::FEED_CHANGE);
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.loaded.map_or(0, |loaded| loaded.0.0)));
     let mut samples = text.family(&family::FEED_FAILURES);
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.failures));
@@ -122,6 +145,31 @@ fn of_feeds(text: &mut Exposition, status: &Status) {
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], u8::from(feed.error.is_some())));
     let mut samples = text.family(&family::FEED_CHANGES);
     feeds.iter().for_each(|feed| samples.put(&[&feed.name], feed.changes));
+}
+
+fn of_connections(text: &mut Exposition, counters: &CountersByDoor) {
+    let families: [(_, fn(&Counters) -> u64); 3] = [
+        (&family::REFUSED_CONNECTIONS, Counters::refused_connections),
+        (&family::EVICTED_CONNECTIONS, Counters::evicted_connections),
+        (&family::FAILED_ACCEPTS, Counters::failed_accepts),
+    ];
+    for (family, count) in families {
+        let mut samples = text.family(family);
+        let doors = counters.each().filter(|(carrier, _)| *carrier != Carrier::Udp);
+        doors.for_each(|(carrier, counters)| samples.put(&[carrier.label()], count(counters)));
+    }
+}
+
+fn of_certificates(text: &mut Exposition, certificates: &[CertificateState]) {
+    if certificates.is_empty() {
+        return;
+    }
+    let mut samples = text.family(&family::CERTIFICATE_FAILURES);
+    certificates.iter().for_each(|state| samples.put(&[state.door.label()], state.failures));
+    let mut samples = text.family(&family::CERTIFICATE_EXPIRY);
+    for state in certificates {
+        state.expires.iter().for_each(|expires| samples.put(&[state.door.label()], expires));
+    }
 }
 
 /// What the kernel knows of us; in a chroot there is no /proc, and then less is told.

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::super::selftest::{reversed4, reversed6};
+use super::board::expiry;
 use crate::dnsxl::Name;
 use crate::http;
-use crate::server::Running;
+use crate::server::{Certificates, Running};
 use crate::snapshot::Snapshot;
-use crate::zone::Zone;
+use crate::zone::{UnixTime, Zone};
 
 /// Says where the server listens, and a question for every zone.
 pub(super) fn say(running: &Running, snapshot: &Snapshot) {
@@ -32,6 +33,18 @@ pub(super) fn say(running: &Running, snapshot: &Snapshot) {
         }
     }
     tracing::info!("ready");
+}
+
+/// Says which certificates have expired, or soon will: clients turn away then, and nothing else is to be seen of it.
+pub(super) fn warn_of_expiry(certificates: &Certificates, now: UnixTime) {
+    for state in certificates.states() {
+        let Some(expires) = state.expires.filter(|expires| expires - now.0 < SOON) else { continue };
+        let (door, at) = (state.door.label(), expiry(expires).0);
+        match expires <= now.0 {
+            true => tracing::warn!(door, "the certificate EXPIRED {at}: renew it and reload"),
+            false => tracing::warn!(door, "the certificate expires {at}: renew it and reload"),
+        }
+    }
 }
 
 /// Says where the server can be told what to do.
@@ -86,5 +99,7 @@ fn test_names(zone: &Zone) -> impl Iterator<Item = Name> {
     names.into_iter()
 }
 
+/// How long before its end a certificate is warned of: renewals that are made by themselves are weeks ahead of it.
+const SOON: i64 = 7 * 86_400;
 /// A server of hundreds of zones should not begin with hundreds of lines.
 const SHOWN_ZONES: usize = 10;

@@ -1,13 +1,13 @@
 //! The picture: two readings become a text.
 //!
 //! Invariant: every line is printable and as long as the terminal is wide at most, whatever the server said, and there are
-//! no more lines than it has rows.
+//! no more lines than it has rows. What is left out is marked: rows by how many there are, all else by `…`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::Reading;
-use crate::http::api::{DatasetStatus, Traffic};
+use crate::http::api::{DatasetStatus, Held, Traffic};
 use crate::metrics::OUTSIDE;
 
 /// How much room there is.
@@ -28,18 +28,51 @@ pub(super) fn picture(before: &Reading, after: &Reading, size: Size) -> String {
     let is_same = before.status.started == after.status.started && before.status.pid == after.status.pid;
     let none = Traffic::default();
     let base = if is_same { &before.traffic } else { &none };
+    let base_held = if is_same { before.status.held } else { Held::default() };
     let seconds = after.at.duration_since(before.at).as_secs_f64().max(f64::MIN_POSITIVE);
     let rates = Rates::between(base, &after.traffic, seconds);
     let mut lines = head(after, &rates);
     lines.push(durations(base, &after.traffic));
     lines.push(String::new());
-    lines.extend(zones(&rates));
+    let below = [
+        shares("transport", &rates.by_transport),
+        shares("type", &rates.by_type),
+        limits(base_held, after.status.held, seconds),
+    ];
+    let (zones, feeds) = (zones(&rates, size.columns), feeds(&after.status.datasets));
+    // the two heads of tables, two blank lines between the parts, and the cursor's
+    let taken = lines.len() + below.len() + 5;
+    let (of_zones, of_feeds) = shared(size.rows.saturating_sub(taken), zones.rows.len(), feeds.rows.len());
+    lines.extend(zones.within(of_zones));
     lines.push(String::new());
-    lines.push(shares("transport", &rates.by_transport));
-    lines.push(shares("type", &rates.by_type));
+    lines.extend(below);
     lines.push(String::new());
-    lines.extend(feeds(&after.status.datasets));
+    lines.extend(feeds.within(of_feeds));
     fit(lines, size)
+}
+
+/// A table, of which only so many rows may have room.
+struct Table {
+    head: String,
+    rows: Vec<String>,
+}
+
+impl Table {
+    /// The head, and so many lines: the last says how many rows are left out, if any are.
+    fn within(mut self, room: usize) -> Vec<String> {
+        let all = self.rows.len();
+        if all > room {
+            self.rows.truncate(room.saturating_sub(1));
+            self.rows.push(format!("and {} more", all - self.rows.len()));
+        }
+        std::iter::once(self.head).chain(self.rows).collect()
+    }
+}
+
+/// How many lines each of two tables gets: what the other has no need of, and the second a third at least.
+fn shared(room: usize, first: usize, second: usize) -> (usize, usize) {
+    let of_second = second.min(room.saturating_sub(first).max(room / 3));
+    (first.min(room - of_second), of_second)
 }
 
 /// Queries a second.
@@ -81,6 +114,9 @@ fn head(after: &Reading, rates: &Rates) -> Vec<String> {
     if let Some(error) = status.store.as_ref().and_then(|store| store.error.as_ref()) {
         let _ = write!(first, ", the store fails: {error}");
     }
+    for certificate in status.certificates.iter().filter(|certificate| certificate.error.is_some()) {
+        let _ = write!(first, ", the certificate of {} is not read again", certificate.door);
+    }
     let second = format!("generation {} since {}: {}", status.generation, status.published.0, status.cause);
     let listed: f64 = rates.by_zone.values().filter_map(|zone| zone.get("listed")).sum();
     let share = if rates.total > 0.0 { 100.0 * listed / rates.total } else { 0.0 };
@@ -117,53 +153,100 @@ fn durations(before: &Traffic, after: &Traffic) -> String {
     format!("took {} on average, half {}, 99 % {}", time(seconds / all as f64), up_to(0.5), up_to(0.99))
 }
 
-/// A table of zones, the busiest first.
-fn zones(rates: &Rates) -> Vec<String> {
+/// Zones, the busiest first.
+fn zones(rates: &Rates, columns: usize) -> Table {
     let mut zones: Vec<(&String, &BTreeMap<String, f64>, f64)> =
         rates.by_zone.iter().map(|(name, results)| (name, results, results.values().sum())).collect();
     zones.sort_by(|(a, _, all_a), (b, _, all_b)| all_b.total_cmp(all_a).then_with(|| a.cmp(b)));
-    let mut head = format!("{:<32} {:>9}", "zone", "q/s");
-    RESULTS.iter().for_each(|result| _ = write!(head, " {result:>9}"));
-    let line = |(name, results, all): &(&String, &BTreeMap<String, f64>, f64)| {
-        let mut line = format!("{name:<32} {:>9}", rate(*all));
-        for result in RESULTS {
-            let _ = write!(line, " {:>9}", rate(results.get(result).copied().unwrap_or(0.0)));
-        }
+    let of = |results: &BTreeMap<String, f64>, result| results.get(result).copied().unwrap_or(0.0);
+    let sum = |result| -> f64 { zones.iter().map(|(_, results, _)| of(results, result)).sum() };
+    let mut shown = RESULTS.to_vec();
+    let numbers = |shown: &[&str]| NUMBER + 1 + shown.iter().map(|result| width(result) + 1).sum::<usize>();
+    // the rarest makes room first, and of equals the last
+    while columns < LEAST_NAME + numbers(&shown) + MARK.len()
+        && let Some(rarest) = (0..shown.len()).rev().min_by(|a, b| sum(shown[*a]).total_cmp(&sum(shown[*b])))
+    {
+        shown.remove(rarest);
+    }
+    let longest = zones.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0).max(LEAST_NAME);
+    let room = longest.min(columns.saturating_sub(numbers(&shown) + MARK.len()));
+    let mut head = format!("{:<room$} {:>NUMBER$}", "zone", "q/s");
+    shown.iter().for_each(|result| _ = write!(head, " {result:>0$}", width(result)));
+    if shown.len() < RESULTS.len() {
+        head += MARK;
+    }
+    let row = |(name, results, all): &(&String, &BTreeMap<String, f64>, f64)| {
+        let mut line = format!("{:<room$} {:>NUMBER$}", cut(name, room), rate(*all));
+        shown.iter().for_each(|result| _ = write!(line, " {:>1$}", rate(of(results, result)), width(result)));
         line
     };
-    std::iter::once(head).chain(zones.iter().map(line)).collect()
+    Table { rows: zones.iter().map(row).collect(), head }
+}
+
+/// How wide the column of a result is.
+fn width(result: &str) -> usize {
+    result.len().max(NUMBER)
 }
 
 fn shares(what: &str, rates: &BTreeMap<String, f64>) -> String {
     let mut shares: Vec<_> = rates.iter().filter(|(_, of)| **of > 0.0).collect();
     shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    let shown: Vec<String> = shares.iter().map(|(name, of)| format!("{name} {}", rate(**of))).collect();
-    format!("{what:<10} {}", if shown.is_empty() { "none".to_owned() } else { shown.join(", ") })
+    told(what, shares.iter().map(|(name, of)| format!("{name} {}", rate(**of))))
+}
+
+/// A line of some of a kind.
+fn told(what: &str, shown: impl Iterator<Item = String>) -> String {
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    format!("{what:<10} {}", if shown.is_empty() { "none" } else { &shown })
+}
+
+/// What was not answered as it would have been, what cookies showed, and what is missing in the logs, a second.
+fn limits(before: Held, after: Held, seconds: f64) -> String {
+    let counts = [
+        ("dropped", before.rate_limited, after.rate_limited),
+        ("slipped", before.slipped, after.slipped),
+        ("over quota", before.over_quota, after.over_quota),
+        ("lost records", before.lost_records, after.lost_records),
+        ("bad cookies", before.cookies_bad, after.cookies_bad),
+        ("good cookies", before.cookies_good, after.cookies_good),
+    ];
+    let rates = counts.map(|(what, before, after)| (what, after.saturating_sub(before) as f64 / seconds));
+    told("limits", rates.iter().filter(|(_, of)| *of > 0.0).map(|(what, of)| format!("{what} {}", rate(*of))))
 }
 
 /// Datasets, those that fail first.
-fn feeds(datasets: &[DatasetStatus]) -> Vec<String> {
+fn feeds(datasets: &[DatasetStatus]) -> Table {
     let mut sorted: Vec<&DatasetStatus> = datasets.iter().collect();
     sorted.sort_by_key(|dataset| dataset.error.is_none());
-    let line = |dataset: &&DatasetStatus| {
-        let DatasetStatus { name, entries, loaded, changes, error, .. } = dataset;
-        let loaded = loaded.map_or_else(|| "never".to_owned(), |at| at.0.to_string());
+    let longest = datasets.iter().map(|dataset| dataset.name.chars().count()).max().unwrap_or(0);
+    let room = longest.clamp(LEAST_NAME, MOST_NAME);
+    let row = |dataset: &&DatasetStatus| {
+        let DatasetStatus { name, entries, as_of, changes, error, .. } = dataset;
+        let as_of = as_of.map_or_else(|| "never".to_owned(), |at| at.0.to_string());
         let state = error.as_ref().map_or_else(String::new, |error| format!("  fails: {error}"));
-        format!("{name:<32} {entries:>10} {changes:>8}  {loaded}{state}")
+        let (entries, changes) = (rate(*entries as f64), rate(*changes as f64));
+        format!("{:<room$} {entries:>7} {changes:>NUMBER$}  {as_of}{state}", cut(name, room))
     };
-    let head = format!("{:<32} {:>10} {:>8}  {}", "dataset", "entries", "live", "loaded");
-    std::iter::once(head).chain(sorted.iter().map(line)).collect()
+    let head = format!("{:<room$} {:>7} {:>NUMBER$}  {}", "dataset", "entries", "live", "as of");
+    Table { head, rows: sorted.iter().map(row).collect() }
 }
 
-/// Cuts what has no room; the last line says so.
+/// A name that has room for so many characters.
+fn cut(name: &str, room: usize) -> String {
+    match name.char_indices().nth(room) {
+        Some(_) => name.chars().take(room.saturating_sub(1)).chain(['…']).collect(),
+        None => name.to_owned(),
+    }
+}
+
+/// Cuts what has no room, and marks it.
 fn fit(lines: Vec<String>, size: Size) -> String {
     // the cursor stands behind the last line
     let rows = size.rows.saturating_sub(1);
     let is_cut = lines.len() > rows;
     let mut text = String::new();
     for line in lines.iter().take(if is_cut { rows.saturating_sub(1) } else { rows }) {
-        let printable = line.chars().map(|char| if char.is_control() { '?' } else { char });
-        text.extend(printable.take(size.columns));
+        text.extend(cut(line, size.columns).chars().map(|char| if char.is_control() { '?' } else { char }));
         text.push('\n');
     }
     if is_cut && rows > 0 {
@@ -172,14 +255,14 @@ fn fit(lines: Vec<String>, size: Size) -> String {
     text
 }
 
-/// A rate, in few characters.
+/// A number, in [`NUMBER`] characters.
 fn rate(rate: f64) -> String {
     match rate {
-        0.0 => "0".to_owned(),
-        rate if rate < 10.0 => format!("{rate:.1}"),
-        rate if rate < 1e5 => format!("{rate:.0}"),
-        rate if rate < 1e6 => format!("{:.0}k", rate / 1e3),
-        rate => format!("{:.2}M", rate / 1e6),
+        rate if rate < 10.0 && rate.fract() != 0.0 => format!("{rate:.1}"),
+        rate if rate < 99_999.5 => format!("{rate:.0}"),
+        rate if rate < 999_500.0 => format!("{:.0}k", rate / 1e3),
+        rate if rate < 9_995_000.0 => format!("{:.2}M", rate / 1e6),
+        rate => format!("{:.0}M", rate / 1e6),
     }
 }
 
@@ -191,6 +274,13 @@ fn time(seconds: f64) -> String {
     }
 }
 
+/// How wide a number is.
+const NUMBER: usize = 5;
+/// How much of a name is shown at least, and of a dataset's at most.
+const LEAST_NAME: usize = 16;
+const MOST_NAME: usize = 32;
+/// What stands for columns that are left out.
+const MARK: &str = " +";
 /// The results, in the order of their columns.
 const RESULTS: [&str; 7] = ["listed", "unlisted", "ent", "other", "refused", "error", "dropped"];
 
@@ -208,6 +298,7 @@ mod tests {
             name: name.to_owned(),
             entries: 1210,
             loaded: Some(At(Time(60))),
+            as_of: Some(At(Time(3600))),
             changes: 2,
             next_expiry: None,
             failures: 1,
@@ -226,6 +317,8 @@ mod tests {
                 loading: None,
                 datasets: vec![dataset("good", None), bad],
                 zones: Vec::new(),
+                certificates: Vec::new(),
+                held: Held::default(),
                 store: None,
             },
             traffic: Traffic {
@@ -268,6 +361,7 @@ mod tests {
         assert_eq!(columns(lines[8]), ["(none)", "1.5", "0", "0", "0", "0", "1.5", "0", "0"]);
         assert_eq!(columns(lines[9])[1], "0", "{text}");
         assert!(text.contains("transport  udp 102\n") && text.contains("type       A 102\n"), "{text}");
+        assert!(text.contains("limits     none\n"), "{text}");
         // what fails is in front, and no text of a list reaches the terminal as it is
         let first_feed = lines.iter().position(|line| line.starts_with("dataset")).unwrap() + 1;
         assert!(lines[first_feed].ends_with("fails: lists/drop.txt:7: ?[2J is no address"), "{text}");
@@ -279,6 +373,62 @@ mod tests {
         let before = reading(begin, 7, &[(None, "refused", 1000)]);
         let after = reading(begin + Duration::from_secs(1), 8, &[(None, "refused", 30)]);
         assert!(picture(&before, &after, Size::UNBOUNDED).contains("\n30 queries/s"));
+    }
+
+    #[test]
+    fn what_is_held_back_is_a_line_of_rates() {
+        let begin = Instant::now();
+        let held = |rate_limited, cookies_bad, lost_records| Held {
+            rate_limited,
+            cookies_bad,
+            lost_records,
+            slipped: 7,
+            ..Held::default()
+        };
+        let [mut before, mut after] = [0, 2].map(|later| reading(begin + Duration::from_secs(later), 7, &[]));
+        (before.status.held, after.status.held) = (held(100, 1, 0), held(500, 2, 1_000_000));
+        let text = picture(&before, &after, Size::UNBOUNDED);
+        assert!(text.contains("\nlimits     dropped 200, lost records 500k, bad cookies 0.5\n"), "{text}");
+        // a server that began anew counts from zero
+        after.status.pid = 8;
+        assert!(picture(&before, &after, Size::UNBOUNDED).contains("\nlimits     dropped 250, slipped 3.5, "));
+    }
+
+    #[test]
+    fn every_number_is_narrow() {
+        let numbers = [0.0, 0.04, 1.0, 9.96, 99_999.4, 99_999.6, 999_499.0, 999_501.0, 9_994_999.0, 9_996_000.0, 4e9];
+        let shown = numbers.map(rate);
+        assert_eq!(shown[..2], ["0", "0.0"]);
+        assert_eq!(shown[4..], ["99999", "100k", "999k", "1.00M", "9.99M", "10M", "4000M"]);
+        assert!(shown.iter().all(|number| number.len() <= NUMBER), "{shown:?}");
+    }
+
+    #[test]
+    fn a_common_terminal_has_all_columns_and_all_parts() {
+        let begin = Instant::now();
+        let names: Vec<String> = (0..24).map(|number| format!("zone-{number:02}.lists.example")).collect();
+        let counts: Vec<(Option<&str>, &str, u64)> =
+            names.iter().zip(1..).map(|(name, count)| (Some(&**name), "dropped", count * 1000)).collect();
+        let before = reading(begin, 7, &[]);
+        let after = reading(begin + Duration::from_secs(1), 7, &counts);
+        let text = picture(&before, &after, Size { rows: 24, columns: 80 });
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 23, "{text}");
+        let head = lines.iter().position(|line| line.starts_with("zone ")).unwrap();
+        let columns = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(columns(lines[head])[1..], [&["q/s"][..], &RESULTS].concat());
+        assert_eq!(columns(lines[head + 1])[..2], ["zone-23.lists.example", "24000"], "the busiest first");
+        let more = lines.iter().position(|line| line.starts_with("and ")).unwrap();
+        assert_eq!(lines[more], format!("and {} more", 24 - (more - head - 1)));
+        for part in ["transport  udp", "type       A", "limits     none", "dataset ", "drop ", "good "] {
+            assert!(lines[more..].iter().any(|line| line.starts_with(part)), "{part}: {text}");
+        }
+        // the longer line is marked where it is cut
+        assert!(lines[more..].iter().any(|line| line.starts_with("drop ") && line.ends_with('…')), "{text}");
+
+        let narrow = picture(&before, &after, Size { rows: 24, columns: 48 });
+        let head: Vec<String> = narrow.lines().find(|line| line.starts_with("zone ")).map(columns).unwrap();
+        assert_eq!((&*head[1], &*head[head.len() - 2], &*head[head.len() - 1]), ("q/s", "dropped", "+"), "{narrow}");
     }
 
     #[test]

@@ -70,6 +70,8 @@ impl Control for Kept {
             loading: None,
             datasets: Vec::new(),
             zones: vec![ZoneStatus { apex: "bl.example".to_owned(), serial: 9 }],
+            certificates: Vec::new(),
+            held: Held::default(),
             store: None,
         }
     }
@@ -89,13 +91,22 @@ impl Control for Kept {
             generation: 4,
             configuration: None,
             failures: Vec::new(),
+            certificates: Vec::new(),
+            restart: Vec::new(),
         }));
     }
 
     fn accept(&self, who: &Who, dataset: String, _: Until, reply: Reply<Reloaded>) {
         self.state().asked.push(format!("accept {dataset} {}", who.0));
         let answer = match &*dataset {
-            "drop" => Ok(Reloaded { done: true, generation: 5, configuration: None, failures: Vec::new() }),
+            "drop" => Ok(Reloaded {
+                done: true,
+                generation: 5,
+                configuration: None,
+                failures: Vec::new(),
+                certificates: Vec::new(),
+                restart: Vec::new(),
+            }),
             _ => Err(Refusal::Missing { what: format!("dataset {dataset}") }),
         };
         reply.give(answer);

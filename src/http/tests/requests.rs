@@ -65,6 +65,7 @@ fn the_document_has_the_keys_of_the_types() {
         name: String::new(),
         entries: 0,
         loaded: None,
+        as_of: None,
         changes: 0,
         next_expiry: None,
         failures: 0,
@@ -85,6 +86,7 @@ fn the_document_has_the_keys_of_the_types() {
     let properties = |name: &str, key: &str| schemas[name]["properties"][key].clone();
     let of_optional = |schema: Value| schema["oneOf"][0].clone();
     let loading = Loading { dataset: String::new(), since: at, bytes: 0, of_bytes: None, lines: 0 };
+    let certificate = CertificateStatus { door: String::new(), expires: None, failures: 0, error: None };
     let store = StoreStatus { path: String::new(), waiting: 0, error: None };
     let count =
         QueryCount { zone: None, transport: String::new(), qtype: String::new(), result: String::new(), count: 0 };
@@ -97,6 +99,8 @@ fn the_document_has_the_keys_of_the_types() {
             properties("Status", "zones")["items"].clone(),
             serde_json::to_value(ZoneStatus { apex: String::new(), serial: 0 }),
         ),
+        (properties("Status", "certificates")["items"].clone(), serde_json::to_value(certificate)),
+        (properties("Status", "held"), serde_json::to_value(Held::default())),
         (of_optional(properties("Status", "store")), serde_json::to_value(store)),
         (schemas["Traffic"].clone(), serde_json::to_value(Traffic::default())),
         (properties("Traffic", "queries")["items"].clone(), serde_json::to_value(count)),
@@ -111,7 +115,18 @@ fn the_document_has_the_keys_of_the_types() {
         (schemas["LineProblem"].clone(), serde_json::to_value(LineProblem { line: 1, reason: String::new() })),
         (
             schemas["Reloaded"].clone(),
-            serde_json::to_value(Reloaded { done: true, generation: 1, configuration: None, failures: Vec::new() }),
+            serde_json::to_value(Reloaded {
+                done: true,
+                generation: 1,
+                configuration: None,
+                failures: Vec::new(),
+                certificates: Vec::new(),
+                restart: Vec::new(),
+            }),
+        ),
+        (
+            properties("Reloaded", "certificates")["items"].clone(),
+            serde_json::to_value(CertificateFailure { door: String::new(), reason: String::new() }),
         ),
         (properties("Reloaded", "failures")["items"].clone(), serde_json::to_value(failure)),
         (

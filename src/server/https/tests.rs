@@ -101,7 +101,7 @@ async fn a_new_certificate_is_for_new_connections_and_the_old_ones_stay() {
     let mut before = connect(&server, &server.certified).await;
     assert_eq!(ask(&mut before, post(b"before")).await.1, b"before");
     let second = certify(&server.folder);
-    server.running.reload_certificate().unwrap();
+    server.running.certificates().reload().unwrap();
     let mut after = connect(&server, &second).await;
     assert_eq!(ask(&mut after, post(b"after")).await.1, b"after");
     assert_eq!(ask(&mut before, post(b"still")).await.1, b"still");

@@ -164,7 +164,7 @@ async fn a_new_certificate_is_for_new_connections_and_the_old_ones_stay() {
     let server = start(Limits::default(), InOneStep(echo));
     let before = Client::connect(&server).await;
     let second = certify(&server.folder);
-    server.running.reload_certificate().unwrap();
+    server.running.certificates().reload().unwrap();
     let after = Client::trusting(&server, &second).await;
     assert!(after.ask(b"\0\0after").await.is_ok());
     assert!(before.ask(b"\0\0still").await.is_ok());
