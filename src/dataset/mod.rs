@@ -48,7 +48,7 @@ pub use values::{DEFAULT_ADDRESS, Defaults, Template, Value, Values};
 
 use crate::dnsxl::Name;
 use crate::dnsxl::key::KeyShape;
-use crate::feed::{self, FileError, Format, LineError, Reading};
+use crate::feed::{self, FileError, Format, LineError, Quota, Reading};
 use crate::table::{Access, Compiled, CompiledError, Table, file};
 use collect::Collector;
 
@@ -241,6 +241,16 @@ pub enum Reason {
         name: String,
         /// Whose it is.
         first: String,
+    },
+    /// A second quota for one name.
+    #[error("the quota of {name} is left out: {quota} here, and {first} in an earlier line: write one for all its keys")]
+    QuotaTwice {
+        /// Whose quota.
+        name: String,
+        /// What the line says.
+        quota: Quota,
+        /// What holds.
+        first: Quota,
     },
     /// Every address there is.
     #[error("{what} lists every address: refused; list what is meant")]
@@ -481,7 +491,7 @@ fn load_files(
     if let (Some(Emitted(emitter)), [part, ..]) = (&spec.emitted, &mut parts[..]) {
         part.holds = emitter.holds();
     }
-    let keys = (spec.format == Format::Keys).then(|| std::mem::take(&mut collector.keys));
+    let keys = (spec.format == Format::Keys).then(|| std::mem::take(&mut collector.keys).settled());
     let head = std::mem::take(&mut collector.head);
     let dataset = Dataset { name: spec.name.clone(), parts, clients, keys, head, modified, compiled: None };
     Ok((dataset, collector.report))

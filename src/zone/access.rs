@@ -33,7 +33,7 @@ pub struct Terms {
     pub refuse_with: RefuseWith,
     /// How much a client may ask that neither has a key nor is named by an access list.
     pub quota: Quota,
-    /// How much may be asked with a key, as far as the key's own line does not say.
+    /// How much may be asked with a key, as far as no line of its name says.
     pub key_quota: Quota,
 }
 

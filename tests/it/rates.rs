@@ -125,7 +125,7 @@ fn a_quota_is_for_all_doors_together_and_not_for_the_apex() {
 fn a_key_has_its_own_quota_or_the_zones() {
     let none = RateLimits { positive: 0, nodata: 0, error: 0, ..LIMITS };
     let server = Server::start(none, |world| {
-        let keys = "acme 0123456789abcdefghij 5/d\nacme 9876543210abcdefghij 5/d\nbolt abcdefghij0123456789\n";
+        let keys = "acme 9876543210abcdefghij\nacme 0123456789abcdefghij 5/d\nbolt abcdefghij0123456789\n";
         world.plan.zones[0].keys = Some(world.dataset("customers", Format::Keys, keys));
         world.plan.zones[0].terms.key_quota = Quota::parse("9/d").unwrap();
     });
