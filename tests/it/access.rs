@@ -7,9 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use hickory_proto::op::ResponseCode;
-use infamy::dnsxl::QueryName;
 use infamy::feed::Format;
-use infamy::zone::Shown;
+use infamy::query_log::Shown;
 
 use crate::serve::{PATIENCE, PROGRAM, Server, Site};
 use crate::wire::{Message, Opt, Query, TYPE_SOA};
@@ -23,6 +22,10 @@ fn keys_are_exchanged_as_lists_are_and_no_log_or_state_has_one() {
     site.write_config(&format!("{KEYED}[query-log]\nfile = \"state/queries.log\"\n"));
     let server = site.start();
     let asked = |key: &str| server.rcode(&format!("1.2.0.192.{key}.keyed.example"));
+    // where it is no key, and where there is no zone
+    for name in ["x.0123456789abcdefghij._email.keyed.example", "1.0123456789abcdefghij.nosuch.example"] {
+        assert_eq!(server.rcode(name), ResponseCode::Refused);
+    }
     assert_eq!(asked("0123456789abcdefghij"), ResponseCode::NoError);
     assert_eq!(asked("9876543210abcdefghij"), ResponseCode::Refused);
     // what is refused before any zone is looked at has a key in its name all the same
@@ -66,6 +69,9 @@ fn keys_are_exchanged_as_lists_are_and_no_log_or_state_has_one() {
     assert!(!files_below(&state).iter().any(|bytes| bytes.windows(10).any(|part| part == b"abcdefghij")));
     let log = fs::read_to_string(state.join("queries.log")).unwrap();
     for shown in ["\"1.2.0.192.[acme].keyed.example\"", "\"1.2.0.192.[?].keyed.example\""] {
+        assert!(log.contains(shown), "{log}");
+    }
+    for shown in ["\"x.[acme]._email.keyed.example\"", "\"1.[acme].nosuch.example\""] {
         assert!(log.contains(shown), "{log}");
     }
     assert_eq!(log.matches("\"1.[acme].keyed.example\"").count(), 3, "{log}");
@@ -132,24 +138,37 @@ fn secrets_are_read_again_on_a_signal_and_roll_over() {
 }
 
 #[test]
-fn a_name_is_shown_without_its_key() {
+fn a_name_is_shown_without_keys_wherever_they_stand() {
     let mut world = World::new();
     let list = world.dataset("list", Format::Ip4Set, "192.0.2.1\n");
     let keys = world.dataset("customers", Format::Keys, "acme 0123456789abcdefghij\n");
-    world.zone("keyed.example", &[(list, ".")]).keys = Some(keys);
+    let others = world.dataset("others", Format::Keys, "bolt zyxwvutsrqponmlkjihg\n");
+    world.zone("keyed.example", &[(list, "."), (list, "_email")]).keys = Some(keys);
+    world.zone("other.example", &[(list, ".")]).keys = Some(others);
     world.zone("open.example", &[(list, ".")]);
     let (_, snapshot) = world.load();
     for (name, shown) in [
         ("1.2.0.192.0123456789abcdefghij.keyed.example", "1.2.0.192.[acme].keyed.example"),
+        ("1.2.0.192.0123456789ABCDEFGHIJ.Keyed.Example", "1.2.0.192.[acme].Keyed.Example"),
         ("1.2.0.192.0123456789abcdefghik.keyed.example", "1.2.0.192.[?].keyed.example"),
         ("0123456789abcdefghij.keyed.example", "[acme].keyed.example"),
         ("1.2.0.192.keyed.example", "1.2.0.192.keyed.example"),
         ("keyed.example", "keyed.example"),
-        ("1.2.0.192.0123456789abcdefghij.open.example", "1.2.0.192.0123456789abcdefghij.open.example"),
+        (".", "."),
+        // where customers put them wrongly
+        ("x.0123456789abcdefghij._email.keyed.example", "x.[acme]._email.keyed.example"),
+        ("0123456789abcdefghij.1.2.0.192.keyed.example", "[acme].1.2.0.192.keyed.example"),
+        ("1.0123456789abcdefghij.0123456789abcdefghij.keyed.example", "1.[acme].[acme].keyed.example"),
+        ("1.2.0.192.zyxwvutsrqponmlkjihg.keyed.example", "1.2.0.192.[bolt].keyed.example"),
+        ("1.2.0.192.0123456789abcdefghij.open.example", "1.2.0.192.[acme].open.example"),
+        ("1.2.0.192.0123456789abcdefghij.nosuch.example", "1.2.0.192.[acme].nosuch.example"),
+        ("0123456789abcdefghij", "[acme]"),
+        // what is a key nowhere, and stands in no key's place
+        ("0123456789abcdefghik.1.2.0.192.keyed.example", "0123456789abcdefghik.1.2.0.192.keyed.example"),
+        ("0123456789abcdefghik.open.example", "0123456789abcdefghik.open.example"),
     ] {
-        let (asked, _) = QueryName::read(&Query::new(name, 1).name).unwrap();
-        let (_, zone) = snapshot.zone_of(asked.labels()).unwrap();
-        assert_eq!(Shown { zone, labels: asked.labels() }.to_string(), shown);
+        let wire = &Query::new(name, 1).name;
+        assert_eq!(Shown { snapshot: &snapshot, wire }.to_string(), shown);
     }
 }
 
