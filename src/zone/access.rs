@@ -214,15 +214,14 @@ impl Access {
         let listed = self.listed(for_all, client);
         let standing = Standing { key: key.map(|(index, _)| index), is_listed: matches!(listed, Some(Permit::Pass)) };
         let admission = |permit| Admission { permit, standing, key_labels: key.iter().len() };
-        match listed {
-            None | Some(Permit::Pass) => {}
-            Some(permit) => return admission(permit),
+        // whom a list lets pass has no quota, with a key neither
+        if let Some(permit) = listed {
+            return admission(permit);
         }
         let account = match key {
             // without any quota the key's own memory is not looked at
             Some(_) if !self.has_key_quotas() => None,
             Some((_, key)) => Some((Account::Key(key.account), key.quota.or(self.terms.key_quota))),
-            None if listed.is_some() => None,
             None if self.has_keys() && !is_open() => {
                 return admission(Permit::Refuse(if self.seems_keyed(name) { Refusal::Key } else { Refusal::Client }));
             }

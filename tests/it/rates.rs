@@ -138,6 +138,22 @@ fn a_key_has_its_own_quota_or_the_zones() {
     assert_eq!(answered("abcdefghij0123456789"), 9);
 }
 
+#[test]
+fn whom_a_list_lets_pass_has_no_quota_with_a_key_neither() {
+    let none = RateLimits { positive: 0, nodata: 0, error: 0, ..LIMITS };
+    let server = Server::start(none, |world| {
+        world.plan.zones[0].access = Some(world.dataset("clients", Format::Acl, "127.0.0.0/8 :pass\n"));
+        let keys = "acme 0123456789abcdefghij 5/d\n";
+        world.plan.zones[0].keys = Some(world.dataset("customers", Format::Keys, keys));
+        world.plan.zones[0].terms.quota = Quota::parse("5/d").unwrap();
+    });
+    for name in ["1.2.0.192.0123456789abcdefghij.bl.example", LISTED] {
+        let replies = server.burst(&Query::new(name, TYPE_A));
+        assert!(replies.len() == BURST && replies.iter().all(|reply| reply.rcode() == 0), "{name}");
+    }
+    assert_eq!(server.running.tallies().abuse().over_quota, 0);
+}
+
 /// A server on a port of its own, with a zone `bl.example` and a secret.
 struct Server {
     running: Running,
