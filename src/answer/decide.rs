@@ -28,7 +28,10 @@ use crate::zone::{Admission, Applied, Permit, Refusal, RefuseWith, Standing, Zon
 pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -> Result<Decision, DropReason> {
     let labels = query.name.labels();
     if query.qclass == CLASS_CH {
-        return Ok(version(snapshot, query, labels, out));
+        return match snapshot.access.listed(&snapshot.access, query.client) {
+            Some(Permit::Ignore) => Err(DropReason::Access { zone: None }),
+            _ => Ok(version(snapshot, query, labels, out)),
+        };
     }
     let found = match query.qclass {
         CLASS_IN | CLASS_ANY if query.qtype == TYPE_DS => {
