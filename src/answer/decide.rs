@@ -270,7 +270,7 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         let ttl = self.zone.ttl.min(REFUSAL_TTL);
         match self.query.qtype {
             // RFC 8482, section 4.1: one RRset
-            TYPE_A | TYPE_ANY => self.give(TYPE_A, ttl, &listing::code(refusal).octets()),
+            TYPE_A | TYPE_ANY => self.give(TYPE_A, ttl, &listing::code(refusal, self.zone.choice).octets()),
             TYPE_TXT => self.give(TYPE_TXT, ttl, &listing::why_refused(refusal, self.zone, self.query.client)),
             _ => return Outcome::NoData,
         }

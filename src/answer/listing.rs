@@ -75,9 +75,11 @@ pub(super) fn has(zone: &Zone, hits: &Hits, name: Labels<'_>, rtype: u16, rdata:
     zone.choice != Choice::Or && values_of(zone, hits).any(is_same)
 }
 
-/// The address that says why there is no answer: what operators of lists and authors of clients have agreed on.
-pub(super) fn code(refusal: Refusal) -> Ipv4Addr {
+/// The address that says why there is no answer: what operators of lists and authors of clients have agreed on. Where
+/// values are bits the lowest is kept for it, whatever the reason, as URIBL and SURBL do; the others have nearly all set.
+pub(super) fn code(refusal: Refusal, choice: Choice) -> Ipv4Addr {
     match refusal {
+        _ if choice == Choice::Or => Ipv4Addr::LOCALHOST,
         Refusal::Key => Ipv4Addr::new(127, 255, 255, 252),
         Refusal::Client => Ipv4Addr::new(127, 255, 255, 254),
         Refusal::Quota => Ipv4Addr::new(127, 255, 255, 255),

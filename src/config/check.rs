@@ -392,18 +392,14 @@ impl<'c> Checker<'c> {
         self.find_of(by, name, (datasets, Format::Acl), |by, name| Problem::ListAsAccess { by, name })
     }
 
-    fn terms(&self, spec: &spec::Zone) -> Result<Terms, ConfigError> {
+    fn terms(spec: &spec::Zone) -> Terms {
         let refuse_with = match spec.refuse_with {
             spec::RefuseWith::Refused => RefuseWith::Refused,
             spec::RefuseWith::Nxdomain => RefuseWith::NxDomain,
             spec::RefuseWith::Drop => RefuseWith::Drop,
-            spec::RefuseWith::Code if spec.choice == spec::Choice::Or => {
-                let zone = spec.apex.get_ref().0.to_string();
-                return Err(self.wrong(&spec.apex, Problem::CodeAmongBits { zone }));
-            }
             spec::RefuseWith::Code => RefuseWith::Code,
         };
-        Ok(Terms { refuse_with, quota: spec.quota.0, key_quota: spec.key_quota.0 })
+        Terms { refuse_with, quota: spec.quota.0, key_quota: spec.key_quota.0 }
     }
 
     fn zone(
@@ -487,7 +483,7 @@ impl<'c> Checker<'c> {
                 .collect(),
             apex: apex.clone(),
         };
-        Ok(ZonePlan { spec: zone, datasets: placed, allow, access, keys, terms: self.terms(spec)? })
+        Ok(ZonePlan { spec: zone, datasets: placed, allow, access, keys, terms: Self::terms(spec) })
     }
 }
 

@@ -243,15 +243,6 @@ pub enum Problem {
         /// The dataset.
         name: String,
     },
-    /// A code where it could not be told from a listing.
-    #[error(
-        "zone {zone}: refuse-with: \"code\" sets every bit that a client of choice = \"or\" could ask about, so that all of \
-         them would be listed; write \"refused\", \"nxdomain\" or \"drop\""
-    )]
-    CodeAmongBits {
-        /// The zone.
-        zone: String,
-    },
     /// A bound that is out of bounds itself.
     #[error("rate-limit: {key}: write {range}")]
     RateLimit {

@@ -252,10 +252,6 @@ fn what_is_wrong_has_its_line_and_key() {
             "infamy.toml:9: refuse-with: unknown variant `servfail`, expected one of `refused`, `nxdomain`, `drop`, `code`",
         ),
         (
-            format!("{dataset}{zone}datasets = [\"a\"]\nchoice = \"or\"\nrefuse-with = \"code\"\n"),
-            "infamy.toml:7: zone bl.example: refuse-with: \"code\" sets every bit that a client of choice = \"or\" could ask",
-        ),
-        (
             format!("{dataset}{zone}datasets = [\"a\"]\n[[zone]]\napex = \"BL.example.\"\ndatasets = [\"a\"]\n"),
             "infamy.toml:10: zone bl.example: defined twice, first in line 7",
         ),

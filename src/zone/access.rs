@@ -46,7 +46,8 @@ pub enum RefuseWith {
     NxDomain,
     /// No reply at all.
     Drop,
-    /// An address of 127.255.255.0/24 that says why, and a text, for everything that could be listed.
+    /// An address of 127.255.255.0/24 that says why, or 127.0.0.1 where addresses are bit masks, and a text, for
+    /// everything that could be listed.
     Code,
 }
 
