@@ -82,7 +82,7 @@ pub(super) fn code(refusal: Refusal, choice: Choice) -> Ipv4Addr {
         _ if choice == Choice::Or => Ipv4Addr::LOCALHOST,
         Refusal::Key => Ipv4Addr::new(127, 255, 255, 252),
         Refusal::Client => Ipv4Addr::new(127, 255, 255, 254),
-        Refusal::Quota => Ipv4Addr::new(127, 255, 255, 255),
+        Refusal::Quota | Refusal::KeyQuota => Ipv4Addr::new(127, 255, 255, 255),
     }
 }
 
@@ -94,6 +94,10 @@ pub(super) fn why_refused(refusal: Refusal, zone: &Zone, client: IpAddr) -> Arra
         Refusal::Key => write!(text, "Error: no listing. {client} asked with a key that is not known to {apex}"),
         Refusal::Client => write!(text, "Error: no listing. {client} may not ask {apex}"),
         Refusal::Quota => write!(text, "Error: no listing. {client} asked more of {apex} than its quota has"),
+        // whose key it is may be no business of those who share the resolver
+        Refusal::KeyQuota => {
+            write!(text, "Error: no listing. More was asked of {apex} with this key than its quota has")
+        }
     };
     character_string(&text)
 }

@@ -58,8 +58,10 @@ pub enum Refusal {
     Client,
     /// What stands in the place of a key is none.
     Key,
-    /// More was asked than the quota has.
+    /// The client asked more than its quota has.
     Quota,
+    /// More was asked with the key than the quota of its name has.
+    KeyQuota,
 }
 
 /// What a client may have of a zone.
@@ -231,7 +233,8 @@ impl Access {
         let is_over = |(account, quota): (Account, Quota)| {
             quota.is_bound() && !is_open() && meter.is_some_and(|meter| !meter.take(account, quota, now))
         };
-        admission(if account.is_some_and(is_over) { Permit::Refuse(Refusal::Quota) } else { Permit::Pass })
+        let refusal = if key.is_some() { Refusal::KeyQuota } else { Refusal::Quota };
+        admission(if account.is_some_and(is_over) { Permit::Refuse(refusal) } else { Permit::Pass })
     }
 }
 

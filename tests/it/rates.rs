@@ -11,7 +11,7 @@ use infamy::server::{Listen, RateLimits, Running, bind};
 use infamy::snapshot::Published;
 use infamy::zone::RefuseWith;
 
-use crate::wire::{Message, Opt, Query, TC, TYPE_A, TYPE_SOA};
+use crate::wire::{Message, Opt, Query, TC, TYPE_A, TYPE_SOA, TYPE_TXT};
 use crate::world::World;
 
 #[test]
@@ -152,6 +152,27 @@ fn whom_a_list_lets_pass_has_no_quota_with_a_key_neither() {
         assert!(replies.len() == BURST && replies.iter().all(|reply| reply.rcode() == 0), "{name}");
     }
     assert_eq!(server.running.tallies().abuse().over_quota, 0);
+}
+
+#[test]
+fn the_text_beyond_a_quota_says_whose_it_was_and_no_name() {
+    let none = RateLimits { positive: 0, nodata: 0, error: 0, ..LIMITS };
+    let server = Server::start(none, |world| {
+        let keys = "acme 0123456789abcdefghij 5/d\n";
+        world.plan.zones[0].keys = Some(world.dataset("customers", Format::Keys, keys));
+        world.plan.zones[0].terms.refuse_with = RefuseWith::Code;
+        let list = world.dataset("list2", Format::Ip4Set, "192.0.2.1\n");
+        let zone = world.zone("open.example", &[(list, ".")]);
+        (zone.terms.quota, zone.terms.refuse_with) = (Quota::parse("5/d").unwrap(), RefuseWith::Code);
+    });
+    for (name, says) in [
+        ("1.2.0.192.0123456789abcdefghij.bl.example", "More was asked of bl.example with this key than its quota has"),
+        ("1.2.0.192.open.example", "127.0.0.1 asked more of open.example than its quota has"),
+    ] {
+        server.burst(&Query::new(name, TYPE_A));
+        let reply = server.tcp(&Query::new(name, TYPE_TXT));
+        assert_eq!(reply.sections[0][0].data, format!("\"Error: no listing. {says}\""));
+    }
 }
 
 /// A server on a port of its own, with a zone `bl.example` and a secret.
