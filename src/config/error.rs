@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::values::SECONDS_FORMS;
 use crate::cookie::MAX_SECRETS;
 use crate::dnsxl::name::NameError;
-use crate::feed::QUOTA_FORMS;
+use crate::feed::QuotaError;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -426,8 +426,8 @@ pub enum ValueError {
     #[error("`{0}` is no time: write 2026-07-12 or 2026-07-12T10:00:00Z")]
     When(String),
     /// No quota.
-    #[error("`{0}` is no quota: write {QUOTA_FORMS}")]
-    Quota(String),
+    #[error("`{0}`: {1}")]
+    Quota(String, QuotaError),
     /// No address or prefix.
     #[error("`{0}` is no address or prefix: write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32")]
     Net(String),

@@ -245,7 +245,7 @@ fn what_is_wrong_has_its_line_and_key() {
         ),
         (
             format!("{dataset}{zone}datasets = [\"a\"]\nquota = \"5/h\"\n"),
-            "infamy.toml:9: quota: `5/h` is no quota: write `N/s`, `N/d`, both, or `unlimited`",
+            "infamy.toml:9: quota: `5/h`: a quota by something else than the second or the day: write `N/s`, `N/d`, both, or `unlimited`",
         ),
         (
             format!("{dataset}{zone}datasets = [\"a\"]\nrefuse-with = \"servfail\"\n"),

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use super::keys::KeyError;
 use crate::dnsxl::name::NameError;
 use crate::dnsxl::subject::{mask4, mask6};
 
@@ -199,6 +200,9 @@ pub enum LineError {
         /// How it is to be written.
         form: &'static str,
     },
+    /// A line of a file of keys.
+    #[error(transparent)]
+    Key(KeyError),
     /// A JSON line that cannot be read.
     #[error("invalid JSON line")]
     Json,
