@@ -75,11 +75,6 @@ impl<'c> Checker<'c> {
         self.source.wrong(&place.span(), problem)
     }
 
-    /// A problem of a section of which no single key has a place.
-    fn wrong_section(&self, problem: Problem) -> ConfigError {
-        ConfigError::Wrong { place: self.source.whole(), problem }
-    }
-
     fn warn<T>(&mut self, place: &Spanned<T>, what: String) {
         self.warnings.push(Warning { place: self.source.place(&place.span()), what });
     }
@@ -94,18 +89,19 @@ impl<'c> Checker<'c> {
             ("tcp-idle", limits.tcp_idle.0 as usize),
         ] {
             if limit == 0 {
-                return Err(self.wrong_section(Problem::NoRoom { section: "limits", key }));
+                return Err(self.source.wrong_key("limits", key, Problem::NoRoom { section: "limits", key }));
             }
         }
         if addresses.is_empty() && [tls, https, quic].iter().all(|door| door.is_none()) {
-            return Err(self.wrong_section(Problem::NoAddresses));
+            return Err(self.source.wrong_key("listen", "addresses", Problem::NoAddresses));
         }
         // QUIC has the datagrams of an address, the others its streams, and the plain door both
         for doors in [&[tls, https][..], &[quic]] {
             let encrypted = doors.iter().filter_map(|door| door.as_ref()).flat_map(|door| &door.addresses);
             let all: Vec<_> = addresses.iter().chain(encrypted).filter(|address| address.port() != 0).collect();
             if let Some(twice) = all.iter().enumerate().find(|(index, address)| all[..*index].contains(address)) {
-                return Err(self.wrong_section(Problem::AddressTwice { address: twice.1.to_string() }));
+                let problem = Problem::AddressTwice { address: twice.1.to_string() };
+                return Err(self.source.wrong_key("listen", "addresses", problem));
             }
         }
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -138,7 +134,7 @@ impl<'c> Checker<'c> {
         let spec::Server { user, group, chroot, .. } = &self.spec.server;
         let user = match (user, group) {
             (Some(user), Some(group)) => Some(format!("{user}:{group}")),
-            (None, Some(_)) => return Err(self.wrong_section(Problem::GroupAlone)),
+            (None, Some(_)) => return Err(self.source.wrong_key("server", "group", Problem::GroupAlone)),
             (user, None) => user.clone(),
         };
         Ok(Confinement { user, root: chroot.as_deref().map(|root| at(self.source, root)), directory: None })

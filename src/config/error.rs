@@ -5,6 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use toml::de::{DeTable, DeValue};
+
 use super::values::SECONDS_FORMS;
 use crate::cookie::MAX_SECRETS;
 use crate::dnsxl::name::NameError;
@@ -45,8 +47,10 @@ pub enum ConfigError {
         problem: Problem,
     },
     /// A file of secrets cannot be used.
-    #[error("{}: {why}", path.display())]
+    #[error("{place}: cookies: secrets: {}: {why}", path.display())]
     Secrets {
+        /// Where it is named.
+        place: Place,
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -392,6 +396,23 @@ impl Source<'_> {
 
     pub(super) fn wrong(&self, span: &Range<usize>, problem: Problem) -> ConfigError {
         ConfigError::Wrong { place: self.place(span), problem }
+    }
+
+    /// The same of a key of a section, as `listen.tls`; of the section, if the key is not written, or of the whole file.
+    pub(super) fn wrong_key(&self, section: &str, key: &str, problem: Problem) -> ConfigError {
+        ConfigError::Wrong { place: self.place_of(section, key), problem }
+    }
+
+    pub(super) fn place_of(&self, section: &str, key: &str) -> Place {
+        let Ok(document) = DeTable::parse(self.text) else { return self.whole() };
+        let (mut place, mut table) = (self.whole(), document.get_ref());
+        for part in section.split('.').chain([key]) {
+            let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref() == part) else { break };
+            place = self.place(&name.span());
+            let DeValue::Table(inner) = value.get_ref() else { break };
+            table = inner;
+        }
+        place
     }
 
     pub(super) fn whole(&self) -> Place {

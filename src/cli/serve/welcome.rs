@@ -78,7 +78,10 @@ fn test_names(zone: &Zone) -> impl Iterator<Item = Name> {
             (.., true) => Name::parse(b"test").unwrap_or_default(),
             _ => continue,
         };
-        let name = test.under(&placed.under).and_then(|name| name.under(&zone.apex)).unwrap_or_default();
+        // whose key it is asked with is the reader's to say
+        let key = Name::parse(if zone.access.has_keys() { b"KEY" } else { b"." }).unwrap_or_default();
+        let name = [&placed.under, &key, &zone.apex].into_iter().try_fold(test, |name, above| name.under(above));
+        let name = name.unwrap_or_default();
         if !names.contains(&name) {
             names.push(name);
         }
