@@ -26,6 +26,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         writeln!(out, "{warning}")?;
     }
     let mut errors = 0;
+    for error in config.start_errors() {
+        eprintln!("error: {error}");
+        errors += 1;
+    }
     // as the server sees them, so that a file out of its reach is found here
     if let Err(error) = config.confined_plan() {
         eprintln!("error: {error}");

@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::Config;
 use super::error::{ConfigError, Problem, Source, Warning};
 use super::spec::{self, FormatName, Spec};
+use super::start::Needs;
 use super::{Judging, abuse, verdicts};
 use crate::dataset::compiled::format_of;
 use crate::dataset::{self, Bounds, Defaults, NeverList};
@@ -52,6 +53,7 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         plan,
         judging,
         warnings,
+        needs: Needs::of(&spec, source),
         spec,
     })
 }

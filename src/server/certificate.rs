@@ -3,6 +3,7 @@
 //! Invariant: what is served is always a whole chain with the key that belongs to it; a reload that cannot read both
 //! changes nothing. A connection keeps the certificate that its handshake began with.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use crate::feed::NO_FILE;
+
 /// Where a certificate is.
 #[derive(Clone, Debug)]
 pub struct CertificatePaths {
@@ -19,6 +22,17 @@ pub struct CertificatePaths {
     pub chain: PathBuf,
     /// PEM: the private key, as PKCS #8, PKCS #1 or SEC 1.
     pub key: PathBuf,
+}
+
+impl CertificatePaths {
+    /// Whether what is there can be served.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    pub fn check(&self) -> Result<(), CertificateError> {
+        read(self).map(drop)
+    }
 }
 
 /// Why a certificate cannot be served.
@@ -76,6 +90,11 @@ impl Certificate {
 
 fn read(paths: &CertificatePaths) -> Result<CertifiedKey, CertificateError> {
     let CertificatePaths { chain, key } = paths;
+    // to open a pipe is to wait for whoever writes to it
+    if let Some(path) = [chain, key].into_iter().find(|path| path.exists() && !path.is_file()) {
+        let why = pem::Error::Io(io::Error::other(NO_FILE));
+        return Err(CertificateError::File { path: path.clone(), why });
+    }
     let certificates = CertificateDer::pem_file_iter(chain)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|why| CertificateError::File { path: chain.clone(), why })?;
