@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::load;
-use super::{FAILURE, now, selftest};
+use super::{FAILURE, now, selftest, terms};
 use crate::reload::{Event, Plan, Store};
 use crate::snapshot::Snapshot;
 
@@ -39,6 +39,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let loaded = load::load(&mut store);
     for event in &loaded {
         errors += print_problems(&mut out, store.plan(), event)?;
+    }
+    for unheeded in terms::unheeded(&config.plan, &store) {
+        writeln!(out, "{unheeded}")?;
     }
     let snapshot = store.snapshot()?;
     let findings = selftest::test(&snapshot, store.plan(), now());

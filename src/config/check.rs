@@ -458,6 +458,14 @@ impl<'c> Checker<'c> {
                 format!("{by}: ns: not given, and ns.{apex} has no address as all are listened on; write ns = [\"…\"]");
             self.warn(&spec.apex, what);
         }
+        if keys.is_none() && spec.key_quota.0.is_bound() {
+            self.warn(&spec.apex, format!("{by}: key-quota: means nothing without keys; name some, or leave it out"));
+        }
+        let is_open = access.is_none() && keys.is_none() && self.spec.server.access.is_none();
+        if is_open && !spec.quota.0.is_bound() && spec.refuse_with != spec::RefuseWith::default() {
+            let what = format!("{by}: refuse-with: nobody is refused without access, keys or quota; leave it out");
+            self.warn(&spec.apex, what);
+        }
         let zone = ZoneSpec {
             soa: spec.soa.as_ref().map(|soa| soa_line(soa, spec)),
             ns: spec.ns.as_ref().map(|ns| NsLine { ttl: 0, names: ns.iter().map(|name| name.0.clone()).collect() }),

@@ -299,12 +299,16 @@ files = \"b\"
 [[zone]]
 apex = \"bl.example\"
 datasets = [{ name = \"a\", under = \"1\" }]
+refuse-with = \"code\"
+key-quota = \"5/s\"
 ";
     let warnings: Vec<String> = parse(text).unwrap().warnings.iter().map(ToString::to_string).collect();
     let expected = [
         "infamy.toml:3: dataset a: value: 192.0.2.1 is outside 127.0.0.0/8",
         "infamy.toml:13: zone bl.example: under: `1` could be taken for a part of an address",
         "infamy.toml:12: zone bl.example: ns: not given, and ns.bl.example has no address",
+        "infamy.toml:12: zone bl.example: key-quota: means nothing without keys",
+        "infamy.toml:12: zone bl.example: refuse-with: nobody is refused without access, keys or quota",
         "infamy.toml:8: dataset b: no zone uses it",
     ];
     assert_eq!(warnings.len(), expected.len(), "{warnings:?}");

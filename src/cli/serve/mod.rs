@@ -34,7 +34,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 use tracing_subscriber::EnvFilter;
 
-use super::{FAILURE, load, now};
+use super::{FAILURE, load, now, terms};
 use crate::config::Config;
 use crate::dnsxl::Name;
 use crate::evidence::store::{EvidenceLog, Journal, SqliteLog};
@@ -92,6 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if load_first(&mut store, &state, &sender, &events)? == First::Ended {
         return Ok(ExitCode::SUCCESS);
     }
+    terms::unheeded(store.plan(), &store).iter().for_each(|unheeded| tracing::warn!("{unheeded}"));
     let (log, kept) = match &control.store {
         Some(path) => {
             let mut log = SqliteLog::open(path).context("[control] store")?;
