@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use arrayvec::ArrayVec;
 
 use crate::cookie::Secrets;
+use crate::dataset::{Dataset, Key};
 use crate::dnsxl::Labels;
-use crate::dnsxl::name::same_wire;
+use crate::dnsxl::name::{MAX_LABEL, same_wire};
 use crate::zone::{Access, Zone};
 
 /// All zones of one generation.
@@ -21,6 +23,8 @@ pub struct Snapshot {
     by_apex: Box<[Option<u32>]>,
     /// The label counts that apexes have, the longest first: no other suffix of a QNAME need be looked up.
     apex_labels: Vec<usize>,
+    /// The keys of all zones, each dataset once.
+    keys: Vec<Arc<Dataset>>,
     /// Who may ask anything at all.
     pub access: Access,
     /// What `version.bind` gets.
@@ -51,7 +55,13 @@ impl Snapshot {
         let mut apex_labels: Vec<usize> = zones.iter().map(|zone| zone.apex_labels).collect();
         apex_labels.sort_unstable_by(|a, b| b.cmp(a));
         apex_labels.dedup();
-        Self { zones, by_apex, apex_labels, access, version, secrets: Secrets::default() }
+        let mut keys: Vec<Arc<Dataset>> = Vec::new();
+        for dataset in zones.iter().filter_map(|zone| zone.access.keys()) {
+            if !keys.iter().any(|known| Arc::ptr_eq(known, dataset)) {
+                keys.push(dataset.clone());
+            }
+        }
+        Self { zones, by_apex, apex_labels, keys, access, version, secrets: Secrets::default() }
     }
 
     /// The same generation without its access lists and keys: what zones hold, not who may ask. It is never published.
@@ -77,6 +87,17 @@ impl Snapshot {
         let count = name.count();
         let suffixes = self.apex_labels.iter().filter(|&&labels| labels < count).map(|&labels| name.suffix(labels));
         suffixes.filter_map(|suffix| self.zone_at(suffix)).next()
+    }
+
+    /// Whether any zone has keys.
+    pub fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// The key of any zone that a label is, in any case.
+    pub fn key(&self, label: &[u8]) -> Option<&Key> {
+        let label: ArrayVec<u8, MAX_LABEL> = label.iter().take(MAX_LABEL).map(u8::to_ascii_lowercase).collect();
+        self.keys.iter().find_map(|dataset| Some(dataset.keys.as_ref()?.find(&label)?.1))
     }
 
     fn zone_at(&self, apex: &[u8]) -> Option<(usize, &Zone)> {

@@ -28,7 +28,10 @@ use crate::zone::{Admission, Applied, Permit, Refusal, RefuseWith, Standing, Zon
 pub fn answer(snapshot: &Snapshot, query: &Query<'_>, out: &mut impl Sections) -> Result<Decision, DropReason> {
     let labels = query.name.labels();
     if query.qclass == CLASS_CH {
-        return Ok(version(snapshot, query, labels, out));
+        return match snapshot.access.listed(&snapshot.access, query.client) {
+            Some(Permit::Ignore) => Err(DropReason::Access { zone: None }),
+            _ => Ok(version(snapshot, query, labels, out)),
+        };
     }
     let found = match query.qclass {
         CLASS_IN | CLASS_ANY if query.qtype == TYPE_DS => {
@@ -267,7 +270,7 @@ impl<'z, S: Sections> Reply<'z, '_, S> {
         let ttl = self.zone.ttl.min(REFUSAL_TTL);
         match self.query.qtype {
             // RFC 8482, section 4.1: one RRset
-            TYPE_A | TYPE_ANY => self.give(TYPE_A, ttl, &listing::code(refusal).octets()),
+            TYPE_A | TYPE_ANY => self.give(TYPE_A, ttl, &listing::code(refusal, self.zone.choice).octets()),
             TYPE_TXT => self.give(TYPE_TXT, ttl, &listing::why_refused(refusal, self.zone, self.query.client)),
             _ => return Outcome::NoData,
         }

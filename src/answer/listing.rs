@@ -75,12 +75,14 @@ pub(super) fn has(zone: &Zone, hits: &Hits, name: Labels<'_>, rtype: u16, rdata:
     zone.choice != Choice::Or && values_of(zone, hits).any(is_same)
 }
 
-/// The address that says why there is no answer: what operators of lists and authors of clients have agreed on.
-pub(super) fn code(refusal: Refusal) -> Ipv4Addr {
+/// The address that says why there is no answer: what operators of lists and authors of clients have agreed on. Where
+/// values are bits the lowest is kept for it, whatever the reason, as URIBL and SURBL do; the others have nearly all set.
+pub(super) fn code(refusal: Refusal, choice: Choice) -> Ipv4Addr {
     match refusal {
+        _ if choice == Choice::Or => Ipv4Addr::LOCALHOST,
         Refusal::Key => Ipv4Addr::new(127, 255, 255, 252),
         Refusal::Client => Ipv4Addr::new(127, 255, 255, 254),
-        Refusal::Quota => Ipv4Addr::new(127, 255, 255, 255),
+        Refusal::Quota | Refusal::KeyQuota => Ipv4Addr::new(127, 255, 255, 255),
     }
 }
 
@@ -92,6 +94,10 @@ pub(super) fn why_refused(refusal: Refusal, zone: &Zone, client: IpAddr) -> Arra
         Refusal::Key => write!(text, "Error: no listing. {client} asked with a key that is not known to {apex}"),
         Refusal::Client => write!(text, "Error: no listing. {client} may not ask {apex}"),
         Refusal::Quota => write!(text, "Error: no listing. {client} asked more of {apex} than its quota has"),
+        // whose key it is may be no business of those who share the resolver
+        Refusal::KeyQuota => {
+            write!(text, "Error: no listing. More was asked of {apex} with this key than its quota has")
+        }
     };
     character_string(&text)
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::load;
-use super::{FAILURE, count, now, selftest};
+use super::{FAILURE, count, now, selftest, terms};
 use crate::reload::{Event, Plan, Store};
 use crate::snapshot::Snapshot;
 
@@ -26,6 +26,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         writeln!(out, "{warning}")?;
     }
     let mut errors = 0;
+    for error in config.start_errors() {
+        eprintln!("error: {error}");
+        errors += 1;
+    }
     // as the server sees them, so that a file out of its reach is found here
     if let Err(error) = config.confined_plan() {
         eprintln!("error: {error}");
@@ -35,6 +39,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let loaded = load::load(&mut store);
     for event in &loaded {
         errors += print_problems(&mut out, store.plan(), event)?;
+    }
+    for unheeded in terms::unheeded(&config.plan, &store) {
+        writeln!(out, "{unheeded}")?;
     }
     let snapshot = store.snapshot()?;
     let findings = selftest::test(&snapshot, store.plan(), now());

@@ -31,6 +31,7 @@ mod serve;
 mod status;
 #[cfg(fuzzing)]
 pub mod strangers;
+mod terms;
 mod top;
 mod withdraw;
 

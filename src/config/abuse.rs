@@ -3,8 +3,7 @@
 //! Invariant: secrets are in files of their own, which others cannot read, and in no message.
 
 use std::fs::File;
-use std::io::Read;
-
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -14,6 +13,7 @@ use super::error::{ConfigError, Problem, Source};
 use super::values::{OneOrMany, Seconds};
 use crate::cookie::{MAX_SECRETS, Secret, Secrets};
 use crate::dataset::open_to_others;
+use crate::feed::{NO_FILE, SystemError};
 use crate::reload::Cookies;
 use crate::server::RateLimits;
 
@@ -97,9 +97,7 @@ pub(super) fn rate_limits(spec: &RateLimitSpec, source: &Source<'_>) -> Result<O
     };
     match limits.check() {
         Ok(()) => Ok(Some(limits).filter(RateLimits::bounds_anything)),
-        Err((key, range)) => {
-            Err(ConfigError::Wrong { place: source.whole(), problem: Problem::RateLimit { key, range } })
-        }
+        Err((key, range)) => Err(source.wrong_key("rate-limit", key, Problem::RateLimit { key, range })),
     }
 }
 
@@ -111,20 +109,28 @@ pub(super) fn cookies(spec: &CookieSpec, source: &Source<'_>) -> Result<Cookies,
     let mut secrets = Vec::new();
     for path in &spec.secrets.0 {
         let path = at(source, path.as_ref());
-        read(&path, &mut secrets).map_err(|why| ConfigError::Secrets { path, why })?;
+        let place = || source.place_of("cookies", "secrets");
+        read(&path, &mut secrets).map_err(|why| ConfigError::Secrets { place: place(), path, why })?;
     }
     if spec.secrets.0.is_empty() {
         return Ok(Cookies::Own);
     }
     let found = secrets.len();
     if !(1..=MAX_SECRETS).contains(&found) {
-        return Err(ConfigError::Wrong { place: source.whole(), problem: Problem::Secrets { found } });
+        return Err(source.wrong_key("cookies", "secrets", Problem::Secrets { found }));
     }
     Ok(Cookies::Shared(Secrets::new(secrets)))
 }
 
 fn read(path: &PathBuf, secrets: &mut Vec<Secret>) -> Result<(), String> {
-    let failed = |why: std::io::Error| why.to_string();
+    let failed = |why: io::Error| match why.kind() {
+        io::ErrorKind::NotFound => format!("{why}: make it, with a line of `openssl rand -hex 16`, and `chmod 640` it"),
+        _ => SystemError(&why).to_string(),
+    };
+    // to open a pipe is to wait for whoever writes to it
+    if !path.metadata().map_err(failed)?.is_file() {
+        return Err(NO_FILE.to_owned());
+    }
     let file = File::open(path).map_err(failed)?;
     if let Some(mode) = open_to_others(&file.metadata().map_err(failed)?) {
         return Err(format!("mode {mode:03o} lets others in: `chmod 640` it"));
@@ -204,7 +210,11 @@ mod tests {
             assert!(told.contains(why) && !told.contains(&ONE[..8]), "{told}");
         }
         let told = parse(folder.path(), "[cookies]\nsecrets = \"none\"\n").unwrap_err();
-        assert!(told.contains("none: No such file"), "{told}");
+        assert!(told.contains("infamy.toml:3: cookies: secrets: "), "{told}");
+        assert!(told.contains("none: No such file or directory (os error 2): make it"), "{told}");
+        nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let told = parse(folder.path(), "[cookies]\nsecrets = \"pipe\"\n").unwrap_err();
+        assert!(told.ends_with("pipe: is a folder, pipe or device: write it to a file"), "{told}");
     }
 
     #[test]
@@ -223,7 +233,7 @@ mod tests {
             ("table-size = 1", "rate-limit: table-size: write 1024 to"),
         ] {
             let told = parse(folder.path(), &format!("[rate-limit]\n{rest}\n")).unwrap_err();
-            assert!(told.contains(why), "{told}");
+            assert!(told.contains(&format!("infamy.toml:3: {why}")), "{told}");
         }
     }
 }

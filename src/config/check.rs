@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::Config;
 use super::error::{ConfigError, Problem, Source, Warning};
 use super::spec::{self, FormatName, Spec};
+use super::start::Needs;
 use super::{Judging, abuse, verdicts};
 use crate::dataset::compiled::format_of;
 use crate::dataset::{self, Bounds, Defaults, NeverList};
@@ -52,6 +53,7 @@ pub(super) fn check(spec: Spec, source: &Source<'_>) -> Result<Config, ConfigErr
         plan,
         judging,
         warnings,
+        needs: Needs::of(&spec, source),
         spec,
     })
 }
@@ -75,11 +77,6 @@ impl<'c> Checker<'c> {
         self.source.wrong(&place.span(), problem)
     }
 
-    /// A problem of a section of which no single key has a place.
-    fn wrong_section(&self, problem: Problem) -> ConfigError {
-        ConfigError::Wrong { place: self.source.whole(), problem }
-    }
-
     fn warn<T>(&mut self, place: &Spanned<T>, what: String) {
         self.warnings.push(Warning { place: self.source.place(&place.span()), what });
     }
@@ -94,18 +91,19 @@ impl<'c> Checker<'c> {
             ("tcp-idle", limits.tcp_idle.0 as usize),
         ] {
             if limit == 0 {
-                return Err(self.wrong_section(Problem::NoRoom { section: "limits", key }));
+                return Err(self.source.wrong_key("limits", key, Problem::NoRoom { section: "limits", key }));
             }
         }
         if addresses.is_empty() && [tls, https, quic].iter().all(|door| door.is_none()) {
-            return Err(self.wrong_section(Problem::NoAddresses));
+            return Err(self.source.wrong_key("listen", "addresses", Problem::NoAddresses));
         }
         // QUIC has the datagrams of an address, the others its streams, and the plain door both
         for doors in [&[tls, https][..], &[quic]] {
             let encrypted = doors.iter().filter_map(|door| door.as_ref()).flat_map(|door| &door.addresses);
             let all: Vec<_> = addresses.iter().chain(encrypted).filter(|address| address.port() != 0).collect();
             if let Some(twice) = all.iter().enumerate().find(|(index, address)| all[..*index].contains(address)) {
-                return Err(self.wrong_section(Problem::AddressTwice { address: twice.1.to_string() }));
+                let problem = Problem::AddressTwice { address: twice.1.to_string() };
+                return Err(self.source.wrong_key("listen", "addresses", problem));
             }
         }
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -138,7 +136,7 @@ impl<'c> Checker<'c> {
         let spec::Server { user, group, chroot, .. } = &self.spec.server;
         let user = match (user, group) {
             (Some(user), Some(group)) => Some(format!("{user}:{group}")),
-            (None, Some(_)) => return Err(self.wrong_section(Problem::GroupAlone)),
+            (None, Some(_)) => return Err(self.source.wrong_key("server", "group", Problem::GroupAlone)),
             (user, None) => user.clone(),
         };
         Ok(Confinement { user, root: chroot.as_deref().map(|root| at(self.source, root)), directory: None })
@@ -392,18 +390,14 @@ impl<'c> Checker<'c> {
         self.find_of(by, name, (datasets, Format::Acl), |by, name| Problem::ListAsAccess { by, name })
     }
 
-    fn terms(&self, spec: &spec::Zone) -> Result<Terms, ConfigError> {
+    fn terms(spec: &spec::Zone) -> Terms {
         let refuse_with = match spec.refuse_with {
             spec::RefuseWith::Refused => RefuseWith::Refused,
             spec::RefuseWith::Nxdomain => RefuseWith::NxDomain,
             spec::RefuseWith::Drop => RefuseWith::Drop,
-            spec::RefuseWith::Code if spec.choice == spec::Choice::Or => {
-                let zone = spec.apex.get_ref().0.to_string();
-                return Err(self.wrong(&spec.apex, Problem::CodeAmongBits { zone }));
-            }
             spec::RefuseWith::Code => RefuseWith::Code,
         };
-        Ok(Terms { refuse_with, quota: spec.quota.0, key_quota: spec.key_quota.0 })
+        Terms { refuse_with, quota: spec.quota.0, key_quota: spec.key_quota.0 }
     }
 
     fn zone(
@@ -464,6 +458,14 @@ impl<'c> Checker<'c> {
                 format!("{by}: ns: not given, and ns.{apex} has no address as all are listened on; write ns = [\"…\"]");
             self.warn(&spec.apex, what);
         }
+        if keys.is_none() && spec.key_quota.0.is_bound() {
+            self.warn(&spec.apex, format!("{by}: key-quota: means nothing without keys; name some, or leave it out"));
+        }
+        let is_open = access.is_none() && keys.is_none() && self.spec.server.access.is_none();
+        if is_open && !spec.quota.0.is_bound() && spec.refuse_with != spec::RefuseWith::default() {
+            let what = format!("{by}: refuse-with: nobody is refused without access, keys or quota; leave it out");
+            self.warn(&spec.apex, what);
+        }
         let zone = ZoneSpec {
             soa: spec.soa.as_ref().map(|soa| soa_line(soa, spec)),
             ns: spec.ns.as_ref().map(|ns| NsLine { ttl: 0, names: ns.iter().map(|name| name.0.clone()).collect() }),
@@ -487,7 +489,7 @@ impl<'c> Checker<'c> {
                 .collect(),
             apex: apex.clone(),
         };
-        Ok(ZonePlan { spec: zone, datasets: placed, allow, access, keys, terms: self.terms(spec)? })
+        Ok(ZonePlan { spec: zone, datasets: placed, allow, access, keys, terms: Self::terms(spec) })
     }
 }
 

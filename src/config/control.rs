@@ -22,21 +22,21 @@ pub(super) struct Control {
 
 /// Checks the two.
 pub(super) fn check(spec: &Spec, source: &Source<'_>) -> Result<Control, ConfigError> {
-    let wrong = |problem| Err(ConfigError::Wrong { place: source.whole(), problem });
+    let wrong = |section, key, problem| Err(source.wrong_key(section, key, problem));
     let spec::Control { socket, addresses, hosts, tokens, metrics, store, connections, connections_per_client } =
         &spec.control;
     for (key, limit) in [("connections", *connections), ("connections-per-client", *connections_per_client)] {
         if limit == 0 {
-            return wrong(Problem::NoRoom { section: "control", key });
+            return wrong("control", key, Problem::NoRoom { section: "control", key });
         }
     }
     if !addresses.is_empty() && tokens.is_none() {
-        return wrong(Problem::NoTokens);
+        return wrong("control", "addresses", Problem::NoTokens);
     }
     let spec::Retention { reports, most_reports, audit } = &spec.retention;
     let kept = [("reports", reports.0.into()), ("most-reports", *most_reports), ("audit", audit.0.into())];
     if let Some((key, _)) = kept.into_iter().find(|(_, most)| *most == 0) {
-        return wrong(Problem::KeepsNothing { key });
+        return wrong("retention", key, Problem::KeepsNothing { key });
     }
     let state = spec.server.state_directory.as_deref();
     let in_state = |name: &str| state.map(|directory| at(source, &directory.join(name)));
@@ -49,7 +49,7 @@ pub(super) fn check(spec: &Spec, source: &Source<'_>) -> Result<Control, ConfigE
     let warning = open.map(|address| {
         let what =
             format!("control: {address} is not loopback, and tokens go over it as they are; use a proxy that encrypts");
-        Warning { place: source.whole(), what }
+        Warning { place: source.place_of("control", "addresses"), what }
     });
     Ok(Control {
         listen: Listen {

@@ -5,10 +5,12 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use toml::de::{DeTable, DeValue};
+
 use super::values::SECONDS_FORMS;
 use crate::cookie::MAX_SECRETS;
 use crate::dnsxl::name::NameError;
-use crate::feed::QUOTA_FORMS;
+use crate::feed::QuotaError;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +47,10 @@ pub enum ConfigError {
         problem: Problem,
     },
     /// A file of secrets cannot be used.
-    #[error("{}: {why}", path.display())]
+    #[error("{place}: cookies: secrets: {}: {why}", path.display())]
     Secrets {
+        /// Where it is named.
+        place: Place,
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -243,15 +247,6 @@ pub enum Problem {
         /// The dataset.
         name: String,
     },
-    /// A code where it could not be told from a listing.
-    #[error(
-        "zone {zone}: refuse-with: \"code\" sets every bit that a client of choice = \"or\" could ask about, so that all of \
-         them would be listed; write \"refused\", \"nxdomain\" or \"drop\""
-    )]
-    CodeAmongBits {
-        /// The zone.
-        zone: String,
-    },
     /// A bound that is out of bounds itself.
     #[error("rate-limit: {key}: write {range}")]
     RateLimit {
@@ -403,6 +398,23 @@ impl Source<'_> {
         ConfigError::Wrong { place: self.place(span), problem }
     }
 
+    /// The same of a key of a section, as `listen.tls`; of the section, if the key is not written, or of the whole file.
+    pub(super) fn wrong_key(&self, section: &str, key: &str, problem: Problem) -> ConfigError {
+        ConfigError::Wrong { place: self.place_of(section, key), problem }
+    }
+
+    pub(super) fn place_of(&self, section: &str, key: &str) -> Place {
+        let Ok(document) = DeTable::parse(self.text) else { return self.whole() };
+        let (mut place, mut table) = (self.whole(), document.get_ref());
+        for part in section.split('.').chain([key]) {
+            let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref() == part) else { break };
+            place = self.place(&name.span());
+            let DeValue::Table(inner) = value.get_ref() else { break };
+            table = inner;
+        }
+        place
+    }
+
     pub(super) fn whole(&self) -> Place {
         Place { path: self.path.to_owned(), line: None }
     }
@@ -435,8 +447,8 @@ pub enum ValueError {
     #[error("`{0}` is no time: write 2026-07-12 or 2026-07-12T10:00:00Z")]
     When(String),
     /// No quota.
-    #[error("`{0}` is no quota: write {QUOTA_FORMS}")]
-    Quota(String),
+    #[error("`{0}`: {1}")]
+    Quota(String, QuotaError),
     /// No address or prefix.
     #[error("`{0}` is no address or prefix: write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32")]
     Net(String),

@@ -14,6 +14,7 @@ mod logs;
 mod neighborhood;
 mod page;
 pub mod spec;
+mod start;
 mod values;
 mod verdicts;
 
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 pub use error::{ConfigError, Place, Problem, ValueError, Warning};
 pub use neighborhood::Judging;
+pub use start::StartError;
 
 use crate::dataset::Emitted;
 use crate::evidence::store::Retention;
@@ -68,6 +70,8 @@ pub struct Config {
     pub judging: Judging,
     /// What is allowed, and rarely meant.
     pub warnings: Vec<Warning>,
+    /// Where what a start needs is named.
+    needs: start::Needs,
     /// What was written, for [`Self::needs_restart`].
     spec: Spec,
 }

@@ -174,10 +174,9 @@ pub(super) fn check(
 }
 
 fn parameters(spec: &NeighborhoodSpec, source: &Source<'_>) -> Result<Parameters, ConfigError> {
-    let wrong = |problem| ConfigError::Wrong { place: source.whole(), problem };
     let LiftSpec { watch, suspicious, bad, leave } = spec.lift;
     if !(watch > 0.0 && watch <= suspicious && suspicious <= bad && bad.is_finite() && leave > 0.0 && leave <= 1.0) {
-        return Err(wrong(Problem::Lifts));
+        return Err(source.wrong_key("neighborhood", "lift", Problem::Lifts));
     }
     let mut coefficients = Coefficients::default();
     let Coefficients { touched, untouched, leaf, returning } = &mut coefficients;
@@ -192,8 +191,10 @@ fn parameters(spec: &NeighborhoodSpec, source: &Source<'_>) -> Result<Parameters
             let place = names.iter().position(|known| known == name);
             let place = place.or_else(|| (name == INTERCEPT && values.len() > names.len()).then_some(names.len()));
             let place = place.filter(|_| value.is_finite());
-            let place =
-                place.ok_or_else(|| wrong(Problem::Term { part, name: name.clone(), known: names.join(", ") }))?;
+            let place = place.ok_or_else(|| {
+                let problem = Problem::Term { part, name: name.clone(), known: names.join(", ") };
+                source.wrong_key(&format!("neighborhood.{part}"), name, problem)
+            })?;
             values[place] = value;
         }
     }

@@ -68,22 +68,22 @@ impl Default for PageSpec {
 
 /// Checks `[page]`.
 pub(super) fn check(spec: &PageSpec, source: &Source<'_>) -> Result<Listen, ConfigError> {
-    let wrong = |problem| Err(ConfigError::Wrong { place: source.whole(), problem });
+    let wrong = |key, problem| Err(source.wrong_key("page", key, problem));
     let limits = [
         ("requests", spec.requests as usize),
         ("connections", spec.connections),
         ("connections-per-client", spec.connections_per_client),
     ];
     if let Some((key, _)) = limits.into_iter().find(|(_, limit)| *limit == 0) {
-        return wrong(Problem::NoRoom { section: "page", key });
+        return wrong(key, Problem::NoRoom { section: "page", key });
     }
     if let Some(url) = spec.url.as_ref().filter(|url| !is_origin(url)) {
-        return wrong(Problem::PageUrl { url: url.clone() });
+        return wrong("url", Problem::PageUrl { url: url.clone() });
     }
     let texts = [("name", Some(&spec.name)), ("contact", spec.contact.as_ref())];
     let is_line = |text: &str| !text.trim().is_empty() && text.len() <= MAX_LINE && !text.contains(char::is_control);
     if let Some((key, _)) = texts.into_iter().find(|(_, text)| text.is_some_and(|text| !is_line(text))) {
-        return wrong(Problem::PageLine { key, most: MAX_LINE });
+        return wrong(key, Problem::PageLine { key, most: MAX_LINE });
     }
     let PageSpec { addresses, url, name, contact, requests, connections, connections_per_client, .. } = spec.clone();
     Ok(Listen {

@@ -153,7 +153,7 @@ impl TryFrom<String> for Net {
     }
 }
 
-/// A quota, written as `"100/s 200000/d"`; the empty text bounds nothing.
+/// A quota, written as `"100/s 200000/d"` or `"unlimited"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct QuotaText(pub Quota);
@@ -162,7 +162,12 @@ impl TryFrom<String> for QuotaText {
     type Error = ValueError;
 
     fn try_from(text: String) -> Result<Self, ValueError> {
-        Quota::parse(&text).map(Self).ok_or(ValueError::Quota(text))
+        match Quota::parse(&text) {
+            // here nobody else has one that would hold instead
+            Ok(quota) if !quota.is_bound() => Ok(Self::default()),
+            Ok(quota) => Ok(Self(quota)),
+            Err(why) => Err(ValueError::Quota(text, why)),
+        }
     }
 }
 

@@ -419,9 +419,8 @@ impl Sink for Collector<'_> {
             }
             Entry::Client { block, action } => self.client(line, block, action),
             Entry::Key { name, key, quota } => {
-                if let Some(first) = self.keys.push(&self.spec.name, name, key, quota) {
-                    let (name, first) = (name.to_owned(), first.to_owned());
-                    self.report(line, Reason::KeyTwice { name, first });
+                if let Some(reason) = self.keys.push(&self.spec.name, name, key, quota) {
+                    self.report(line, reason);
                 }
             }
         }

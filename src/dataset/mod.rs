@@ -48,7 +48,7 @@ pub use values::{DEFAULT_ADDRESS, Defaults, Template, Value, Values};
 
 use crate::dnsxl::Name;
 use crate::dnsxl::key::KeyShape;
-use crate::feed::{self, FileError, Format, LineError, Reading};
+use crate::feed::{self, FileError, Format, LineError, NO_FILE, Quota, Reading};
 use crate::table::{Access, Compiled, CompiledError, Table, file};
 use collect::Collector;
 
@@ -242,6 +242,18 @@ pub enum Reason {
         /// Whose it is.
         first: String,
     },
+    /// A second quota for one name.
+    #[error(
+        "the quota of {name} is left out: {quota} here, and {first} in an earlier line: write one for all its keys"
+    )]
+    QuotaTwice {
+        /// Whose quota.
+        name: String,
+        /// What the line says.
+        quota: Quota,
+        /// What holds.
+        first: Quota,
+    },
     /// Every address there is.
     #[error("{what} lists every address: refused; list what is meant")]
     Everything {
@@ -268,6 +280,12 @@ pub enum LoadError {
         /// Its permissions.
         mode: u32,
     },
+    /// A file of keys that is no file, and might be waited for.
+    #[error("{path}: {NO_FILE}")]
+    NoFile {
+        /// What it is named.
+        path: PathBuf,
+    },
     /// A wrong line, where wrong lines are fatal.
     #[error("{0}")]
     Line(Problem),
@@ -287,6 +305,16 @@ pub enum LoadError {
     TooFew {
         /// The dataset's first file.
         path: PathBuf,
+        /// Entries found.
+        found: u64,
+        /// Entries expected.
+        least: u64,
+    },
+    /// Too few entries, and wrong lines beside them.
+    #[error("{first}; without wrong lines there are {found} entries, at least {least} expected")]
+    TooFewRight {
+        /// The first wrong line.
+        first: Box<Problem>,
         /// Entries found.
         found: u64,
         /// Entries expected.
@@ -448,7 +476,7 @@ fn load_files(
     let mut modified = 0;
     for path in &spec.files {
         if spec.format == Format::Keys {
-            check_mode(path)?;
+            check_secret(path)?;
         }
         collector.begin_file(path);
         let reading = Reading { max_range4: collector.max_range4, ..spec.reading.clone() };
@@ -469,10 +497,16 @@ fn load_files(
     if let Some(problem) = collector.everything.take().filter(|_| !never.is_empty()) {
         return Err(LoadError::Everything(problem));
     }
-    if let Some(problem) = collector.bad_line.take().filter(|_| spec.bad_lines == BadLines::Refuse) {
-        return Err(LoadError::Line(problem));
-    }
-    check_head(&collector.head, spec, collector.report.entries, now)?;
+    let wrong = match (collector.bad_line.take(), spec.bad_lines) {
+        (Some(problem), BadLines::Refuse) => return Err(LoadError::Line(problem)),
+        (wrong, _) => wrong,
+    };
+    check_head(&collector.head, spec, collector.report.entries, now).map_err(|error| match (error, wrong) {
+        (LoadError::TooFew { found, least, .. }, Some(first)) => {
+            LoadError::TooFewRight { first: Box::new(first), found, least }
+        }
+        (error, _) => error,
+    })?;
     if collector.too_many_values {
         return Err(LoadError::TooManyValues { path: first_path(), source: values::TooManyValues });
     }
@@ -481,16 +515,20 @@ fn load_files(
     if let (Some(Emitted(emitter)), [part, ..]) = (&spec.emitted, &mut parts[..]) {
         part.holds = emitter.holds();
     }
-    let keys = (spec.format == Format::Keys).then(|| std::mem::take(&mut collector.keys));
+    let keys = (spec.format == Format::Keys).then(|| std::mem::take(&mut collector.keys).settled());
     let head = std::mem::take(&mut collector.head);
     let dataset = Dataset { name: spec.name.clone(), parts, clients, keys, head, modified, compiled: None };
     Ok((dataset, collector.report))
 }
 
-/// Refuses a file of keys that others can read or write.
-fn check_mode(path: &Path) -> Result<(), LoadError> {
+/// Refuses a file of keys that others can read or write, and what is none.
+fn check_secret(path: &Path) -> Result<(), LoadError> {
     let read = |source| FileError::Read { path: path.into(), source };
-    match open_to_others(&path.metadata().map_err(read)?) {
+    let file = path.metadata().map_err(read)?;
+    if !file.is_file() {
+        return Err(LoadError::NoFile { path: path.into() });
+    }
+    match open_to_others(&file) {
         Some(mode) => Err(LoadError::Open { path: path.into(), mode }),
         None => Ok(()),
     }

@@ -4,9 +4,13 @@
 //! rest of the file cannot be told. An [`Excerpt`] is short and printable, so that a list cannot write to a terminal.
 
 use std::fmt;
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use nix::unistd::{Uid, User};
+
+use super::keys::KeyError;
 use crate::dnsxl::name::NameError;
 use crate::dnsxl::subject::{mask4, mask6};
 
@@ -199,6 +203,9 @@ pub enum LineError {
         /// How it is to be written.
         form: &'static str,
     },
+    /// A line of a file of keys.
+    #[error(transparent)]
+    Key(KeyError),
     /// A JSON line that cannot be read.
     #[error("invalid JSON line")]
     Json,
@@ -265,13 +272,13 @@ impl LineError {
 #[non_exhaustive]
 pub enum FileError {
     /// The system said no, or the file's compression is damaged.
-    #[error("{path}: {source}")]
+    #[error("{path}: {}", SystemError(source))]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file was written to or replaced while it was read, so what was read may be half of it.
     #[error("{path}: changed while it was read: try again, and replace lists by rename")]
@@ -303,6 +310,26 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// What the system says of a file; where it is a matter of rights also who lacks them, and how to mend it.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemError<'e>(pub &'e io::Error);
+
+impl fmt::Display for SystemError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        if self.0.kind() != io::ErrorKind::PermissionDenied {
+            return Ok(());
+        }
+        let uid = Uid::effective();
+        // in a chroot there may be no names
+        match User::from_uid(uid) {
+            Ok(Some(user)) => write!(f, ": user {} may not read it", user.name)?,
+            _ => write!(f, ": user {uid} may not read it")?,
+        }
+        f.write_str("; change owner, group or mode of it, or of a folder above it")
+    }
 }
 
 /// The beginning of what a line says, fit for a message.
@@ -345,5 +372,7 @@ fn printable(char: char) -> char {
     if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }
 }
 
+/// What is told of a file of keys or secrets that is none.
+pub const NO_FILE: &str = "is a folder, pipe or device: write it to a file";
 /// How many bytes of a line a message repeats.
 const EXCERPT: usize = 48;

@@ -25,12 +25,12 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use error::{Excerpt, FileError, LineError};
-pub use keys::could_be_key;
+pub use error::{Excerpt, FileError, LineError, NO_FILE, SystemError};
+pub use keys::{KeyError, could_be_key};
 pub use lines::{Compression, Lines, NumberedLine};
 pub use meter::Meter;
 pub(crate) use plain::{Addresses, parse_addresses};
-pub use quota::{QUOTA_FORMS, Quota};
+pub use quota::{Quota, QuotaError};
 pub use skipped::{Skipped, SkippedLine};
 
 use crate::dnsxl::key::KeyShape;

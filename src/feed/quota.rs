@@ -14,27 +14,36 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Parses words: `N/s`, `N/d`, or `unlimited` alone; none if there is another word, a part twice, or a number of 0.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// Parses words: `N/s`, `N/d`, or `unlimited` alone.
+    ///
+    /// # Errors
+    ///
+    /// Another word, a part twice, or a number of 0. What stands there is not told: it may be a secret in a wrong place.
+    pub fn parse(text: &str) -> Result<Self, QuotaError> {
         let mut quota = Self::default();
-        for word in text.split_ascii_whitespace() {
-            if word == "unlimited" && quota == Self::default() {
-                quota = Self { per_second: Some(UNLIMITED), per_day: Some(UNLIMITED) };
-                continue;
-            }
-            let (number, unit) = word.split_once('/')?;
-            let part = match unit {
-                "s" | "second" => &mut quota.per_second,
-                "d" | "day" => &mut quota.per_day,
-                _ => return None,
+        let words = text.split_ascii_whitespace();
+        if words.clone().any(|word| word == "unlimited") {
+            let is_alone = words.count() == 1;
+            let unlimited = Self { per_second: Some(UNLIMITED), per_day: Some(UNLIMITED) };
+            return if is_alone { Ok(unlimited) } else { Err(QuotaError::UnlimitedBeside) };
+        }
+        for word in words {
+            let (number, unit) = word.split_once('/').ok_or(QuotaError::Word)?;
+            let (part, unit) = match unit {
+                "s" | "second" => (&mut quota.per_second, "second"),
+                "d" | "day" => (&mut quota.per_day, "day"),
+                _ => return Err(QuotaError::Unit),
             };
             let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
-            let number = number.parse().ok().filter(|&number| is_number && number > 0)?;
+            let number = number.parse().ok().filter(|_| is_number).ok_or(QuotaError::Number)?;
+            if number == 0 {
+                return Err(QuotaError::Zero);
+            }
             if part.replace(number).is_some() {
-                return None;
+                return Err(QuotaError::Twice { unit });
             }
         }
-        Some(quota)
+        Ok(quota)
     }
 
     /// This quota, and another one's parts where this one has none.
@@ -62,8 +71,34 @@ impl fmt::Display for Quota {
     }
 }
 
+/// What is wrong with a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuotaError {
+    /// A word without a `/`.
+    #[error("no quota: write {QUOTA_FORMS}")]
+    Word,
+    /// Another unit than the two.
+    #[error("a quota by something else than the second or the day: write {QUOTA_FORMS}")]
+    Unit,
+    /// No number, or one that is too large.
+    #[error("a quota without a number from 1 to {}: write {QUOTA_FORMS}", u32::MAX)]
+    Number,
+    /// Nobody could ask.
+    #[error("a quota of 0: write 1 or more, or take the line out if nobody is to ask")]
+    Zero,
+    /// One unit twice.
+    #[error("two quotas by the {unit}: write one")]
+    Twice {
+        /// Which.
+        unit: &'static str,
+    },
+    /// Bounds, and that there are none.
+    #[error("`unlimited` beside something else: write {QUOTA_FORMS}")]
+    UnlimitedBeside,
+}
+
 /// How a quota is written.
-pub const QUOTA_FORMS: &str = "`N/s`, `N/d`, both, or `unlimited`";
+const QUOTA_FORMS: &str = "`N/s`, `N/d`, both, or `unlimited`";
 /// A number that nobody reaches.
 const UNLIMITED: u32 = u32::MAX;
 
@@ -82,10 +117,19 @@ mod tests {
         ] {
             assert_eq!(Quota::parse(text).unwrap().to_string(), shown, "{text}");
         }
-        for text in
-            ["100", "100/h", "0/s", "-1/s", "+1/s", "5/s 6/s", "5/s unlimited", "unlimited 5/s", "99999999999/s"]
-        {
-            assert_eq!(Quota::parse(text), None, "{text}");
+        for (text, wrong) in [
+            ("100", QuotaError::Word),
+            ("100/h", QuotaError::Unit),
+            ("0/s", QuotaError::Zero),
+            ("-1/s", QuotaError::Number),
+            ("+1/s", QuotaError::Number),
+            ("/d", QuotaError::Number),
+            ("99999999999/s", QuotaError::Number),
+            ("5/s 6/second", QuotaError::Twice { unit: "second" }),
+            ("5/s unlimited", QuotaError::UnlimitedBeside),
+            ("unlimited 5/s", QuotaError::UnlimitedBeside),
+        ] {
+            assert_eq!(Quota::parse(text), Err(wrong), "{text}");
         }
     }
 

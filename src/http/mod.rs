@@ -47,7 +47,7 @@ use door::{House, Interface, Scraped};
 use guard::Guard;
 pub use problem::Details;
 use tokens::Tokens;
-pub use tokens::TokensError;
+pub use tokens::{TokensError, check_tokens};
 
 /// Where to listen, and within which limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

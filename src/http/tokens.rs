@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::api::MAX_NAME;
 use super::control::Who;
 use crate::dataset::open_to_others;
+use crate::feed::NO_FILE;
 
 /// Why a file of tokens lets nobody in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +51,15 @@ pub enum TokensError {
         /// The line, counted from one.
         line: usize,
     },
+}
+
+/// Whether a file of tokens would let anybody in.
+///
+/// # Errors
+///
+/// Why not.
+pub fn check_tokens(path: &Path) -> Result<(), TokensError> {
+    parse(path).map(drop)
 }
 
 /// The tokens of a file, as it is now.
@@ -117,6 +127,10 @@ impl Tokens {
 
 fn parse(path: &Path) -> Result<Vec<(Who, [u8; 32])>, TokensError> {
     let failed = |why: std::io::Error| TokensError::Read { path: path.to_owned(), why: why.to_string() };
+    // to open a pipe is to wait for whoever writes to it
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(TokensError::Read { path: path.to_owned(), why: NO_FILE.to_owned() });
+    }
     let file = File::open(path).map_err(failed)?;
     if let Some(mode) = open_to_others(&file.metadata().map_err(failed)?) {
         return Err(TokensError::Open { path: path.to_owned(), mode });

@@ -9,12 +9,11 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::frames::{Connector, put_frame};
-use super::line::keyed;
+use super::hidden::hides_any;
 use super::spool::Spool;
 use super::{Sample, Tell};
 use crate::answer::Outcome;
 use crate::server::{Carrier, Exchange};
-use crate::zone::Shown;
 
 /// What is to be told, and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +45,9 @@ impl Dnstap {
         Ok(Self { spool, identity: spec.identity.clone(), sample: spec.sample })
     }
 
-    /// Takes note of one query. Messages go whole, so that those with a key in their name are left out.
+    /// Takes note of one query. Messages go whole, so that those with a key in them are left out.
     pub fn note(&self, exchange: &Exchange<'_>) {
-        if keyed(exchange).is_some_and(|(zone, name)| Shown { zone, labels: name.labels() }.hides_any()) {
+        if hides_any(exchange) {
             return;
         }
         let time = SystemTime::now();

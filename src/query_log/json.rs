@@ -5,7 +5,8 @@
 
 use std::io::{self, Write};
 
-use super::line::{class_name, name_end, question_of, rcode_name, type_name, write_asked};
+use super::hidden::Shown;
+use super::line::{class_name, name_end, question_of, rcode_name, type_name};
 use crate::answer::Outcome;
 use crate::server::{Exchange, Finding, TYPES};
 
@@ -35,7 +36,9 @@ fn write_question(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
     let end = name_end(question);
     out.extend_from_slice(b",\"name\":");
     let _ = match end {
-        Some(end) => quoted(out, |out| write_asked(exchange, &question[..end], out)),
+        Some(end) => {
+            quoted(out, |out| write!(out, "{}", Shown { snapshot: exchange.snapshot, wire: &question[..end] }))
+        }
         None => out.write_all(b"null"),
     };
     let numbers = end.and_then(|end| question[end..].first_chunk());

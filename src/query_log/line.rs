@@ -4,10 +4,9 @@
 
 use std::io::{self, Write};
 
+use super::hidden::Shown;
 use crate::answer::{HEADER_LENGTH, Outcome};
-use crate::dnsxl::QueryName;
 use crate::server::Exchange;
-use crate::zone::{Shown, Zone};
 
 /// Appends the line of a query that got a reply.
 pub(super) fn write_line(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
@@ -27,7 +26,7 @@ pub(super) fn write_line(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
 fn write_question(exchange: &Exchange<'_>, out: &mut Vec<u8>) {
     let question = question_of(exchange);
     let Some(end) = name_end(question) else { return out.extend_from_slice(b"? ? ?") };
-    let _ = write_asked(exchange, &question[..end], out);
+    let _ = write!(out, "{}", Shown { snapshot: exchange.snapshot, wire: &question[..end] });
     let Some(&[t1, t2, c1, c2]) = question[end..].first_chunk() else { return out.extend_from_slice(b" ? ?") };
     out.push(b' ');
     let _ = write_type(u16::from_be_bytes([t1, t2]), out);
@@ -40,22 +39,6 @@ pub(super) fn question_of<'a>(exchange: &Exchange<'a>) -> &'a [u8] {
     exchange.query.get(HEADER_LENGTH..).unwrap_or_default()
 }
 
-/// The zone and the name of a query of which a label may be a key, which nobody is to see.
-pub(super) fn keyed<'a>(exchange: &Exchange<'a>) -> Option<(&'a Zone, QueryName)> {
-    // by the name and not by what came of it: who is refused without a zone, or dropped, may have a good key
-    let (name, _) = QueryName::read(question_of(exchange)).ok()?;
-    let (_, zone) = exchange.snapshot.zone_of(name.labels())?;
-    zone.access.has_keys().then_some((zone, name))
-}
-
-/// Writes the name that was asked for, with the name of a key in the place of the key.
-pub(super) fn write_asked(exchange: &Exchange<'_>, wire: &[u8], out: &mut impl Write) -> io::Result<()> {
-    match keyed(exchange) {
-        Some((zone, name)) => write!(out, "{}", Shown { zone, labels: name.labels() }),
-        None => write_name(wire, out),
-    }
-}
-
 /// Where the name that a question begins with ends; none if it is not there whole, or has a compression pointer.
 pub(super) fn name_end(question: &[u8]) -> Option<usize> {
     let mut at = 0;
@@ -66,23 +49,6 @@ pub(super) fn name_end(question: &[u8]) -> Option<usize> {
             _ => return None,
         }
     }
-}
-
-/// Writes a name in wire form, which is whole.
-fn write_name(wire: &[u8], out: &mut impl Write) -> io::Result<()> {
-    let mut rest = wire;
-    if let [0, ..] = rest {
-        return out.write_all(b".");
-    }
-    while let Some((&length, after)) = rest.split_first().filter(|(length, _)| **length > 0) {
-        let (label, after) = after.split_at(usize::from(length));
-        if rest.len() < wire.len() {
-            out.write_all(b".")?;
-        }
-        label.iter().try_for_each(|&byte| write_byte(byte, out))?;
-        rest = after;
-    }
-    Ok(())
 }
 
 /// Writes a type as rbldnsd does.
@@ -121,14 +87,6 @@ pub(super) fn class_name(class: u16) -> Option<&'static str> {
 /// The name of an RCODE, if it has one.
 pub(super) fn rcode_name(rcode: u16) -> Option<&'static str> {
     RCODES.get(usize::from(rcode)).copied()
-}
-
-fn write_byte(byte: u8, out: &mut impl Write) -> io::Result<()> {
-    match byte {
-        b'"' | b'$' | b'.' | b';' | b'@' | b'\\' => out.write_all(&[b'\\', byte]),
-        0x21..=0x7e => out.write_all(&[byte]),
-        _ => write!(out, "\\{byte:03}"),
-    }
 }
 
 /// By number.

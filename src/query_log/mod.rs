@@ -13,6 +13,7 @@
 mod dnstap;
 mod file;
 mod frames;
+mod hidden;
 mod json;
 mod line;
 mod outage;
@@ -25,6 +26,7 @@ use std::num::NonZeroU32;
 
 pub use dnstap::{Dnstap, DnstapSpec};
 pub use file::{FileSpec, Form, QueryLog};
+pub use hidden::Shown;
 
 use crate::server::{Exchange, Observer};
 

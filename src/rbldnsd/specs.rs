@@ -65,11 +65,12 @@ impl Plan {
         let (kind, _) = split(data, b':').ok_or_else(|| SpecError::NoType(String::from_utf8_lossy(data).into()))?;
         let format = format_of(kind).ok_or_else(|| SpecError::Type(String::from_utf8_lossy(kind).into()))?;
         let apex = Name::parse(zone).map_err(|_| SpecError::Name(shown()))?.to_lowercase();
-        if apex.is_root() && !(zone.is_empty() && format == Format::Acl) {
+        // `:acl:` and `.:acl:` are the list for all zones
+        if apex.is_root() && format != Format::Acl {
             return Err(SpecError::NoName(shown()));
         }
         let dataset = self.dataset(data, format, options)?;
-        if zone.is_empty() {
+        if apex.is_root() {
             let second = self.access.replace(dataset).is_some();
             return if second { Err(SpecError::SecondGlobalAcl) } else { Ok(()) };
         }
@@ -195,14 +196,23 @@ mod tests {
     }
 
     #[test]
+    fn an_access_list_of_the_root_is_for_all_zones() {
+        for spec in [":acl:c", ".:acl:c"] {
+            let plan = read(&["a.ex:ip4set:f", spec]).unwrap();
+            assert_eq!((plan.access, plan.zones.len(), plan.zones[0].access), (Some(1), 1, None), "{spec}");
+        }
+    }
+
+    #[test]
     fn a_wrong_spec_is_told() {
         let told = |specs: &[&str]| read(specs).unwrap_err().to_string();
         assert_eq!(told(&["x"]), "invalid zone spec `x'");
         assert_eq!(told(&["x:ip4set"]), "invalid zone data specification `ip4set'");
         assert_eq!(told(&["x:foo:bar"]), "unknown dataset type `foo'");
         assert_eq!(told(&["x:ip4set:,"]), "missing filenames for ip4set");
+        assert_eq!(told(&[".:ip4set:f"]), "missing domain name in `.:ip4set:f'");
         assert_eq!(told(&[":ip4set:f"]), "missing domain name in `:ip4set:f'");
         assert_eq!(told(&["x:acl:a", "x:acl:b"]), "repeated ACL definition for zone `x'");
-        assert_eq!(told(&[":acl:a", ":acl:a"]), "global acl specified more than once");
+        assert_eq!(told(&[":acl:a", ".:acl:a"]), "global acl specified more than once");
     }
 }

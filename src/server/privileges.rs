@@ -26,6 +26,17 @@ pub struct Confinement {
     pub directory: Option<PathBuf>,
 }
 
+impl Confinement {
+    /// Whether the account is known, and one without privileges.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be taken.
+    pub fn check(&self) -> Result<(), ConfineError> {
+        self.user.as_deref().map_or(Ok(()), |user| account(user).map(drop))
+    }
+}
+
 /// Why privileges were not given up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -11,10 +11,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{UnixTime, Zone};
+use super::UnixTime;
 use crate::dataset::{ClientAction, Clients, Dataset, Key, Keys, Value};
 use crate::dnsxl::Labels;
-use crate::dnsxl::name::fmt_wire;
 use crate::feed::{Quota, could_be_key};
 use crate::table::ValueId;
 
@@ -33,7 +32,7 @@ pub struct Terms {
     pub refuse_with: RefuseWith,
     /// How much a client may ask that neither has a key nor is named by an access list.
     pub quota: Quota,
-    /// How much may be asked with a key, as far as the key's own line does not say.
+    /// How much may be asked with a key, as far as no line of its name says.
     pub key_quota: Quota,
 }
 
@@ -47,7 +46,8 @@ pub enum RefuseWith {
     NxDomain,
     /// No reply at all.
     Drop,
-    /// An address of 127.255.255.0/24 that says why, and a text, for everything that could be listed.
+    /// An address of 127.255.255.0/24 that says why, or 127.0.0.1 where addresses are bit masks, and a text, for
+    /// everything that could be listed.
     Code,
 }
 
@@ -58,8 +58,10 @@ pub enum Refusal {
     Client,
     /// What stands in the place of a key is none.
     Key,
-    /// More was asked than the quota has.
+    /// The client asked more than its quota has.
     Quota,
+    /// More was asked with the key than the quota of its name has.
+    KeyQuota,
 }
 
 /// What a client may have of a zone.
@@ -155,6 +157,11 @@ impl Access {
         self.keys.is_some()
     }
 
+    /// The dataset of the keys, if keys are asked for.
+    pub fn keys(&self) -> Option<&Arc<Dataset>> {
+        self.keys.as_ref()
+    }
+
     fn has_key_quotas(&self) -> bool {
         let keys = self.keys.as_ref().and_then(|dataset| dataset.keys.as_ref());
         self.terms.key_quota.is_bound() || keys.is_some_and(Keys::has_quotas)
@@ -176,8 +183,8 @@ impl Access {
         keys.find(last_label(name)?)
     }
 
-    /// Whether what stands directly in front of the apex is a key, or was meant as one: it is not to be shown then.
-    pub fn hides(&self, name: Labels<'_>) -> bool {
+    /// Whether what stands directly in front of the apex is a key, or was meant as one.
+    fn seems_keyed(&self, name: Labels<'_>) -> bool {
         self.has_keys() && last_label(name).is_some_and(could_be_key)
     }
 
@@ -210,59 +217,24 @@ impl Access {
         let listed = self.listed(for_all, client);
         let standing = Standing { key: key.map(|(index, _)| index), is_listed: matches!(listed, Some(Permit::Pass)) };
         let admission = |permit| Admission { permit, standing, key_labels: key.iter().len() };
-        match listed {
-            None | Some(Permit::Pass) => {}
-            Some(permit) => return admission(permit),
+        // whom a list lets pass has no quota, with a key neither
+        if let Some(permit) = listed {
+            return admission(permit);
         }
         let account = match key {
             // without any quota the key's own memory is not looked at
             Some(_) if !self.has_key_quotas() => None,
             Some((_, key)) => Some((Account::Key(key.account), key.quota.or(self.terms.key_quota))),
-            None if listed.is_some() => None,
             None if self.has_keys() && !is_open() => {
-                return admission(Permit::Refuse(if self.hides(name) { Refusal::Key } else { Refusal::Client }));
+                return admission(Permit::Refuse(if self.seems_keyed(name) { Refusal::Key } else { Refusal::Client }));
             }
             None => Some((Account::Client(zone, client), self.terms.quota)),
         };
         let is_over = |(account, quota): (Account, Quota)| {
             quota.is_bound() && !is_open() && meter.is_some_and(|meter| !meter.take(account, quota, now))
         };
-        admission(if account.is_some_and(is_over) { Permit::Refuse(Refusal::Quota) } else { Permit::Pass })
-    }
-}
-
-/// A query's name as it may be shown: where a key stands, or what was meant as one, there is `[NAME]` or `[?]`.
-///
-/// `labels` is the whole name, at or below the zone's apex.
-#[derive(Clone, Copy, Debug)]
-pub struct Shown<'z> {
-    /// The zone that the name is in.
-    pub zone: &'z Zone,
-    /// The name.
-    pub labels: Labels<'z>,
-}
-
-impl Shown<'_> {
-    /// Whether anything stands in the place of a label.
-    pub fn hides_any(&self) -> bool {
-        let front = self.labels.without_suffix(self.zone.apex_labels);
-        self.zone.access.hides(front)
-    }
-}
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.hides_any() {
-            return fmt_wire(self.labels.wire(), f);
-        }
-        let front = self.labels.without_suffix(self.zone.apex_labels);
-        let key = self.zone.access.key_of(front).map(|(_, key)| &*key.name);
-        let subject = front.without_suffix(1);
-        if subject.count() > 0 {
-            fmt_wire(subject.wire(), f)?;
-            f.write_str(".")?;
-        }
-        write!(f, "[{}].{}", key.unwrap_or("?"), self.zone.apex)
+        let refusal = if key.is_some() { Refusal::KeyQuota } else { Refusal::Quota };
+        admission(if account.is_some_and(is_over) { Permit::Refuse(refusal) } else { Permit::Pass })
     }
 }
 

@@ -7,7 +7,7 @@ mod access;
 mod build;
 mod placed;
 
-pub use access::{Access, Account, Admission, Applied, Meter, Permit, Refusal, RefuseWith, Shown, Standing, Terms};
+pub use access::{Access, Account, Admission, Applied, Meter, Permit, Refusal, RefuseWith, Standing, Terms};
 pub use build::{
     DEFAULT_EXPIRE, DEFAULT_MINIMUM, DEFAULT_REFRESH, DEFAULT_RETRY, Input, MAX_PARTS, TEST_IP4, TEST_IP6, TEST_NAME,
     TestEntries, ZoneError, ZoneSpec, build,

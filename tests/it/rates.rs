@@ -11,7 +11,7 @@ use infamy::server::{Listen, RateLimits, Running, bind};
 use infamy::snapshot::Published;
 use infamy::zone::RefuseWith;
 
-use crate::wire::{Message, Opt, Query, TC, TYPE_A, TYPE_SOA};
+use crate::wire::{Message, Opt, Query, TC, TYPE_A, TYPE_SOA, TYPE_TXT};
 use crate::world::World;
 
 #[test]
@@ -125,7 +125,7 @@ fn a_quota_is_for_all_doors_together_and_not_for_the_apex() {
 fn a_key_has_its_own_quota_or_the_zones() {
     let none = RateLimits { positive: 0, nodata: 0, error: 0, ..LIMITS };
     let server = Server::start(none, |world| {
-        let keys = "acme 0123456789abcdefghij 5/d\nacme 9876543210abcdefghij 5/d\nbolt abcdefghij0123456789\n";
+        let keys = "acme 9876543210abcdefghij\nacme 0123456789abcdefghij 5/d\nbolt abcdefghij0123456789\n";
         world.plan.zones[0].keys = Some(world.dataset("customers", Format::Keys, keys));
         world.plan.zones[0].terms.key_quota = Quota::parse("9/d").unwrap();
     });
@@ -136,6 +136,43 @@ fn a_key_has_its_own_quota_or_the_zones() {
     assert_eq!(answered("0123456789abcdefghij"), 5);
     assert_eq!(answered("9876543210abcdefghij"), 0, "the same customer");
     assert_eq!(answered("abcdefghij0123456789"), 9);
+}
+
+#[test]
+fn whom_a_list_lets_pass_has_no_quota_with_a_key_neither() {
+    let none = RateLimits { positive: 0, nodata: 0, error: 0, ..LIMITS };
+    let server = Server::start(none, |world| {
+        world.plan.zones[0].access = Some(world.dataset("clients", Format::Acl, "127.0.0.0/8 :pass\n"));
+        let keys = "acme 0123456789abcdefghij 5/d\n";
+        world.plan.zones[0].keys = Some(world.dataset("customers", Format::Keys, keys));
+        world.plan.zones[0].terms.quota = Quota::parse("5/d").unwrap();
+    });
+    for name in ["1.2.0.192.0123456789abcdefghij.bl.example", LISTED] {
+        let replies = server.burst(&Query::new(name, TYPE_A));
+        assert!(replies.len() == BURST && replies.iter().all(|reply| reply.rcode() == 0), "{name}");
+    }
+    assert_eq!(server.running.tallies().abuse().over_quota, 0);
+}
+
+#[test]
+fn the_text_beyond_a_quota_says_whose_it_was_and_no_name() {
+    let none = RateLimits { positive: 0, nodata: 0, error: 0, ..LIMITS };
+    let server = Server::start(none, |world| {
+        let keys = "acme 0123456789abcdefghij 5/d\n";
+        world.plan.zones[0].keys = Some(world.dataset("customers", Format::Keys, keys));
+        world.plan.zones[0].terms.refuse_with = RefuseWith::Code;
+        let list = world.dataset("list2", Format::Ip4Set, "192.0.2.1\n");
+        let zone = world.zone("open.example", &[(list, ".")]);
+        (zone.terms.quota, zone.terms.refuse_with) = (Quota::parse("5/d").unwrap(), RefuseWith::Code);
+    });
+    for (name, says) in [
+        ("1.2.0.192.0123456789abcdefghij.bl.example", "More was asked of bl.example with this key than its quota has"),
+        ("1.2.0.192.open.example", "127.0.0.1 asked more of open.example than its quota has"),
+    ] {
+        server.burst(&Query::new(name, TYPE_A));
+        let reply = server.tcp(&Query::new(name, TYPE_TXT));
+        assert_eq!(reply.sections[0][0].data, format!("\"Error: no listing. {says}\""));
+    }
 }
 
 /// A server on a port of its own, with a zone `bl.example` and a secret.

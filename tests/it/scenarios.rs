@@ -122,6 +122,7 @@ fn build(scenario: &Scenario) -> (Vec<String>, Snapshot) {
     if scenario.never {
         world.plan.never = NeverList::with_own(&[]);
     }
+    world.plan.access = scenario.access.as_deref().map(index_of);
     if let Some(text) = &scenario.version {
         world.plan.version = Version::Text(text.clone());
     }

@@ -7,6 +7,7 @@
 //! scenario RFC 5782 2.1: what the scenario shows
 //! never                                   the built-in never-list holds
 //! version TEXT                            what version.bind gets
+//! access DATASET                          the access list for all zones
 //! config FILE                             the datasets and zones of a configuration, and no others
 //! dataset NAME FORMAT [key=md5|sha1|sha256:hex|base32:CHARACTERS]
 //! | one line of the dataset's file
@@ -48,6 +49,7 @@ pub(crate) struct Scenario {
     pub(crate) title: String,
     pub(crate) never: bool,
     pub(crate) version: Option<String>,
+    pub(crate) access: Option<String>,
     /// A configuration, relative to the package.
     pub(crate) config: Option<String>,
     pub(crate) datasets: Vec<Dataset>,
@@ -138,6 +140,7 @@ impl Scenario {
         match keyword {
             "never" => self.never = true,
             "version" => self.version = Some(rest.to_owned()),
+            "access" => self.access = Some(rest.to_owned()),
             "problem" => self.problems.push(rest.to_owned()),
             "config" => self.config = Some(rest.to_owned()),
             "dataset" => self.datasets.push(dataset(rest)?),

@@ -31,10 +31,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use anyhow::{Context, anyhow, bail};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::Uid;
 use tracing_subscriber::EnvFilter;
 
-use super::{FAILURE, load, now};
+use super::{FAILURE, load, now, terms};
 use crate::config::Config;
 use crate::dnsxl::Name;
 use crate::evidence::store::{EvidenceLog, Journal, SqliteLog};
@@ -81,9 +80,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let plan = config.confined_plan()?;
     let directory = config.state_directory.as_deref().map(|directory| config.confined(directory)).transpose()?;
     confine(&config.confinement)?;
-    if Uid::effective().is_root() {
-        tracing::warn!("serving as root: have `user` in [server] name an account; ports are opened before it is taken");
-    }
     let control = confined_control(&config)?;
     let (sender, events) = mpsc::channel();
     forward::<Happening>(sender.clone()).context("signals")?;
@@ -92,6 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if load_first(&mut store, &state, &sender, &events)? == First::Ended {
         return Ok(ExitCode::SUCCESS);
     }
+    terms::unheeded(store.plan(), &store).iter().for_each(|unheeded| tracing::warn!("{unheeded}"));
     let (log, kept) = match &control.store {
         Some(path) => {
             let mut log = SqliteLog::open(path).context("[control] store")?;

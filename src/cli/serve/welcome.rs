@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use nix::unistd::Uid;
+
 use super::super::selftest::{reversed4, reversed6};
 use super::board::expiry;
 use crate::dnsxl::Name;
@@ -31,6 +33,9 @@ pub(super) fn say(running: &Running, snapshot: &Snapshot) {
         for name in test_names(zone) {
             tracing::info!("try: {} {name} TXT", dig(address));
         }
+    }
+    if Uid::effective().is_root() {
+        tracing::warn!("serving as root: have `user` in [server] name an account; ports are opened before it is taken");
     }
     tracing::info!("ready");
 }
@@ -91,7 +96,10 @@ fn test_names(zone: &Zone) -> impl Iterator<Item = Name> {
             (.., true) => Name::parse(b"test").unwrap_or_default(),
             _ => continue,
         };
-        let name = test.under(&placed.under).and_then(|name| name.under(&zone.apex)).unwrap_or_default();
+        // whose key it is asked with is the reader's to say
+        let key = Name::parse(if zone.access.has_keys() { b"KEY" } else { b"." }).unwrap_or_default();
+        let name = [&placed.under, &key, &zone.apex].into_iter().try_fold(test, |name, above| name.under(above));
+        let name = name.unwrap_or_default();
         if !names.contains(&name) {
             names.push(name);
         }

@@ -135,6 +135,12 @@ pub enum LogError {
         /// The file.
         path: PathBuf,
     },
+    /// There is no folder for it.
+    #[error("{}: there is no such folder: make it, and give it to the server's user", path.display())]
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Anything else.
     #[error("{}: {why}", path.display())]
     Io {

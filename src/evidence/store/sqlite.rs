@@ -171,6 +171,7 @@ fn lock(path: &Path) -> Result<File, LogError> {
                 std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
                     LogError::ReadOnly { path: path.to_owned() }
                 }
+                std::io::ErrorKind::NotFound => LogError::NoFolder { path: path.parent().unwrap_or(path).to_owned() },
                 std::io::ErrorKind::StorageFull => LogError::Full { path: path.to_owned() },
                 _ => LogError::Io { path: beside.clone(), why: error.to_string() },
             }

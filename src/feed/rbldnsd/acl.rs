@@ -33,7 +33,7 @@ impl Parser {
             Ok((bits, length, rest)) => (ClientBlock::Ip4 { bits, length }, rest),
             Err(error @ LineError::Ip4 { .. }) => match parse_block6(line, self.host_bits) {
                 Ok((bits, length, rest)) => (ClientBlock::Ip6 { bits, length }, rest),
-                Err(LineError::Ip6 { .. }) if !line.contains(&b':') => return Err(error),
+                Err(LineError::Ip6 { .. }) if !is_like_ip6(line) => return Err(error),
                 Err(error) => return Err(error),
             },
             Err(error) => return Err(error),
@@ -54,6 +54,12 @@ impl Parser {
         sink.entry(number, Entry::Client { block, action });
         Ok(())
     }
+}
+
+/// Whether the block that a line begins with was rather meant as one of IPv6: it has a colon, and no dot before that.
+fn is_like_ip6(line: &[u8]) -> bool {
+    let is_mark = |byte: &&u8| matches!(byte, b'.' | b':' | b' ' | b'\t');
+    line.iter().find(is_mark) == Some(&b':')
 }
 
 /// The action word behind a `:` or `=`, if one stands there.
@@ -128,7 +134,9 @@ mod tests {
                 ("192.0.2.4-5 :refuse", "invalid address"),
                 ("192.0.2.4/8 :refuse", "host bits set"),
                 ("!192.0.2.4", "invalid address"),
-                ("127 :refuse", "invalid address"),
+                ("127 :refuse", "invalid address `127`: write an IPv4 address"),
+                ("300.1.1.1 :refuse", "invalid address `300.1.1.1`: write an IPv4 address"),
+                ("2001:db8::g :refuse", "invalid address `2001:db8::g`: write an IPv6 address"),
                 ("list.example :pass", "invalid address"),
                 (":bogus", "invalid action"),
                 (":", "invalid A value"),

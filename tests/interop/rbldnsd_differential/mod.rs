@@ -34,6 +34,34 @@ fn the_same_answers_as_rbldnsd() {
     }
 }
 
+/// The list for all zones, in both of its spellings: whom it ignores gets no reply to anything.
+#[test]
+#[ignore = "needs Debian's rbldnsd"]
+fn the_list_for_all_zones_is_as_in_rbldnsd() {
+    const QUESTIONS: [(&str, &str, u16); 4] =
+        [("version.", "bind", CH), ("other.", "bind", CH), ("1.2.0.192.", "z0.test", 1), ("1.2.0.192.", "no.test", 1)];
+    let client = Ipv4Addr::new(127, 0, 0, 2);
+    for (spec, action) in
+        [":", ".:"].into_iter().flat_map(|spec| ["ignore", "refuse", "empty", "pass"].map(|a| (spec, a)))
+    {
+        let arguments = ["z0.test:ip4set:list".to_owned(), format!("{spec}acl:acl")];
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("list"), "192.0.2.1\n").unwrap();
+        fs::write(folder.path().join("acl"), format!("{client} :{action}\n")).unwrap();
+        let mut batch = Batch { seed: 0, dice: Dice::new(0), folder, zones: Vec::new(), arguments: arguments.into() };
+        let options = batch.options();
+        let (_program, address) = batch.start(Command::new(RBLDNSD), &options);
+        let ours = batch.ours(&options);
+        for (front, apex, class) in QUESTIONS {
+            let zone = Zone { apex: apex.to_owned(), ..Zone::empty() };
+            let case = Case { zone: &zone, front: front.to_owned(), qtype: TXT, class, client };
+            let rcode = |reply: Option<Reply>| reply.map(|reply| reply.rcode);
+            let (theirs, ours) = (rcode(servers::ask_past(address, &case)), rcode(ours.ask(&case)));
+            assert_eq!(theirs, ours, "{spec}acl {action}: {}", case.name());
+        }
+    }
+}
+
 /// The program over UDP says what the comparison above finds in this process.
 #[test]
 fn the_program_says_what_its_parts_say() {
@@ -71,6 +99,11 @@ struct Case<'z> {
 }
 
 impl Zone {
+    fn empty() -> Self {
+        let (subjects, names_to_try) = (Subjects::default(), Vec::new());
+        Self { apex: String::new(), subjects, has_acl: false, shown: String::new(), names_to_try }
+    }
+
     fn owner(&self) -> String {
         format!("{}.", self.apex)
     }
@@ -202,13 +235,7 @@ impl Batch {
                 Some(parent) if dice.chance(10) => format!("{}.{parent}", dice.pick(&["sub", "a", "1", "x.y"])),
                 _ => format!("z{number}.test"),
             };
-            let mut zone = Zone {
-                apex,
-                subjects: Subjects::default(),
-                has_acl: false,
-                shown: String::new(),
-                names_to_try: Vec::new(),
-            };
+            let mut zone = Zone { apex, ..Zone::empty() };
             for count in 0..1 + dice.below(3) {
                 if specs.is_empty() || dice.chance(90) {
                     let (made, texts) = files::dataset(&mut dice);
@@ -369,6 +396,8 @@ fn hand_over(folder: &Path) {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+const TXT: u16 = 16;
+const CH: u16 = 3;
 const RBLDNSD: &str = "/usr/sbin/rbldnsd";
 /// Starts of rbldnsd.
 const BATCHES: u64 = 30;

@@ -12,6 +12,7 @@ use infamy::zone::UnixTime;
 use super::Case;
 use super::allowed::NXDOMAIN;
 use super::message::{Reply, query};
+use crate::harness;
 
 /// rbldnsd.
 pub(super) struct Theirs {
@@ -85,6 +86,18 @@ impl Theirs {
         }
         names.into_iter().any(|name| self.known[&(case.client, name)])
     }
+}
+
+/// The reply of rbldnsd to a client that may be ignored: with one thread it answers in order, so that there is none if
+/// somebody else's query behind it has one.
+pub(super) fn ask_past(server: SocketAddr, case: &Case<'_>) -> Option<Reply> {
+    let socket = UdpSocket::bind((case.client, 0)).unwrap();
+    socket.connect(server).unwrap();
+    socket.send(&query(1, &case.name(), case.qtype, case.class)).unwrap();
+    harness::ask(server, &query(LAST, "last.invalid", 1, 1)).expect("a reply to the last query");
+    socket.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 4096];
+    socket.recv(&mut buffer).ok().map(|length| Reply::read(&buffer[..length]))
 }
 
 /// An octet of a name; up to three digits, of which some may lead in vain.
