@@ -14,7 +14,7 @@ pub(super) struct Arguments {
     server: Server,
 }
 
-/// Reloads; a dataset that could not be loaded is an error, though its last good state is served on.
+/// Reloads; a dataset or a certificate that could not be loaded is an error, though its last good state is served on.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     print(&control::reload(&arguments.server.client()?, "/v1/reload", !arguments.no_wait)?)
 }

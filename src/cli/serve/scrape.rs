@@ -148,16 +148,14 @@ fn of_feeds(text: &mut Exposition, status: &Status) {
 }
 
 fn of_connections(text: &mut Exposition, counters: &CountersByDoor) {
-    let families: [(_, fn(&Counters) -> u64); 3] = [
-        (&family::REFUSED_CONNECTIONS, Counters::refused_connections),
-        (&family::EVICTED_CONNECTIONS, Counters::evicted_connections),
-        (&family::FAILED_ACCEPTS, Counters::failed_accepts),
-    ];
-    for (family, count) in families {
+    let mut put = |family, count: fn(&Counters) -> u64| {
         let mut samples = text.family(family);
         let doors = counters.each().filter(|(carrier, _)| *carrier != Carrier::Udp);
         doors.for_each(|(carrier, counters)| samples.put(&[carrier.label()], count(counters)));
-    }
+    };
+    put(&family::REFUSED_CONNECTIONS, Counters::refused_connections);
+    put(&family::EVICTED_CONNECTIONS, Counters::evicted_connections);
+    put(&family::FAILED_ACCEPTS, Counters::failed_accepts);
 }
 
 fn of_certificates(text: &mut Exposition, certificates: &[CertificateState]) {
