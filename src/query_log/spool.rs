@@ -43,7 +43,8 @@ struct Pending {
     records: Vec<u8>,
     /// Records that there was no room for.
     dropped: u64,
-    reopen: bool,
+    /// How many bytes of the records come before a newly opened file, if there is to be one.
+    reopen: Option<usize>,
     end: bool,
 }
 
@@ -87,7 +88,9 @@ impl Spool {
 
     /// Goes on in a newly opened file, after what was noted up to now.
     pub(super) fn reopen(&self) {
-        self.shared.pending().reopen = true;
+        let mut pending = self.shared.pending();
+        pending.reopen = Some(pending.records.len());
+        drop(pending);
         self.shared.wake.notify_one();
     }
 
@@ -120,20 +123,21 @@ impl Shared {
         loop {
             let idle = |pending: &mut Pending| {
                 let due = pending.records.len() >= FLUSH || self.is_eager && !pending.records.is_empty();
-                !due && !pending.reopen && !pending.end
+                !due && pending.reopen.is_none() && !pending.end
             };
             let pending = self.wake.wait_timeout_while(self.pending(), FLUSH_INTERVAL, idle);
             let (mut pending, _) = pending.unwrap_or_else(PoisonError::into_inner);
             std::mem::swap(&mut records, &mut pending.records);
-            let (dropped, reopen, end) = (std::mem::take(&mut pending.dropped), pending.reopen, pending.end);
-            pending.reopen = false;
+            let (dropped, reopen, end) = (std::mem::take(&mut pending.dropped), pending.reopen.take(), pending.end);
             drop(pending);
-            let lost = sink.take(&records, dropped);
+            let (before, after) = records.split_at(reopen.unwrap_or(records.len()));
+            let mut lost = sink.take(before, dropped);
+            if reopen.is_some() {
+                sink.reopen();
+                lost += sink.take(after, 0);
+            }
             self.lost.fetch_add(dropped + lost, Ordering::Relaxed);
             records.clear();
-            if reopen {
-                sink.reopen();
-            }
             if end {
                 return sink.end();
             }
@@ -193,5 +197,19 @@ mod tests {
         while spool.lost() != 12 {
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn what_is_noted_after_a_reopening_is_in_the_new_file() {
+        let (open, opens) = channel();
+        let (taken, takes) = channel();
+        let spool = Spool::start("gate", true, Gate { opens, taken }).unwrap();
+        spool.note(|record| record.extend_from_slice(b"first"));
+        assert_eq!(takes.recv().unwrap().0, 5);
+        spool.note(|record| record.extend_from_slice(b"old"));
+        spool.reopen();
+        spool.note(|record| record.extend_from_slice(b"new one"));
+        drop(open);
+        assert_eq!((takes.recv().unwrap().0, takes.recv().unwrap().0), (3, 7));
     }
 }
