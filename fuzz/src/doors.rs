@@ -8,8 +8,8 @@ use infamy::dataset::NeverList;
 use infamy::evidence::Time;
 use infamy::evidence::store::{Event, Scope};
 use infamy::http::api::{
-    At, ChangeQuery, ChangeRecord, ChangeRequest, Changed, Diff, DiffQuery, Evidence, EvidenceQuery, Reloaded, Status,
-    Taken, Traffic,
+    At, ChangeQuery, ChangeRecord, ChangeRequest, Changed, Diff, DiffQuery, Evidence, EvidenceQuery, Held, Reloaded,
+    Status, Taken, Traffic,
 };
 use infamy::http::page::{Edition, Found, NoSubject, Public, Removal, Subject};
 use infamy::http::{Control, Refusal, Reply, Until, Who, in_memory};
@@ -205,6 +205,8 @@ impl Control for Server {
             datasets: Vec::new(),
             zones: Vec::new(),
             store: None,
+            certificates: Vec::new(),
+            held: Held::default(),
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn ask(snapshot: &Snapshot, query: &[u8], transport: Transport) {
         Outcome::Reply { length, .. } => length,
         Outcome::Drop(DropReason::Short) => return assert!(query.len() < HEADER),
         Outcome::Drop(DropReason::Response) => return assert!(query[2] & 0x80 != 0),
-        Outcome::Drop(DropReason::Access | DropReason::Limited) => panic!("nobody is kept out"),
+        Outcome::Drop(DropReason::Access { .. } | DropReason::Limited) => panic!("nobody is kept out"),
     };
     let reply = &out[..length];
     assert!(query.len() >= HEADER && query[2] & 0x80 == 0, "this should have been dropped");

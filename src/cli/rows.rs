@@ -1,6 +1,6 @@
 //! Rows on stdout: columns under a head, or a JSON object a line.
 //!
-//! Invariant: a row is one line, and nothing in it is a command to a terminal, whoever wrote it.
+//! Invariant: a row is one line, and nothing in a column is a command to a terminal, whoever wrote it.
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;

@@ -12,8 +12,8 @@ use super::check::at;
 use super::error::{ConfigError, Problem, Source};
 use super::values::{OneOrMany, Seconds};
 use crate::cookie::{MAX_SECRETS, Secret, Secrets};
-use crate::dataset::open_to_others;
-use crate::feed::{NO_FILE, SystemError};
+use crate::dataset::{file_at, open_to_others};
+use crate::feed::SystemError;
 use crate::reload::Cookies;
 use crate::server::RateLimits;
 
@@ -127,10 +127,7 @@ fn read(path: &PathBuf, secrets: &mut Vec<Secret>) -> Result<(), String> {
         io::ErrorKind::NotFound => format!("{why}: make it, with a line of `openssl rand -hex 16`, and `chmod 640` it"),
         _ => SystemError(&why).to_string(),
     };
-    // to open a pipe is to wait for whoever writes to it
-    if !path.metadata().map_err(failed)?.is_file() {
-        return Err(NO_FILE.to_owned());
-    }
+    file_at(path).map_err(failed)?;
     let file = File::open(path).map_err(failed)?;
     if let Some(mode) = open_to_others(&file.metadata().map_err(failed)?) {
         return Err(format!("mode {mode:03o} lets others in: `chmod 640` it"));

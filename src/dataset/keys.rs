@@ -45,7 +45,7 @@ impl Keys {
         let mut hasher = DefaultHasher::new();
         (dataset, name).hash(&mut hasher);
         self.by_label.insert(key.iter().take(MAX_LABEL).copied().collect(), self.all.len() as u32);
-        self.all.push(Key { name: name.into(), quota, account: hasher.finish() });
+        self.all.push(Key { name: name.into(), quota: Quota::default(), account: hasher.finish() });
         if quota == Quota::default() {
             return None;
         }

@@ -29,6 +29,8 @@ pub mod tally;
 pub mod values;
 
 use std::fmt;
+use std::fs::Metadata;
+use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -48,7 +50,7 @@ pub use values::{DEFAULT_ADDRESS, Defaults, Template, Value, Values};
 
 use crate::dnsxl::Name;
 use crate::dnsxl::key::KeyShape;
-use crate::feed::{self, FileError, Format, LineError, NO_FILE, Quota, Reading};
+use crate::feed::{self, FileError, Format, LineError, Quota, Reading};
 use crate::table::{Access, Compiled, CompiledError, Table, file};
 use collect::Collector;
 
@@ -279,12 +281,6 @@ pub enum LoadError {
         path: PathBuf,
         /// Its permissions.
         mode: u32,
-    },
-    /// A file of keys that is no file, and might be waited for.
-    #[error("{path}: {NO_FILE}")]
-    NoFile {
-        /// What it is named.
-        path: PathBuf,
     },
     /// A wrong line, where wrong lines are fatal.
     #[error("{0}")]
@@ -524,18 +520,20 @@ fn load_files(
 /// Refuses a file of keys that others can read or write, and what is none.
 fn check_secret(path: &Path) -> Result<(), LoadError> {
     let read = |source| FileError::Read { path: path.into(), source };
-    let file = path.metadata().map_err(read)?;
-    if !file.is_file() {
-        return Err(LoadError::NoFile { path: path.into() });
-    }
-    match open_to_others(&file) {
+    match open_to_others(&file_at(path).map_err(read)?) {
         Some(mode) => Err(LoadError::Open { path: path.into(), mode }),
         None => Ok(()),
     }
 }
 
+/// What is known of a file of secrets; a pipe is none, as to open it is to wait for whoever writes to it.
+pub fn file_at(path: &Path) -> io::Result<Metadata> {
+    let found = path.metadata()?;
+    if found.is_file() { Ok(found) } else { Err(io::Error::other("is a folder, pipe or device: write it to a file")) }
+}
+
 /// The mode of a file of secrets, if it lets others than owner and group read or write it.
-pub fn open_to_others(file: &std::fs::Metadata) -> Option<u32> {
+pub fn open_to_others(file: &Metadata) -> Option<u32> {
     let mode = file.permissions().mode() & 0o777;
     (mode & OTHERS != 0).then_some(mode)
 }

@@ -372,7 +372,5 @@ fn printable(char: char) -> char {
     if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }
 }
 
-/// What is told of a file of keys or secrets that is none.
-pub const NO_FILE: &str = "is a folder, pipe or device: write it to a file";
 /// How many bytes of a line a message repeats.
 const EXCERPT: usize = 48;

@@ -25,7 +25,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use error::{Excerpt, FileError, LineError, NO_FILE, SystemError};
+pub use error::{Excerpt, FileError, LineError, SystemError};
 pub use keys::{KeyError, could_be_key};
 pub use lines::{Compression, Lines, NumberedLine};
 pub use meter::Meter;

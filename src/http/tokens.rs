@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 
 use super::api::MAX_NAME;
 use super::control::Who;
-use crate::dataset::open_to_others;
-use crate::feed::NO_FILE;
+use crate::dataset::{file_at, open_to_others};
+use crate::feed::SystemError;
 
 /// Why a file of tokens lets nobody in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,11 +126,8 @@ impl Tokens {
 }
 
 fn parse(path: &Path) -> Result<Vec<(Who, [u8; 32])>, TokensError> {
-    let failed = |why: std::io::Error| TokensError::Read { path: path.to_owned(), why: why.to_string() };
-    // to open a pipe is to wait for whoever writes to it
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(TokensError::Read { path: path.to_owned(), why: NO_FILE.to_owned() });
-    }
+    let failed = |why: std::io::Error| TokensError::Read { path: path.to_owned(), why: SystemError(&why).to_string() };
+    file_at(path).map_err(failed)?;
     let file = File::open(path).map_err(failed)?;
     if let Some(mode) = open_to_others(&file.metadata().map_err(failed)?) {
         return Err(TokensError::Open { path: path.to_owned(), mode });

@@ -89,7 +89,9 @@ impl Spool {
     /// Goes on in a newly opened file, after what was noted up to now.
     pub(super) fn reopen(&self) {
         let mut pending = self.shared.pending();
-        pending.reopen = Some(pending.records.len());
+        let at = pending.records.len();
+        // asked twice, what was noted in between is in the new file too
+        pending.reopen.get_or_insert(at);
         drop(pending);
         self.shared.wake.notify_one();
     }

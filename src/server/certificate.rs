@@ -3,7 +3,7 @@
 //! Invariant: what is served is always a whole chain with the key that belongs to it; a reload that cannot read both
 //! changes nothing. A connection keeps the certificate that its handshake began with.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::parse_x509_certificate;
 
-use crate::feed::NO_FILE;
+use crate::dataset::file_at;
 use crate::server::tally::Carrier;
 
 /// Where a certificate is.
@@ -172,10 +172,9 @@ impl Certificate {
 
 fn read(paths: &CertificatePaths) -> Result<CertifiedKey, CertificateError> {
     let CertificatePaths { chain, key } = paths;
-    // to open a pipe is to wait for whoever writes to it
-    if let Some(path) = [chain, key].into_iter().find(|path| path.exists() && !path.is_file()) {
-        let why = pem::Error::Io(io::Error::other(NO_FILE));
-        return Err(CertificateError::File { path: path.clone(), why });
+    for path in [chain, key] {
+        let why = |why| CertificateError::File { path: path.clone(), why: pem::Error::Io(why) };
+        file_at(path).map_err(why)?;
     }
     let certificates = read_chain(chain)?;
     if certificates.is_empty() {

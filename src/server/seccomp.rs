@@ -29,8 +29,8 @@ pub struct SeccompError(String);
 pub fn close_system_calls() -> Result<bool, SeccompError> {
     let Ok(architecture) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(false) };
     let closed = closed().map_err(|why| SeccompError(why.to_string()))?;
-    // its flags are in memory, where a filter cannot look; libraries then do without it, and it goes first, as what
-    // replaces it has to be there when the second one comes to be
+    // clone3(2) has its flags in memory, where a filter cannot look; told that it is not there, libraries call clone(2).
+    // A filter has one errno, hence two
     let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     for (rules, error) in [(unknown, libc::ENOSYS), (closed, libc::EPERM)] {
         let program = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(error as u32), architecture)

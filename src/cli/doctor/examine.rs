@@ -121,12 +121,13 @@ impl Examination<'_> {
         };
         let question = Question::new(&pairs[at_server.unwrap_or(0)].listed, TYPE_A);
         let reply = (self.resolver)(&question);
-        // a resolver makes SERVFAIL of it
-        let is_refused = |asked: &Asked| matches!(asked, Ok(reply) if [REFUSED, SERVFAIL].contains(&reply.rcode));
-        let mut is_refused_by_server = || self.server.as_mut().is_some_and(|server| is_refused(&server(&question)));
+        let rcode = reply.as_ref().map_or(NOERROR, |reply| reply.rcode);
+        let mut refuses = || self.server.as_mut().is_some_and(|server| is_refused(&server(&question)));
         let trouble = match at_server {
-            _ if is_refused(&reply) || is_refused_by_server() => Trouble::RefusedByList,
+            _ if rcode == REFUSED => Trouble::RefusedByList,
             Some(at) => self.why_lost(&pairs[at].listed),
+            // what a resolver makes of REFUSED
+            None if rcode == SERVFAIL || refuses() => Trouble::RefusedByList,
             None => Trouble::NoEntry,
         };
         self.tell(text(&question), came_or_silence(&reply), Some(trouble));
@@ -301,6 +302,10 @@ fn pairs(place: &Name) -> Vec<Pair> {
 fn knows(ask: &mut dyn FnMut(&Question) -> Asked, pair: &Pair) -> bool {
     let mut has = |qtype| ask(&Question::new(&pair.listed, qtype)).is_ok_and(|reply| has(&reply, qtype));
     has(TYPE_A) || has(TYPE_TXT)
+}
+
+fn is_refused(asked: &Asked) -> bool {
+    asked.as_ref().is_ok_and(|reply| reply.rcode == REFUSED)
 }
 
 fn has(reply: &Reply, qtype: u16) -> bool {

@@ -286,7 +286,9 @@ impl Actor<'_> {
     fn reload_certificates(&self) {
         let certificates = self.running.certificates();
         if self.generations.is_confined() {
-            tracing::debug!("the certificates are outside the chroot, and not read again");
+            if !certificates.states().is_empty() {
+                tracing::info!("certificates are outside the chroot: a renewed one needs a restart");
+            }
         } else if certificates.reload().is_err() {
             for state in certificates.states() {
                 let Some(error) = state.error else { continue };

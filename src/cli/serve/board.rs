@@ -219,17 +219,12 @@ impl Shown {
 
 fn of_certificate(state: CertificateState) -> CertificateStatus {
     let CertificateState { door, expires, failures, error } = state;
-    CertificateStatus { door: door.label().to_owned(), expires: expires.map(expiry), failures, error }
+    CertificateStatus { door: door.label().to_owned(), expires: expires.map(at), failures, error }
 }
 
-/// When a certificate ends, as the interface has it: one that ends later than that can tell ends then.
-pub(super) fn expiry(seconds: i64) -> At {
-    At(Time(seconds.clamp(0, u32::MAX.into()) as u32))
-}
-
-/// A Unix time as the interface has it.
+/// A Unix time as the interface has it: one that is later than that can tell is then.
 pub(super) fn at(seconds: i64) -> At {
-    At(Time(u32::try_from(seconds).unwrap_or(0)))
+    At(Time(seconds.clamp(0, u32::MAX.into()) as u32))
 }
 
 /// Events that may be durable and not yet served: some seconds of the fastest stream, so that memory stays bounded.

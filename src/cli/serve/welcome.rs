@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use nix::unistd::Uid;
 
 use super::super::selftest::{reversed4, reversed6};
-use super::board::expiry;
+use super::board::at;
 use crate::dnsxl::Name;
 use crate::http;
 use crate::server::{Certificates, Running};
@@ -44,10 +44,10 @@ pub(super) fn say(running: &Running, snapshot: &Snapshot) {
 pub(super) fn warn_of_expiry(certificates: &Certificates, now: UnixTime) {
     for state in certificates.states() {
         let Some(expires) = state.expires.filter(|expires| expires - now.0 < SOON) else { continue };
-        let (door, at) = (state.door.label(), expiry(expires).0);
+        let (door, end) = (state.door.label(), at(expires).0);
         match expires <= now.0 {
-            true => tracing::warn!(door, "the certificate EXPIRED {at}: renew it and reload"),
-            false => tracing::warn!(door, "the certificate expires {at}: renew it and reload"),
+            true => tracing::warn!(door, "the certificate EXPIRED {end}: renew it and reload"),
+            false => tracing::warn!(door, "the certificate expires {end}: renew it and reload"),
         }
     }
 }

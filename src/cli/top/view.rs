@@ -120,7 +120,7 @@ fn head(after: &Reading, rates: &Rates) -> Vec<String> {
     let second = format!("generation {} since {}: {}", status.generation, status.published.0, status.cause);
     let listed: f64 = rates.by_zone.values().filter_map(|zone| zone.get("listed")).sum();
     let share = if rates.total > 0.0 { 100.0 * listed / rates.total } else { 0.0 };
-    vec![first, second, String::new(), format!("{} queries/s, {share:.1} % listed", rate(rates.total))]
+    vec![first, second, String::new(), format!("{} queries/s, {share:.1} % listed", short(rates.total))]
 }
 
 /// How long queries took, of all transports.
@@ -176,8 +176,8 @@ fn zones(rates: &Rates, columns: usize) -> Table {
         head += MARK;
     }
     let row = |(name, results, all): &(&String, &BTreeMap<String, f64>, f64)| {
-        let mut line = format!("{:<room$} {:>NUMBER$}", cut(name, room), rate(*all));
-        shown.iter().for_each(|result| _ = write!(line, " {:>1$}", rate(of(results, result)), width(result)));
+        let mut line = format!("{:<room$} {:>NUMBER$}", cut(name, room), short(*all));
+        shown.iter().for_each(|result| _ = write!(line, " {:>1$}", short(of(results, result)), width(result)));
         line
     };
     Table { rows: zones.iter().map(row).collect(), head }
@@ -191,7 +191,7 @@ fn width(result: &str) -> usize {
 fn shares(what: &str, rates: &BTreeMap<String, f64>) -> String {
     let mut shares: Vec<_> = rates.iter().filter(|(_, of)| **of > 0.0).collect();
     shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    told(what, shares.iter().map(|(name, of)| format!("{name} {}", rate(**of))))
+    told(what, shares.iter().map(|(name, of)| format!("{name} {}", short(**of))))
 }
 
 /// A line of some of a kind.
@@ -211,7 +211,7 @@ fn limits(before: Held, after: Held, seconds: f64) -> String {
         ("good cookies", before.cookies_good, after.cookies_good),
     ];
     let rates = counts.map(|(what, before, after)| (what, after.saturating_sub(before) as f64 / seconds));
-    told("limits", rates.iter().filter(|(_, of)| *of > 0.0).map(|(what, of)| format!("{what} {}", rate(*of))))
+    told("limits", rates.iter().filter(|(_, of)| *of > 0.0).map(|(what, of)| format!("{what} {}", short(*of))))
 }
 
 /// Datasets, those that fail first.
@@ -224,7 +224,7 @@ fn feeds(datasets: &[DatasetStatus]) -> Table {
         let DatasetStatus { name, entries, as_of, changes, error, .. } = dataset;
         let as_of = as_of.map_or_else(|| "never".to_owned(), |at| at.0.to_string());
         let state = error.as_ref().map_or_else(String::new, |error| format!("  fails: {error}"));
-        let (entries, changes) = (rate(*entries as f64), rate(*changes as f64));
+        let (entries, changes) = (short(*entries as f64), short(*changes as f64));
         format!("{:<room$} {entries:>7} {changes:>NUMBER$}  {as_of}{state}", cut(name, room))
     };
     let head = format!("{:<room$} {:>7} {:>NUMBER$}  {}", "dataset", "entries", "live", "as of");
@@ -256,13 +256,13 @@ fn fit(lines: Vec<String>, size: Size) -> String {
 }
 
 /// A number, in [`NUMBER`] characters.
-fn rate(rate: f64) -> String {
-    match rate {
-        rate if rate < 10.0 && rate.fract() != 0.0 => format!("{rate:.1}"),
-        rate if rate < 99_999.5 => format!("{rate:.0}"),
-        rate if rate < 999_500.0 => format!("{:.0}k", rate / 1e3),
-        rate if rate < 9_995_000.0 => format!("{:.2}M", rate / 1e6),
-        rate => format!("{:.0}M", rate / 1e6),
+fn short(number: f64) -> String {
+    match number {
+        number if number < 10.0 && number.fract() != 0.0 => format!("{number:.1}"),
+        number if number < 99_999.5 => format!("{number:.0}"),
+        number if number < 999_500.0 => format!("{:.0}k", number / 1e3),
+        number if number < 9_995_000.0 => format!("{:.2}M", number / 1e6),
+        number => format!("{:.0}M", number / 1e6),
     }
 }
 
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn every_number_is_narrow() {
         let numbers = [0.0, 0.04, 1.0, 9.96, 99_999.4, 99_999.6, 999_499.0, 999_501.0, 9_994_999.0, 9_996_000.0, 4e9];
-        let shown = numbers.map(rate);
+        let shown = numbers.map(short);
         assert_eq!(shown[..2], ["0", "0.0"]);
         assert_eq!(shown[4..], ["99999", "100k", "999k", "1.00M", "9.99M", "10M", "4000M"]);
         assert!(shown.iter().all(|number| number.len() <= NUMBER), "{shown:?}");

@@ -1,6 +1,6 @@
 //! The field: the 256 addresses of a /24, sixteen a row, each by what is said of it, and what announces them around it.
 //!
-//! A state is told by a mark as well as by a colour: a disc that grows with it, a square for what is listed. What the
+//! A state is told by a mark as well as by a color: a disc that grows with it, a square for what is listed. What the
 //! picture shows stands below it as a list, with links, for who does not see it or uses no mouse.
 
 use std::fmt::Write;
@@ -155,7 +155,7 @@ fn drawing(around: &Around, subject: &str) -> String {
     }
     if let Ok(address) = subject.parse::<Ipv4Addr>() {
         let (x, y) = place(address.into());
-        // set off from the cell, whatever its colour
+        // set off from the cell, whatever its color
         for (class, radius) in [("halo", 5.1), ("ring", 5.9)] {
             let (x, y, width) = (f64::from(x) - radius, f64::from(y) - radius, 2.0 * radius);
             let _ = write!(out, "<rect class={class} x={x:.1} y={y:.1} width={width} height={width} rx=1 />");

@@ -329,7 +329,7 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
                 }
             }
         }
-                @if let Some(lift) = lift.filter(|_| !terms.is_empty()) {
+        @if let Some(lift) = lift.filter(|_| !terms.is_empty()) {
             details {
                 summary { "How it comes to " (factor(lift)) " the mean in the next 7 days" }
                 ul .terms {

@@ -228,7 +228,7 @@ fn the_colors_can_be_read() {
     }
 }
 
-/// The relative luminance of a colour, as WCAG defines it.
+/// The relative luminance of a color, as WCAG defines it.
 fn luminance(color: u32) -> f64 {
     let part = |shift: u32| {
         let value = f64::from(color >> shift & 0xff) / 255.0;
