@@ -1,9 +1,9 @@
-//! What a start needs besides the configuration and its lists: an account, certificates, tokens.
+//! What a start needs besides the configuration and its lists: an account, certificates, tokens, folders.
 //!
 //! Invariant: it is only looked, and nothing opened for others or given up. It is no part of reading a configuration:
 //! whoever does that for another command than `serve` need not be let in to private keys.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::error::{Place, Source};
@@ -34,6 +34,16 @@ pub enum StartError {
         /// What is wrong.
         why: CertificateError,
     },
+    /// A folder that is written into is not there.
+    #[error("{place}: {key}: {}: there is no such folder: make it, and give it to the server's user", path.display())]
+    Folder {
+        /// Where it, or a file in it, is named.
+        place: Place,
+        /// What names it.
+        key: &'static str,
+        /// The folder.
+        path: PathBuf,
+    },
     /// The tokens let nobody in.
     #[error("{place}: control: tokens: {why}")]
     Tokens {
@@ -51,6 +61,8 @@ pub(super) struct Needs {
     /// The doors in their order, each with the places of its certificate and its key.
     doors: [(&'static str, [Place; 2]); 3],
     tokens: Place,
+    state_directory: Place,
+    query_log: Place,
 }
 
 impl Needs {
@@ -64,6 +76,8 @@ impl Needs {
             account: source.place_of("server", key),
             doors: ["tls", "https", "quic"].map(door),
             tokens: source.place_of("control", "tokens"),
+            state_directory: source.place_of("server", "state-directory"),
+            query_log: source.place_of("query-log", "file"),
         }
     }
 }
@@ -71,7 +85,7 @@ impl Needs {
 impl Config {
     /// What keeps a server from starting with this configuration, as far as can be told without starting it.
     pub fn start_errors(&self) -> Vec<StartError> {
-        let Needs { account, doors, tokens } = &self.needs;
+        let Needs { account, doors, tokens, state_directory, query_log } = &self.needs;
         let mut errors = Vec::new();
         if let Err(why) = self.confinement.check() {
             errors.push(StartError::Account { place: account.clone(), why });
@@ -88,6 +102,17 @@ impl Config {
         }
         if let Some(Err(why)) = self.control.tokens.as_deref().map(check_tokens) {
             errors.push(StartError::Tokens { place: tokens.clone(), why });
+        }
+        let log = self.query_log.as_ref().and_then(|log| log.path.as_deref()?.parent());
+        // after a chroot the log's path is another one
+        let log = log.filter(|_| self.confinement.root.is_none());
+        for (key, place, path) in [
+            ("server: state-directory", state_directory, self.state_directory.as_deref()),
+            ("query-log: file", query_log, log),
+        ] {
+            if let Some(path) = path.filter(|path| !path.is_dir()) {
+                errors.push(StartError::Folder { place: place.clone(), key, path: path.to_owned() });
+            }
         }
         errors
     }
@@ -137,6 +162,12 @@ mod tests {
             (&door("https", "chain", "none"), "5: listen.https: FOLDER/none: "),
             (&door("quic", "chain", "other"), "5: listen.quic: FOLDER/other: not usable with FOLDER/chain: "),
             (&control("tokens"), ""),
+            ("[server]\nstate-directory = \".\"\n[query-log]\nfile = \"queries\"\n", ""),
+            (
+                "[server]\nstate-directory = \"none\"\n",
+                "3: server: state-directory: FOLDER/none: there is no such folder",
+            ),
+            ("[query-log]\nfile = \"none/queries\"\n", "3: query-log: file: FOLDER/none: there is no such folder"),
             (&control("none"), "4: control: tokens: FOLDER/none: No such file"),
             (&control("short"), "4: control: tokens: FOLDER/short:1: write `name token`"),
         ] {
