@@ -72,7 +72,7 @@ fn main() {
 
 /// A server that runs, and the same without its sockets.
 struct Variant {
-    desk: UdpWorker,
+    worker: UdpWorker,
     snapshot: Snapshot,
     running: Running,
     queries: Vec<Vec<u8>>,
@@ -84,8 +84,8 @@ impl Variant {
         let listen = Listen { plain: vec![(Ipv4Addr::LOCALHOST, 0).into()], rate_limits: limits, ..Listen::default() };
         let published = Arc::new(Published::new(snapshot(folder, on)));
         let running = bind(&listen).expect("a port").run(published, None).expect("threads");
-        let (desk, snapshot) = (UdpWorker::new(limits), snapshot(folder, on));
-        Self { desk, snapshot, running, queries: queries(on, now) }
+        let (worker, snapshot) = (UdpWorker::new(limits), snapshot(folder, on));
+        Self { worker, snapshot, running, queries: queries(on, now) }
     }
 
     /// Nanoseconds of processor time for a query, bytes to bytes.
@@ -93,7 +93,7 @@ impl Variant {
         let mut out = [0; 1232];
         let before = time_of(Path::new("/proc/thread-self")).expect("a time");
         for query in &self.queries {
-            black_box(self.desk.answer(&self.snapshot, query, CLIENT, now, &mut out));
+            black_box(self.worker.answer(&self.snapshot, query, CLIENT, now, &mut out));
         }
         (time_of(Path::new("/proc/thread-self")).expect("a time") - before) as f64 / self.queries.len() as f64
     }

@@ -177,7 +177,7 @@ fn nothing_that_bounds_replies_or_counts_quotas_allocates() {
     let (problems, snapshot) = world.load();
     assert!(problems.is_empty(), "{problems:?}");
     let limits = RateLimits { positive: 5, nodata: 5, nxdomain: 5, error: 5, ..RateLimits::default() };
-    let desk = UdpWorker::new(Some(limits));
+    let worker = UdpWorker::new(Some(limits));
     let query = |name: &str| Query::new(&format!("{name}.bl.example"), 1).bytes();
     let queries = [
         query("1.2.0.192.0123456789abcdefghij"),
@@ -191,13 +191,13 @@ fn nothing_that_bounds_replies_or_counts_quotas_allocates() {
     ];
     let mut out = [0; MAX_UDP_REPLY];
     // the table of quotas is made with the first query that has one
-    desk.answer(&snapshot, &queries[0], CLIENT.into(), NOW, &mut out);
+    worker.answer(&snapshot, &queries[0], CLIENT.into(), NOW, &mut out);
     let (mut dropped, mut short, mut over_quota) = (0, 0, 0);
     for second in 0..20 {
         for query in queries.iter().cycle().take(100) {
             let now = UnixTime(NOW.0 + second);
             let mut outcome = Outcome::Drop(DropReason::Short);
-            let allocated = counted(|| outcome = desk.answer(&snapshot, query, CLIENT.into(), now, &mut out));
+            let allocated = counted(|| outcome = worker.answer(&snapshot, query, CLIENT.into(), now, &mut out));
             assert_eq!(allocated, 0, "{:?}", wire::Message::read(query));
             match outcome {
                 Outcome::Drop(reason) => dropped += usize::from(reason == DropReason::Limited),

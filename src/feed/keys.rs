@@ -94,7 +94,7 @@ pub fn could_be_key(label: &[u8]) -> bool {
 }
 
 /// The shortest key: 16 letters and digits are 82 bits, and no octet, nibble or usual last label of a name is as long.
-const SHORTEST_KEY: usize = 16;
+pub const SHORTEST_KEY: usize = 16;
 /// The longest name in bytes: it stands in lines of logs.
 const LONGEST_NAME: usize = 64;
 

@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use error::{Excerpt, FileError, LineError, SystemError};
-pub use keys::{KeyError, could_be_key};
+pub use keys::{KeyError, SHORTEST_KEY, could_be_key};
 pub use lines::{Compression, Lines, NumberedLine};
 pub use meter::Meter;
 pub(crate) use plain::{Addresses, parse_addresses};

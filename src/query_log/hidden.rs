@@ -48,8 +48,8 @@ pub(super) fn hides_any(exchange: &Exchange<'_>) -> bool {
     let Exchange { snapshot, query, .. } = exchange;
     let seems_keyed = || {
         let (name, _) = QueryName::read(question_of(exchange)).ok()?;
-        let place = key_place_of(snapshot, &name)?;
-        Some(could_be_key(name.labels().label(place)))
+        let (_, zone) = snapshot.zone_of(name.labels())?;
+        Some(zone.access.seems_keyed(name.labels().without_suffix(zone.apex_labels)))
     };
     // names that no parser reads are sent as they are, so that every byte could be a label's length
     let label_at = |at: usize| query.get(at + 1..at + 1 + usize::from(query[at]));
@@ -60,15 +60,12 @@ pub(super) fn hides_any(exchange: &Exchange<'_>) -> bool {
 /// Which label of a name stands where its zone has keys.
 fn key_place(snapshot: &Snapshot, wire: &[u8]) -> Option<usize> {
     let (name, _) = QueryName::read(wire).ok()?;
-    key_place_of(snapshot, &name)
-}
-
-fn key_place_of(snapshot: &Snapshot, name: &QueryName) -> Option<usize> {
     // by the name and not by what came of it: who is refused without a zone, or dropped, may have a good key
     let (_, zone) = snapshot.zone_of(name.labels()).filter(|(_, zone)| zone.access.has_keys())?;
     name.labels().count().checked_sub(zone.apex_labels + 1)
 }
 
+/// As rbldnsd's log has it, which escapes what [`name::fmt_wire`] does but for parentheses.
 fn write_byte(byte: u8, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match byte {
         b'"' | b'$' | b'.' | b';' | b'@' | b'\\' => write!(f, "\\{}", char::from(byte)),

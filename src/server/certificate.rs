@@ -3,7 +3,7 @@
 //! Invariant: what is served is always a whole chain with the key that belongs to it; a reload that cannot read both
 //! changes nothing. A connection keeps the certificate that its handshake began with.
 
-use std::io::ErrorKind;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use x509_parser::parse_x509_certificate;
 
 use crate::dataset::file_at;
+use crate::feed::SystemError;
 use crate::server::tally::Carrier;
 
 /// Where a certificate is.
@@ -41,7 +42,15 @@ impl CertificatePaths {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// A file cannot be read, or is not PEM.
+    /// A file cannot be read.
+    #[error("{}: {}", path.display(), SystemError(why))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        why: io::Error,
+    },
+    /// A file is not PEM.
     #[error("{}: {why}", path.display())]
     File {
         /// The file.
@@ -103,10 +112,28 @@ impl Certificates {
 }
 
 impl CertificateError {
+    /// The file that is wrong; of two that do not belong together the key's.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Read { path, .. } | Self::File { path, .. } | Self::Empty(path) | Self::Pair { key: path, .. } => {
+                path
+            }
+        }
+    }
+
+    /// What is wrong with a file of PEM.
+    fn of(path: &Path, why: pem::Error) -> Self {
+        let path = path.to_owned();
+        match why {
+            pem::Error::Io(why) => Self::Read { path, why },
+            why => Self::File { path, why },
+        }
+    }
+
     /// Whether this file is there, and for others to read.
     fn is_denied(&self, file: &Path) -> bool {
         match self {
-            Self::File { path, why: pem::Error::Io(why) } => path == file && why.kind() == ErrorKind::PermissionDenied,
+            Self::Read { path, why } => path == file && why.kind() == io::ErrorKind::PermissionDenied,
             _ => false,
         }
     }
@@ -173,14 +200,13 @@ impl Certificate {
 fn read(paths: &CertificatePaths) -> Result<CertifiedKey, CertificateError> {
     let CertificatePaths { chain, key } = paths;
     for path in [chain, key] {
-        let why = |why| CertificateError::File { path: path.clone(), why: pem::Error::Io(why) };
-        file_at(path).map_err(why)?;
+        file_at(path).map_err(|why| CertificateError::of(path, pem::Error::Io(why)))?;
     }
     let certificates = read_chain(chain)?;
     if certificates.is_empty() {
         return Err(CertificateError::Empty(chain.clone()));
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|why| CertificateError::File { path: key.clone(), why })?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|why| CertificateError::of(key, why))?;
     CertifiedKey::from_der(certificates, private, &default_provider()).map_err(|why| CertificateError::Pair {
         chain: chain.clone(),
         key: key.clone(),
@@ -191,7 +217,7 @@ fn read(paths: &CertificatePaths) -> Result<CertifiedKey, CertificateError> {
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|why| CertificateError::File { path: path.to_owned(), why })
+        .map_err(|why| CertificateError::of(path, why))
 }
 
 /// When a certificate ends (RFC 5280, section 4.1.2.5).
@@ -223,7 +249,7 @@ mod tests {
         std::fs::write(&paths.chain, "no certificate").unwrap();
         assert!(matches!(certificate.reload(), Err(CertificateError::Empty(_))));
         std::fs::remove_file(&paths.chain).unwrap();
-        assert!(matches!(certificate.reload(), Err(CertificateError::File { .. })));
+        assert!(matches!(certificate.reload(), Err(CertificateError::Read { .. })));
         assert_eq!(&certificate.current().cert[0], first.cert.der());
 
         let state = certificate.state(Carrier::Tls);

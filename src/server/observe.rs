@@ -128,16 +128,6 @@ impl CountersByDoor {
     pub fn lost_replies(&self) -> u64 {
         self.each().map(|(_, counters)| counters.lost_replies()).sum()
     }
-
-    /// [`Counters::refused_connections`] of all doors.
-    pub fn refused_connections(&self) -> u64 {
-        self.each().map(|(_, counters)| counters.refused_connections()).sum()
-    }
-
-    /// [`Counters::evicted_connections`] of all doors.
-    pub fn evicted_connections(&self) -> u64 {
-        self.each().map(|(_, counters)| counters.evicted_connections()).sum()
-    }
 }
 
 /// Bytes to bytes in the steps of [`Asked`], for which tests put in something that panics or waits.

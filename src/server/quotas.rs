@@ -110,11 +110,9 @@ impl Line {
 impl Place {
     /// How much its account has asked on this day; without a quota for the day, in this second.
     fn asked(&self, word: u64, second: u64, day: u64) -> u64 {
-        let in_second = if SECOND.time_since(word, second) == 0 { word & mask(SECOND.count_bits) } else { 0 };
-        let of_day = self.day.load(Ordering::Relaxed);
-        // the mark of the day is the beginning of that of the second
-        let is_its = DAY.mark_in(of_day) == (SECOND.mark_in(word) >> 8).max(1) && DAY.time_since(of_day, day) == 0;
-        if is_its { of_day & mask(DAY.count_bits) } else { in_second }
+        // a word begins with as much of the hash as both marks are made of
+        let of_day = DAY.count(self.day.load(Ordering::Relaxed), word, day);
+        if of_day > 0 { of_day } else { SECOND.count(word, word, second) }
     }
 }
 

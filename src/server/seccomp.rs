@@ -31,6 +31,7 @@ pub fn close_system_calls() -> Result<bool, SeccompError> {
     let closed = closed().map_err(|why| SeccompError(why.to_string()))?;
     // clone3(2) has its flags in memory, where a filter cannot look; told that it is not there, libraries call clone(2).
     // A filter has one errno, hence two
+    let was_filtered = is_filtered();
     let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     for (rules, error) in [(unknown, libc::ENOSYS), (closed, libc::EPERM)] {
         let program = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(error as u32), architecture)
@@ -38,7 +39,7 @@ pub fn close_system_calls() -> Result<bool, SeccompError> {
             .map_err(|why| SeccompError(why.to_string()))?;
         match apply_filter_all_threads(&program) {
             Ok(()) => {}
-            Err(Error::Seccomp(why)) if why.raw_os_error() == Some(libc::EPERM) && is_filtered() => return Ok(false),
+            Err(Error::Seccomp(why)) if why.raw_os_error() == Some(libc::EPERM) && was_filtered => return Ok(false),
             Err(why) => return Err(SeccompError(why.to_string())),
         }
     }
@@ -57,7 +58,7 @@ fn closed() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     Ok(rules)
 }
 
-/// Whether a filter was in place before.
+/// Whether a filter is in place.
 fn is_filtered() -> bool {
     secure_computing_mode().is_ok_and(|mode| mode == SecureComputingMode::Filter)
 }

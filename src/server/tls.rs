@@ -72,7 +72,8 @@ pub(super) mod tests {
     use crate::server::hickory::Decide;
     use crate::server::observe::Respond;
     use crate::server::tests::{
-        InOneStep, PATIENCE, closes_while_dripped, echo, framed, no_decision, published, receive, reply, send,
+        InOneStep, PATIENCE, closes_while_dripped, echo, framed, no_decision, of_all_doors, published, receive, reply,
+        send,
     };
     use crate::server::{Carrier, CertificatePaths, Encrypted, Limits, Listen, Observer, Running, bind};
 
@@ -134,7 +135,7 @@ pub(super) mod tests {
         assert_eq!(receive(&mut clients[1]), None);
         send(&mut clients[0], b"still there");
         assert_eq!(receive(&mut clients[0]).unwrap(), b"still there");
-        assert_eq!(server.running.counters().evicted_connections(), 1);
+        assert_eq!(of_all_doors(&server.running, crate::server::Counters::evicted_connections), 1);
 
         let server = echoing(Limits { connections_per_client: 1, ..Limits::default() });
         let mut first = server.connect();

@@ -1,6 +1,6 @@
 //! IPv4: one bit a slot leads to one line of listings.
 //!
-//! The address space is cut into equal *slots*, about as many as there are points (see [`super::leaf`]). Neighbouring
+//! The address space is cut into equal *slots*, about as many as there are points (see [`super::leaf`]). Neighboring
 //! slots share a leaf for as long as their points fit its line, so leaves are full whether the list is sparse or
 //! dense, and a bit a slot says where a new leaf begins. Counting the bits up to an address gives its leaf:
 //!

@@ -184,7 +184,7 @@ impl Access {
     }
 
     /// Whether what stands directly in front of the apex is a key, or was meant as one.
-    fn seems_keyed(&self, name: Labels<'_>) -> bool {
+    pub fn seems_keyed(&self, name: Labels<'_>) -> bool {
         self.has_keys() && last_label(name).is_some_and(could_be_key)
     }
 

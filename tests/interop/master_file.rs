@@ -1,4 +1,4 @@
-//! What `infamy dump` writes, loaded by other servers: they answer every listed subject and its neighbours as we do.
+//! What `infamy dump` writes, loaded by other servers: they answer every listed subject and its neighbors as we do.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -107,8 +107,7 @@ fn a_dry_run_counts_and_sends() {
 
 #[test]
 fn a_quota_is_for_all_doors_together_and_not_for_the_apex() {
-    let none = RateLimits { positive: 0, nodata: 0, error: 0, ..LIMITS };
-    let server = Server::start(none, |world| {
+    let server = Server::start(NO_LIMITS, |world| {
         // a day may end meanwhile, and then there are twice as many
         world.plan.zones[0].terms.quota = Quota::parse("7/d").unwrap();
     });
@@ -123,8 +122,7 @@ fn a_quota_is_for_all_doors_together_and_not_for_the_apex() {
 
 #[test]
 fn a_key_has_its_own_quota_or_the_zones() {
-    let none = RateLimits { positive: 0, nodata: 0, error: 0, ..LIMITS };
-    let server = Server::start(none, |world| {
+    let server = Server::start(NO_LIMITS, |world| {
         let keys = "acme 9876543210abcdefghij\nacme 0123456789abcdefghij 5/d\nbolt abcdefghij0123456789\n";
         world.plan.zones[0].keys = Some(world.dataset("customers", Format::Keys, keys));
         world.plan.zones[0].terms.key_quota = Quota::parse("9/d").unwrap();
@@ -140,8 +138,7 @@ fn a_key_has_its_own_quota_or_the_zones() {
 
 #[test]
 fn whom_a_list_lets_pass_has_no_quota_with_a_key_neither() {
-    let none = RateLimits { positive: 0, nodata: 0, error: 0, ..LIMITS };
-    let server = Server::start(none, |world| {
+    let server = Server::start(NO_LIMITS, |world| {
         world.plan.zones[0].access = Some(world.dataset("clients", Format::Acl, "127.0.0.0/8 :pass\n"));
         let keys = "acme 0123456789abcdefghij 5/d\n";
         world.plan.zones[0].keys = Some(world.dataset("customers", Format::Keys, keys));
@@ -156,8 +153,7 @@ fn whom_a_list_lets_pass_has_no_quota_with_a_key_neither() {
 
 #[test]
 fn the_text_beyond_a_quota_says_whose_it_was_and_no_name() {
-    let none = RateLimits { positive: 0, nodata: 0, error: 0, ..LIMITS };
-    let server = Server::start(none, |world| {
+    let server = Server::start(NO_LIMITS, |world| {
         let keys = "acme 0123456789abcdefghij 5/d\n";
         world.plan.zones[0].keys = Some(world.dataset("customers", Format::Keys, keys));
         world.plan.zones[0].terms.refuse_with = RefuseWith::Code;
@@ -252,6 +248,7 @@ const LIMITS: RateLimits = RateLimits {
     table_size: 1024,
     dry_run: false,
 };
+const NO_LIMITS: RateLimits = RateLimits { positive: 0, nodata: 0, error: 0, ..LIMITS };
 /// Queries sent at once: they wait in the socket's buffer.
 const BURST: usize = 60;
 /// The id of the query behind them.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dnsxl::Name;
 use crate::dnsxl::name::MAX_LABEL;
-use crate::feed::could_be_key;
+use crate::feed::{SHORTEST_KEY, could_be_key};
 use crate::http::client::read_token;
 
 /// One label, in lower case. It has no `Debug`, as it is a secret.
@@ -20,7 +20,7 @@ pub(super) struct Key(String);
 pub(super) enum KeyError {
     #[error("{}: {why}", path.display())]
     File { path: PathBuf, why: io::Error },
-    #[error("{place}: is no key; write one alone, 16 to {MAX_LABEL} letters, digits and hyphens")]
+    #[error("{place}: is no key; write one alone, {SHORTEST_KEY} to {MAX_LABEL} letters, digits and hyphens")]
     Form { place: String },
     #[error("the key and {zone} are longer together than a name can be")]
     Length { zone: Name },

@@ -271,7 +271,7 @@ const HELP: &str = "\
 SIGHUP reads what changed: lists, configuration, certificates. SIGTERM and SIGINT end the server once what has arrived is \
 answered.
 
-Exits 0 after a signal, 2 with the reason if it cannot serve; infamy check tells all of them. NOTIFY_SOCKET, WATCHDOG_USEC and LISTEN_FDS \
+Exits 0 after a signal, 2 with the reason if it cannot serve; infamy check tells most of them beforehand, and nothing about ports. NOTIFY_SOCKET, WATCHDOG_USEC and LISTEN_FDS \
 are followed as systemd means them; RUST_LOG sets what is logged.
 
 CONFIG is explained in infamy.toml(5); infamy example prints the same.";

@@ -144,15 +144,17 @@ impl Site {
         let is_json = by_name || wants_json(headers);
         let (issue, requested) = (self.issue(), self.cooldowns.borrow_mut().requested(&subject.text, now()));
         let tag = tag(issue, requested, is_json);
+        let is_known = headers.get_all(IF_NONE_MATCH).iter().any(|known| has_tag(known, &tag));
+        // for a 304 too: its max-age is that of what was found
         let found = self.find(&subject, issue).await?;
-        let mut response = match is_json {
-            _ if headers.get_all(IF_NONE_MATCH).iter().any(|known| has_tag(known, &tag)) => {
+        let mut response = match (is_known, is_json) {
+            (true, _) => {
                 let mut response = text("", "");
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 response
             }
-            true => text("application/json", &serde_json::to_string(&*found).unwrap_or_default()),
-            false => {
+            (false, true) => text("application/json", &serde_json::to_string(&*found).unwrap_or_default()),
+            (false, false) => {
                 let page = Page { found: &found, requested, takes_requests: self.takes(&found) };
                 self::page(StatusCode::OK, html::result(&self.look, &page))
             }

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use crate::answer::{Outcome, Transport};
 use crate::server::observe::Respond;
-use crate::server::tests::{InOneStep, PATIENCE, echo, no_decision, reply};
+use crate::server::tests::{InOneStep, PATIENCE, echo, no_decision, of_all_doors, reply};
 use crate::server::tls::tests::{Server, certify, trusting};
 use crate::snapshot::Snapshot;
 use crate::zone::UnixTime;
@@ -225,7 +225,7 @@ fn the_connection_idle_longest_makes_room_and_one_client_has_its_share() {
     assert_eq!(Frames::new(server.raw(H2)).ask(1, b"newest"), b"newest");
     assert!(clients[1].closed());
     assert_eq!(clients[0].ask(3, b"still there"), b"still there");
-    assert_eq!(server.running.counters().evicted_connections(), 1);
+    assert_eq!(of_all_doors(&server.running, Counters::evicted_connections), 1);
 
     let server = start(Limits { connections_per_client: 1, ..Limits::default() }, InOneStep(echo));
     let mut first = Frames::new(server.raw(H2));
@@ -233,7 +233,7 @@ fn the_connection_idle_longest_makes_room_and_one_client_has_its_share() {
     let mut second = server.raw(H2);
     assert!(second.write_all(PREFACE).and_then(|()| second.flush()).is_err());
     assert_eq!(first.ask(3, b"mine"), b"mine");
-    assert_eq!(server.running.counters().refused_connections(), 1);
+    assert_eq!(of_all_doors(&server.running, Counters::refused_connections), 1);
 }
 
 #[test]

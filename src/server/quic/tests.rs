@@ -14,7 +14,7 @@ use rcgen::{CertifiedKey, KeyPair};
 use super::*;
 use crate::answer::{Outcome, Transport};
 use crate::server::observe::Respond;
-use crate::server::tests::{InOneStep, PATIENCE, echo, framed, no_decision, reply};
+use crate::server::tests::{InOneStep, PATIENCE, echo, framed, no_decision, of_all_doors, reply};
 use crate::server::tls::tests::{Server, certify, trusting};
 use crate::snapshot::Snapshot;
 use crate::zone::UnixTime;
@@ -201,14 +201,14 @@ async fn the_connection_idle_longest_makes_room_and_one_client_has_its_share() {
     third.ask(b"\0\0newest").await.unwrap();
     assert_eq!(clients[1].closed().await, 4);
     clients[0].ask(b"\0\0still there").await.unwrap();
-    assert_eq!(server.running.counters().evicted_connections(), 1);
+    assert_eq!(of_all_doors(&server.running, crate::server::Counters::evicted_connections), 1);
 
     let server = start(Limits { connections_per_client: 1, ..Limits::default() }, InOneStep(echo));
     let first = Client::connect(&server).await;
     let second = connect(server.address(), trusting(&server.certified, &[DOQ])).await.unwrap_err();
     assert!(matches!(second, ConnectionError::ConnectionClosed(_)), "{second}");
     first.ask(b"\0\0mine").await.unwrap();
-    assert_eq!(server.running.counters().refused_connections(), 1);
+    assert_eq!(of_all_doors(&server.running, crate::server::Counters::refused_connections), 1);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ impl Machine {
         let folder = tempfile::tempdir().unwrap();
         let mut unshare = Command::new("unshare");
         unshare.args(["--mount", "--propagation", "private", "/bin/sh", "-ec", BOOT, "sh"]).arg(folder.path());
-        let output = folder.path().with_extension("boot");
+        let output = folder.path().join("boot");
         let log = fs::File::create(&output).unwrap();
         unshare.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         // a test that is killed takes its machine with it, and its machine only
@@ -41,7 +41,6 @@ impl Machine {
             state.is_some_and(|state| [&b"running\n"[..], b"degraded\n"].contains(&&*state))
         });
         let printed = fs::read_to_string(&output).unwrap();
-        fs::remove_file(&output).unwrap();
         assert!(booted, "systemd is not up: {printed}");
         // where services of packages are kept from starting, it was said for the machine outside
         machine.must("rm -f /usr/sbin/policy-rc.d");

@@ -84,7 +84,7 @@ fn the_service_starts_reloads_and_comes_back() {
     let rights = machine.must(&format!("grep -E '^(Cap(Eff|Bnd)|NoNewPrivs|Seccomp):' {process} | tr '\\t' ' '"));
     assert_eq!(rights, "CapEff: 0000000000000400\nCapBnd: 0000000000000400\nNoNewPrivs: 1\nSeccomp: 2");
     machine.must(&format!("grep -E '^Uid:' {process} | grep -vw 0"));
-    // from 0, the best, to 10; rbldnsd's unit has 4.6
+    // from 0, the best, to 10
     let exposure = machine.must("systemd-analyze security --no-pager infamy | grep -o 'level for .*: [0-9.]*'");
     let exposure: f64 = exposure.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(exposure < 2.0, "{exposure}");

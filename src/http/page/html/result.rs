@@ -280,7 +280,7 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
         @if !rule.is_empty() {
             p { "Rule for " @if node.is_empty() { "it" } @else { code { (node) } } " — " (ruled(rule)) "." }
         }
-        @if let Some(lift) = lift.filter(|_| rule.contains("lift")) {
+        @if let Some(lift) = *lift {
             p .note {
                 "The lift, here " (factor(lift)) ", is how many times as many newly reported addresses are to be expected "
                 "within 7 days as in a mean announced /24."
@@ -347,8 +347,8 @@ fn reasoning(verdict: &Verdict, is_name: bool) -> Markup {
 /// A rule in words: the state that it is about stands in front of it.
 fn ruled(rule: &str) -> String {
     match rule.split_once(": ") {
-        Some(("none", what)) => format!("nothing against it: {what}"),
-        _ => rule.to_owned(),
+        Some((word, what)) => format!("{}: {what}", state(word)),
+        None => rule.to_owned(),
     }
 }
 
